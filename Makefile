@@ -1,0 +1,82 @@
+# Every task of a checkout. `make` alone lists them; CONTRIBUTING.md explains them.
+#
+# PYTHON, VENV and WORKERS may be set: `make test VENV=.venv-3.13 PYTHON=python3.13 WORKERS=4`.
+# TESTS narrows a run: `make test TESTS='tests/core -k retry'`.
+
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+TESTS ?=
+
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+# Bundled pyright and node are what the lock pins: do not ask the network for newer ones.
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test check static fix format lint types layers sql-lock sql-lock-check schema-dump docs bench lock clean FORCE
+
+help: ## List the tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' Makefile
+
+# A stamp: while it is newer than what the environment was made from, a run costs nothing. It is made again when
+# the interpreter behind the environment is gone.
+$(READY): pyproject.toml requirements/dev.lock tools/setup_venv.py $(if $(wildcard $(RUN)),,FORCE)
+	@$(PYTHON) tools/setup_venv.py $(VENV)
+	@touch $@
+
+setup: $(READY) ## Make the environment (.venv) with everything that development needs
+	@echo "Ready: $(VENV)"
+
+demo: $(READY) ## Run the demonstration against an embedded PostgreSQL
+	@$(RUN) -m demo
+
+test: $(READY) ## Run the tests, in random order (TESTS='path -k name' narrows)
+	$(RUN) -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
+
+check: static test ## Everything a change must pass
+
+static: format lint types layers sql-lock-check docs ## The checks without the tests
+
+fix: $(READY) ## Repair what ruff can repair, and format; `make lint` has the rest
+	$(RUN) -m ruff check --fix --exit-zero
+	$(RUN) -m ruff format
+
+format: $(READY) ## Check the format
+	$(RUN) -m ruff format --check
+
+lint: $(READY) ## Check the code with ruff
+	$(RUN) -m ruff check
+
+types: $(READY) ## Check the types with pyright, strict
+	$(RUN) -m pyright --project pyproject.toml --pythonpath $(RUN)
+
+layers: $(READY) ## Check that packages import only what is below them
+	$(VENV)/bin/lint-imports --no-logo
+
+sql-lock: $(READY) ## Describe every SQL file against PostgreSQL and write the lock
+	$(RUN) -m tools.sql_lock
+
+sql-lock-check: $(READY) ## Check that the SQL lock is current
+	$(RUN) -m tools.sql_lock --check
+
+schema-dump: $(READY) ## Write the dump of the migrated schema
+	$(RUN) -m tools.schema_dump
+
+docs: $(READY) ## Build the documentation into build/docs; warnings are errors
+	$(RUN) -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
+
+bench: $(READY) ## Run the benchmarks
+	$(RUN) -m benchmarks
+
+lock: $(READY) ## Resolve requirements/dev.lock again with the newest versions
+	@command -v uv >/dev/null || $(PYTHON) -m pip --python $(RUN) install --quiet uv
+	PATH="$$PATH:$(VENV)/bin" uv pip compile pyproject.toml --extra dev --quiet --upgrade --universal \
+		--python-version 3.11 --fork-strategy fewest --generate-hashes --custom-compile-command "make lock" \
+		--output-file requirements/dev.lock
+
+clean: ## Remove the environment and everything that was built
+	rm -rf $(VENV) build dist .hypothesis .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Development tools, started from the checkout as `python -m tools.<name>`; not in the distribution."""
