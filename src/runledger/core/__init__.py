@@ -1,0 +1,111 @@
+"""Rules and records of Runledger: no I/O, no clock, no randomness. The same input gives the same answer.
+
+Layout, lowest first; a module imports only from lines above its own:
+
+- ``errors``: the error tree, drawn there.
+- ``database_text``: what PostgreSQL cannot store as text.
+- ``identifiers``, ``stored_text``, ``json_value``, ``scope``: names, stored enumerations, JSON, whose rows
+  are seen.
+- ``jobs.status``, ``workflows.status``: states, what each means, and the permitted transitions as data.
+- ``jobs.setting_checks``: the rules for numbers, durations and stages.
+- ``jobs.enqueue_request``, ``jobs.records``, ``jobs.handler``: what goes in, what comes back, what
+  applications write.
+- ``jobs.failure_text``, ``jobs.failure_decision``, ``jobs.retry_policy``: what becomes of a failure.
+"""
+
+from runledger.core.errors import (
+    BlankJobTypeError,
+    BlankStepKeyError,
+    BlankWorkflowTypeError,
+    ConfigError,
+    InvalidArgumentError,
+    RunledgerError,
+    UndecodableJsonError,
+    UnknownStoredTextError,
+)
+from runledger.core.identifiers import JobType, StepKey, WorkflowType
+from runledger.core.jobs.enqueue_request import EnqueueRequest
+from runledger.core.jobs.failure_decision import (
+    DeadLetterDecision,
+    FailureDecision,
+    RetryDecision,
+    decide_failure,
+)
+from runledger.core.jobs.failure_text import clean_error_text
+from runledger.core.jobs.handler import JobContext, JobDeadLetterInfo, JobFailure, JobHandler, JobProgress
+from runledger.core.jobs.records import (
+    ClaimedJob,
+    JobAttempt,
+    JobDeadLetter,
+    JobDefinition,
+    JobEvent,
+    JobRecord,
+    LeaseIdentity,
+)
+from runledger.core.jobs.retry_policy import retry_delay
+from runledger.core.jobs.status import (
+    JobClaimOrigin,
+    JobDeadLetterReason,
+    JobEventType,
+    JobFailureKind,
+    JobStage,
+    JobStatus,
+)
+from runledger.core.json_value import JsonValue, decode_json, encode_json
+from runledger.core.scope import Admin, Global, Organization, Scope
+from runledger.core.workflows.status import (
+    WorkflowDependencyReleaseMode,
+    WorkflowRunStatus,
+    WorkflowStepExecutionKind,
+    WorkflowStepStatus,
+)
+
+__all__ = [
+    "Admin",
+    "BlankJobTypeError",
+    "BlankStepKeyError",
+    "BlankWorkflowTypeError",
+    "ClaimedJob",
+    "ConfigError",
+    "DeadLetterDecision",
+    "EnqueueRequest",
+    "FailureDecision",
+    "Global",
+    "InvalidArgumentError",
+    "JobAttempt",
+    "JobClaimOrigin",
+    "JobContext",
+    "JobDeadLetter",
+    "JobDeadLetterInfo",
+    "JobDeadLetterReason",
+    "JobDefinition",
+    "JobEvent",
+    "JobEventType",
+    "JobFailure",
+    "JobFailureKind",
+    "JobHandler",
+    "JobProgress",
+    "JobRecord",
+    "JobStage",
+    "JobStatus",
+    "JobType",
+    "JsonValue",
+    "LeaseIdentity",
+    "Organization",
+    "RetryDecision",
+    "RunledgerError",
+    "Scope",
+    "StepKey",
+    "UndecodableJsonError",
+    "UnknownStoredTextError",
+    "WorkflowDependencyReleaseMode",
+    "WorkflowRunStatus",
+    "WorkflowStepExecutionKind",
+    "WorkflowStepStatus",
+    "WorkflowType",
+    "clean_error_text",
+    "decide_failure",
+    "decode_json",
+    "encode_json",
+    "retry_delay",
+]

@@ -1,0 +1,140 @@
+"""The error tree of Runledger.
+
+Callers branch on the class or on the stable ``code``, never on the text. Every message is safe to show:
+it names fields, rules and remedies, but holds no payload, no key and no text that came from the database.
+
+::
+
+    Exception
+    ├── RunledgerError                        .code
+    │   ├── InvalidArgumentError              argument.invalid (also a ValueError)
+    │   │   ├── BlankJobTypeError             job.type_blank
+    │   │   ├── BlankWorkflowTypeError        workflow.type_blank
+    │   │   └── BlankStepKeyError             workflow.step_key_blank
+    │   ├── ConfigError                       config.invalid
+    │   ├── UnknownStoredTextError            core.unknown_stored_text
+    │   ├── UndecodableJsonError              core.json_undecodable
+    │   ├── QueryError                        one code per failure; in runledger.postgres
+    │   ├── DatabaseConnectionError           in runledger.postgres
+    │   └── SchemaCompatibilityError          in runledger.postgres
+    └── JobFailure                            raised by handlers; in runledger.core.jobs.handler
+
+``JobFailure`` stands outside the tree on purpose: it is the outcome of an application's own work, so a
+handler that catches ``RunledgerError`` must not swallow it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class RunledgerError(Exception):
+    """Base of all errors that Runledger raises.
+
+    Attributes:
+        code: Stable text to branch on, such as ``"argument.invalid"``.
+    """
+
+    code: str
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default would call the class with the message alone and fail on the keyword-only arguments, so
+        # that an error raised in a worker process would reach its parent as a TypeError. Made by __new__
+        # instead, the attributes come back from the state.
+        return _without_init, (type(self), *self.args), self.__dict__
+
+
+def _without_init(error_class: type[RunledgerError], *args: object) -> RunledgerError:
+    return error_class.__new__(error_class, *args)
+
+
+class InvalidArgumentError(RunledgerError, ValueError):
+    """An argument breaks a rule that can be checked without the database.
+
+    The text reads ``"<field>: <problem>; <remedy>"`` and never holds the value itself.
+
+    Attributes:
+        field: Name of the offending argument, or the path of the place inside it.
+        problem: What is wrong.
+        remedy: What the caller can do about it.
+    """
+
+    field: str
+    problem: str
+    remedy: str
+
+    def __init__(self, field: str, problem: str, remedy: str, *, code: str = "argument.invalid") -> None:
+        super().__init__(f"{field}: {problem}; {remedy}", code=code)
+        self.field = field
+        self.problem = problem
+        self.remedy = remedy
+
+
+class BlankJobTypeError(InvalidArgumentError):
+    """A job type is empty or only whitespace."""
+
+    def __init__(self, field: str = "job_type") -> None:
+        super().__init__(field, "is blank", "name the job type, for example 'email.send'", code="job.type_blank")
+
+
+class BlankWorkflowTypeError(InvalidArgumentError):
+    """A workflow type is empty or only whitespace."""
+
+    def __init__(self, field: str = "workflow_type") -> None:
+        super().__init__(
+            field,
+            "is blank",
+            "name the workflow type, for example 'order.fulfil'",
+            code="workflow.type_blank",
+        )
+
+
+class BlankStepKeyError(InvalidArgumentError):
+    """A step key is empty or only whitespace."""
+
+    def __init__(self, field: str = "step_key") -> None:
+        super().__init__(
+            field,
+            "is blank",
+            "give the step a key, for example 'charge_card'",
+            code="workflow.step_key_blank",
+        )
+
+
+class ConfigError(RunledgerError):
+    """The configuration cannot be used as it is."""
+
+    def __init__(self, message: str, *, code: str = "config.invalid") -> None:
+        super().__init__(message, code=code)
+
+
+class UnknownStoredTextError(RunledgerError):
+    """A stored text is no member of its enumeration.
+
+    The database is newer than the code, or was edited by hand.
+
+    Attributes:
+        enum_name: Name of the enumeration, such as ``"JobStatus"``.
+    """
+
+    enum_name: str
+
+    def __init__(self, enum_name: str) -> None:
+        # The text itself is left out: whatever stands in a column in place of a member may be anything.
+        super().__init__(f"the database holds a text that is no member of {enum_name}", code="core.unknown_stored_text")
+        self.enum_name = enum_name
+
+
+class UndecodableJsonError(RunledgerError):
+    """A stored JSON document cannot become Python values, for example because it is nested too deep.
+
+    PostgreSQL accepts documents that Python's decoder does not: thousands of levels, numbers of thousands of
+    digits.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"the stored JSON cannot be decoded: {problem}", code="core.json_undecodable")

@@ -1,0 +1,66 @@
+"""Rules for the settings of a job: numbers that fit their columns, durations in whole seconds, stages.
+
+They apply wherever a setting enters: a definition, an enqueue request, a workflow step. Each refuses a
+``bool`` where a number is meant, since Python would take ``True`` for 1.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from runledger.core.database_text import unstorable_text_problem
+from runledger.core.errors import InvalidArgumentError
+
+INT32_MAX = 2**31 - 1
+INT64_MAX = 2**63 - 1
+
+_SECOND = timedelta(seconds=1)
+
+
+def check_int32(field: str, value: object, *, minimum: int = -INT32_MAX - 1) -> None:
+    """Refuse what is no integer from ``minimum`` up to the largest that an ``integer`` column holds."""
+    _check_integer(field, value, minimum, INT32_MAX)
+
+
+def check_count(field: str, value: object) -> None:
+    """Refuse what is no integer from zero up to the largest that a ``bigint`` column holds."""
+    _check_integer(field, value, 0, INT64_MAX)
+
+
+def check_whole_seconds(field: str, value: object) -> None:
+    """Refuse what is no duration of a whole, positive number of seconds that fits an ``integer`` column."""
+    if not isinstance(value, timedelta):
+        raise InvalidArgumentError(field, f"is of type {type(value).__name__}", "pass a datetime.timedelta")
+    if value.microseconds or not 1 <= value // _SECOND <= INT32_MAX:
+        raise InvalidArgumentError(
+            field,
+            "is not a whole, positive number of seconds",
+            f"pass 1 to {INT32_MAX} seconds without a fraction",
+        )
+
+
+def check_stage(field: str, value: object) -> None:
+    """Refuse what is no text, blank, or nothing that PostgreSQL can store."""
+    _check_name(field, value, "name a stage, for example 'queued'")
+
+
+def check_failure_code(field: str, value: object) -> None:
+    """Refuse what is no text, blank, or nothing that PostgreSQL can store."""
+    _check_name(field, value, "pass a short stable text, for example 'smtp.rejected'")
+
+
+def _check_integer(field: str, value: object, minimum: int, maximum: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidArgumentError(field, f"is of type {type(value).__name__}", "pass an int")
+    if not minimum <= value <= maximum:
+        raise InvalidArgumentError(field, "is out of range", f"pass a number from {minimum} to {maximum}")
+
+
+def _check_name(field: str, value: object, blank_remedy: str) -> None:
+    if not isinstance(value, str):
+        raise InvalidArgumentError(field, f"is of type {type(value).__name__}", "pass a str")
+    if not value.strip():
+        raise InvalidArgumentError(field, "is blank", blank_remedy)
+    problem = unstorable_text_problem(value)
+    if problem is not None:
+        raise InvalidArgumentError(field, problem, "PostgreSQL cannot store it, remove it")

@@ -1,0 +1,1 @@
+"""Workflows: the states of runs and steps."""
