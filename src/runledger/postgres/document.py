@@ -1,0 +1,104 @@
+"""Documents: the one JSON parameter of every statement."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from json.encoder import encode_basestring
+from uuid import UUID
+
+from runledger.core.errors import InvalidArgumentError
+from runledger.core.jobs.records import LeaseIdentity
+from runledger.core.scope import Admin, Global, Organization, Scope
+
+MAX_BATCH_ROWS = 1_000
+"""Rows a document holds at most."""
+
+MAX_BATCH_BYTES = 8 * 1024 * 1024
+"""Size of a document at most, unless one row alone is larger."""
+
+Scalar = None | bool | int | str | datetime | UUID
+
+_ONE_MILLISECOND = timedelta(milliseconds=1)
+_MAX_RETRY_DELAY_MS = 2**31 - 1
+
+
+def encode_document(**fields: Scalar | list[str]) -> str:
+    """Return a document of scalars and lists of text. Fields that are ``None`` are left out: absent means not given."""
+    return json.dumps(
+        {name: value for name, value in fields.items() if value is not None}, ensure_ascii=False, default=_encode_scalar
+    )
+
+
+def json_text(text: str) -> str:
+    """Return a text as a JSON string."""
+    return encode_basestring(text)
+
+
+def lease_document(
+    worker_id: str, leases: Iterable[LeaseIdentity], *, now: datetime | None = None, **fields: Scalar
+) -> str:
+    """Return a document about leases of one worker, keyed by job id as the fenced statements expect."""
+    return keyed_document(
+        worker_id,
+        [f'"{lease.job_id}":{{"run_number":{lease.run_number},"attempt":{lease.attempt}}}' for lease in leases],
+        now=now,
+        **fields,
+    )
+
+
+def keyed_document(worker_id: str, members: list[str], *, now: datetime | None = None, **fields: Scalar) -> str:
+    """Return a document whose ``jobs`` object consists of members that are JSON texts already."""
+    head = encode_document(worker_id=worker_id, now=now, **fields)
+    return f'{head[:-1]},"jobs":{{{",".join(members)}}}}}'
+
+
+def scope_fields(scope: Scope) -> dict[str, Scalar]:
+    """Return the fields that tell a reading statement whose rows it may see."""
+    match scope:
+        case Admin():
+            return {"scope": "any"}
+        case Global():
+            return {"scope": "global"}
+        case Organization(organization_id):
+            return {"scope": "organization", "organization_id": organization_id}
+
+
+def milliseconds(duration: timedelta) -> int:
+    """Return a duration in whole milliseconds, rounded down."""
+    return duration // _ONE_MILLISECOND
+
+
+def retry_delay_milliseconds(delay: timedelta) -> int:
+    """Return a retry delay as its column holds it: at least zero, and at most 24 days."""
+    # Rounded up: a delay was asked for, so it must not become none.
+    return min(max(-milliseconds(-delay), 0), _MAX_RETRY_DELAY_MS)
+
+
+def check_limit(limit: int, *, field: str = "limit") -> None:
+    """Refuse a number of rows that is not positive.
+
+    Raises:
+        InvalidArgumentError: The limit is zero or negative, or no integer.
+    """
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidArgumentError(field, "is not a positive integer", "ask for at least one row")
+
+
+def check_now(now: datetime | None) -> None:
+    """Refuse an instant without a time zone.
+
+    Raises:
+        InvalidArgumentError: ``now`` is naive.
+    """
+    if now is not None and now.tzinfo is None:
+        raise InvalidArgumentError("now", "has no time zone", "pass an aware datetime, such as datetime.now(UTC)")
+
+
+def _encode_scalar(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(type(value).__name__)

@@ -1,0 +1,1 @@
+"""Drivers: the only place that knows a database library. One package each."""

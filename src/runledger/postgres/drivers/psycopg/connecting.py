@@ -1,0 +1,79 @@
+"""How Runledger opens its own connections."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from runledger.core.errors import InvalidArgumentError
+
+_logger = logging.getLogger("runledger.postgres")
+
+# A connection on which nobody answers any more is noticed within half a minute.
+_DEFAULTS = {
+    "connect_timeout": 10,
+    "application_name": "runledger",
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
+ConnectionParameters = Mapping[str, Any]
+"""Keyword arguments of ``psycopg.connect``, conninfo included."""
+
+
+def connection_parameters(url: str, **overrides: Any) -> dict[str, Any]:  # noqa: ANN401 (libpq's parameters)
+    """Return libpq's parameters for a URL or ``key=value`` text, with Runledger's defaults where it says nothing.
+
+    Raises:
+        InvalidArgumentError: libpq does not understand the text. It may hold a password, so it is not shown.
+    """
+    parameters: dict[str, Any] | None = None
+    with contextlib.suppress(psycopg.ProgrammingError):  # raised below: libpq's message quotes the text
+        parameters = dict(conninfo_to_dict(url))
+    if parameters is None:
+        raise InvalidArgumentError(
+            "database_url", "is not a PostgreSQL URL", "write it as postgresql://user@host:5432/database"
+        )
+    _check_for_misread_password(parameters)
+    # Documents are UTF-8, whatever PGCLIENTENCODING or the database's default say.
+    return _DEFAULTS | parameters | overrides | {"client_encoding": "UTF8"}
+
+
+def _check_for_misread_password(parameters: Mapping[str, Any]) -> None:
+    """Refuse a URL of which libpq took a part of the password for host, port or database, which messages show."""
+    port = str(parameters.get("port") or "")
+    parts = f"{parameters.get('host') or ''}{parameters.get('dbname') or ''}"
+    if "@" in parts or (not port.replace(",", "").isdigit() and port):
+        raise InvalidArgumentError(
+            "database_url",
+            "has a special character in its user or password",
+            "write it percent-encoded, such as %40 for @ and %2F for /",
+        )
+
+
+def describe_server(url: str) -> str:
+    """Return host, port and database of a URL for messages; never user, password or other parameters."""
+    parameters = connection_parameters(url)
+    host = parameters.get("host") or parameters.get("hostaddr") or "the local socket"
+    port = parameters.get("port") or "5432"
+    database = parameters.get("dbname") or "its default"
+    return f"host {host}, port {port}, database {database}"
+
+
+def uses_pooler(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any], server_backend_pid: int) -> bool:
+    """Whether a pooler such as PgBouncer sits between us and the server, told by the process id each side sees.
+
+    Behind a transaction pool a prepared statement may meet another client's server session and silently run another
+    text, so such a connection must not prepare any.
+    """
+    is_pooled = connection.info.backend_pid != server_backend_pid
+    if is_pooled:
+        _logger.warning("postgres.pooler_detected")
+    return is_pooled

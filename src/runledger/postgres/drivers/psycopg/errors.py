@@ -1,0 +1,55 @@
+"""From psycopg's exceptions to Runledger's."""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
+
+from runledger.core.errors import RunledgerError
+from runledger.postgres.sql_errors import DatabaseConnectionError, QueryError, classify
+
+DRIVER_ERRORS = (psycopg.Error, PoolClosed, PoolTimeout, TooManyRequests)
+"""What the runners catch. The pool's errors are OperationalErrors too; named, so that this stays true."""
+
+_CONNECTION_SQLSTATE_PREFIX = "08"
+# Transaction state, prepared statements, unsupported features (a cached plan that no longer fits), login, privileges,
+# missing objects.
+_SESSION_CLASSES = ("0A", "25", "26", "28", "42")
+# The server ends this session: admin_shutdown, crash_shutdown, cannot_connect_now, database_dropped,
+# idle_session_timeout, idle_in_transaction_session_timeout, transaction_timeout, and too_many_connections at connect.
+_CONNECTION_SQLSTATES = frozenset({"57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04", "53300"})
+
+
+def translate(error: psycopg.Error, operation_name: str) -> RunledgerError:
+    """Return Runledger's form of a driver error. Raise it outside the except block (see sql_errors)."""
+    if is_connection_error(error):
+        return DatabaseConnectionError(
+            f"{operation_name}: the connection to PostgreSQL failed or was lost", source=error
+        )
+    shown = classify(error.sqlstate, error.diag.constraint_name)
+    return QueryError(
+        category=shown.category,
+        code=shown.code,
+        client_message=shown.client_message,
+        internal_message=f"{operation_name}: {error.diag.message_primary or error}",
+        sqlstate=error.sqlstate,
+        constraint=error.diag.constraint_name,
+        source=error,
+    )
+
+
+def speaks_of_session(sqlstate: str | None) -> bool:
+    """Whether an error may come from the state of its session, so that a new one may do better.
+
+    A session keeps what it was opened with (read-only, role, settings) and plans of tables that have changed since.
+    """
+    return sqlstate is not None and sqlstate.startswith(_SESSION_CLASSES)
+
+
+def is_connection_error(error: psycopg.Error) -> bool:
+    """Whether the session is gone, as opposed to a statement that failed."""
+    if error.sqlstate is None:
+        # Errors of the driver itself: OperationalError and InterfaceError speak of the connection; the others, such
+        # as DataError, of what was sent.
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return error.sqlstate.startswith(_CONNECTION_SQLSTATE_PREFIX) or error.sqlstate in _CONNECTION_SQLSTATES

@@ -1,0 +1,156 @@
+"""Claim: a worker leases due jobs; and the way back for claims whose handler was never called."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from runledger.core.database_text import unstorable_text_problem
+from runledger.core.errors import InvalidArgumentError
+from runledger.core.jobs.records import ClaimedJob, LeaseIdentity
+from runledger.core.jobs.status import JobClaimOrigin
+from runledger.postgres.document import check_limit, check_now, encode_document, lease_document, milliseconds
+from runledger.postgres.jobs.lease import check_lease_ttl
+from runledger.postgres.operation import Statement, Steps, operation
+from runledger.postgres.row_decoding import decode_claimed_job, decode_lease, job_ids
+from runledger.postgres.sql_files import SqlFile
+
+_CLAIM = SqlFile("jobs", "claim_jobs")
+_LIST_DUE = SqlFile("jobs", "list_due_job_ids")
+_RETURN = SqlFile("jobs", "return_claims")
+_LIST_WORKER_LEASES = SqlFile("jobs", "list_worker_leases")
+
+
+@operation("jobs.claim_jobs")
+def claim_jobs(
+    worker_id: str,
+    *,
+    lease_ttl: timedelta,
+    limit: int,
+    job_types: Sequence[str] | None = None,
+    claim_origin: JobClaimOrigin = JobClaimOrigin.DIRECT,
+    is_start: bool = False,
+    excluded_job_ids: Collection[UUID] = (),
+    now: datetime | None = None,
+) -> Steps[list[ClaimedJob]]:
+    """Lease due PENDING jobs to a worker: highest priority first, then the one due longest.
+
+    Args:
+        worker_id: Who claims; unique among live workers.
+        lease_ttl: How long the lease lasts without renewal.
+        limit: Jobs at most.
+        job_types: Only these types; ``None`` is any type, an empty sequence gives nothing and asks nothing.
+        claim_origin: What the attempt records as its origin.
+        is_start: The caller starts every job at once. Stage ``running`` and the started marker are written in the
+            same statement, so an expired lease counts as an attempt.
+        excluded_job_ids: Jobs to leave where they are.
+        now: Instant to use instead of the database's clock, for tests.
+
+    Returns:
+        The jobs, in the order in which they should start.
+    """
+    if job_types is not None and not job_types:
+        return []
+    check_worker_id(worker_id)
+    check_limit(limit)
+    check_lease_ttl(lease_ttl)
+    check_now(now)
+    document = encode_document(
+        worker_id=worker_id,
+        lease_ttl_ms=milliseconds(lease_ttl),
+        limit=limit,
+        job_types=None if job_types is None else list(job_types),
+        claim_origin=claim_origin.value,
+        is_start=is_start,
+        excluded_job_ids=_id_texts(excluded_job_ids),
+        now=now,
+    )
+    rows = yield Statement(sql=_CLAIM, document=document, is_only=True)
+    return [decode_claimed_job(row) for row in rows]
+
+
+@operation("jobs.list_due_job_ids")
+def list_due_job_ids(
+    *,
+    limit: int,
+    job_types: Sequence[str] | None = None,
+    excluded_job_ids: Collection[UUID] = (),
+    now: datetime | None = None,
+) -> Steps[list[UUID]]:
+    """Return which jobs :func:`claim_jobs` would try next, in its order; those that others have locked as well.
+
+    Args:
+        limit: Ids at most.
+        job_types: As for the claim.
+        excluded_job_ids: As for the claim.
+        now: Instant to use instead of the database's clock, for tests.
+    """
+    if job_types is not None and not job_types:
+        return []
+    check_limit(limit)
+    check_now(now)
+    document = encode_document(
+        limit=limit,
+        job_types=None if job_types is None else list(job_types),
+        excluded_job_ids=_id_texts(excluded_job_ids),
+        now=now,
+    )
+    rows = yield Statement(sql=_LIST_DUE, document=document, is_only=True)
+    return [row["job_id"] for row in rows]
+
+
+@operation("jobs.return_claims")
+def return_claims(
+    worker_id: str,
+    leases: Sequence[LeaseIdentity],
+    *,
+    reason: str,
+    retry_delay: timedelta = timedelta(),
+    now: datetime | None = None,
+) -> Steps[set[UUID]]:
+    """Give back claims whose handler was never called. Their attempt is deleted and not consumed.
+
+    Only the holder may do this, since only it knows that no handler ran.
+
+    Args:
+        worker_id: The holder.
+        leases: What to return.
+        reason: Kept in the REQUEUED event.
+        retry_delay: Time until the jobs are due again.
+        now: Instant to use instead of the database's clock, for tests.
+
+    Returns:
+        The ids that were returned. The others are held no longer, or locked by another transaction.
+    """
+    if not leases:
+        return set()
+    check_now(now)
+    document = lease_document(worker_id, leases, now=now, reason=reason, retry_delay_ms=milliseconds(retry_delay))
+    rows = yield Statement(sql=_RETURN, document=document, is_only=True)
+    return job_ids(rows)
+
+
+@operation("jobs.list_worker_leases")
+def list_worker_leases(worker_id: str, *, now: datetime | None = None) -> Steps[list[LeaseIdentity]]:
+    """Return all live leases of a worker, to find those of a claim whose answer was lost."""
+    check_now(now)
+    rows = yield Statement(
+        sql=_LIST_WORKER_LEASES, document=encode_document(worker_id=worker_id, now=now), is_only=True
+    )
+    return [decode_lease(row) for row in rows]
+
+
+def check_worker_id(worker_id: str) -> None:
+    """Refuse a worker id that is blank or that PostgreSQL cannot store.
+
+    Raises:
+        InvalidArgumentError: It is one of these.
+    """
+    problem = "is blank" if not worker_id.strip() else unstorable_text_problem(worker_id)
+    if problem is not None:
+        raise InvalidArgumentError("worker_id", problem, "name the worker, uniquely among live workers")
+
+
+def _id_texts(ids: Collection[UUID]) -> list[str] | None:
+    return [str(job_id) for job_id in ids] or None

@@ -1,0 +1,93 @@
+"""Leases: keep them, and ask whether they are still held."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from runledger.core.errors import InvalidArgumentError
+from runledger.core.jobs.records import LeaseIdentity
+from runledger.postgres.document import check_now, encode_document, lease_document, milliseconds
+from runledger.postgres.operation import Statement, Steps, operation
+from runledger.postgres.row_decoding import job_ids
+from runledger.postgres.sql_errors import lease_owner_mismatch
+from runledger.postgres.sql_files import SqlFile
+
+_RENEW = SqlFile("jobs", "renew_leases")
+_HEARTBEAT = SqlFile("jobs", "heartbeat_job")
+_READ_HELD = SqlFile("jobs", "read_held_leases")
+_LOCK_JOB = SqlFile("jobs", "lock_job")
+_SET_LOCK_TIMEOUT = SqlFile("connection", "set_local_lock_timeout")
+
+
+@operation("jobs.renew_leases")
+def renew_leases(
+    worker_id: str, leases: Sequence[LeaseIdentity], *, lease_ttl: timedelta, now: datetime | None = None
+) -> Steps[set[UUID]]:
+    """Extend many leases of one worker by the full time to live. Writes no event.
+
+    Returns:
+        The ids that were extended. The others are held no longer, or locked by another transaction:
+        :func:`read_held_leases` tells which.
+    """
+    if not leases:
+        return set()
+    check_lease_ttl(lease_ttl)
+    check_now(now)
+    document = lease_document(worker_id, leases, now=now, lease_ttl_ms=milliseconds(lease_ttl))
+    rows = yield Statement(sql=_RENEW, document=document, is_only=True)
+    return job_ids(rows)
+
+
+@operation("jobs.heartbeat_job")
+def heartbeat_job(lease: LeaseIdentity, *, lease_ttl: timedelta, now: datetime | None = None) -> Steps[None]:
+    """Extend one lease by the full time to live and write a HEARTBEAT event.
+
+    Waits for the row lock; the expiry is judged after it.
+
+    Raises:
+        QueryError: ``job.lease_owner_mismatch``; nothing was written.
+    """
+    check_lease_ttl(lease_ttl)
+    check_now(now)
+    yield from lock_job(lease.job_id)
+    document = lease_document(lease.worker_id, [lease], now=now, lease_ttl_ms=milliseconds(lease_ttl))
+    rows = yield Statement(sql=_HEARTBEAT, document=document)
+    if not rows:
+        raise lease_owner_mismatch("jobs.heartbeat_job")
+
+
+@operation("jobs.read_held_leases")
+def read_held_leases(
+    worker_id: str, leases: Sequence[LeaseIdentity], *, now: datetime | None = None
+) -> Steps[set[UUID]]:
+    """Return the ids of those leases that are still held, reading without a lock."""
+    if not leases:
+        return set()
+    check_now(now)
+    rows = yield Statement(sql=_READ_HELD, document=lease_document(worker_id, leases, now=now), is_only=True)
+    return job_ids(rows)
+
+
+def check_lease_ttl(lease_ttl: timedelta) -> None:
+    """Refuse a lease that would end as it begins.
+
+    Raises:
+        InvalidArgumentError: It is shorter than a millisecond.
+    """
+    if milliseconds(lease_ttl) < 1:
+        raise InvalidArgumentError("lease_ttl", "is not positive", "give the lease time to be renewed, such as 60 s")
+
+
+def lock_job(job_id: UUID, *, lock_timeout: timedelta | None = None) -> Steps[None]:
+    """Wait for the lock of one job row, as a part of an operation that must have this job.
+
+    Args:
+        job_id: The job; a missing row is no error here, the fence that follows notices.
+        lock_timeout: Bound on this and the later waits of the transaction; ``None`` leaves the setting alone.
+    """
+    if lock_timeout is not None:
+        document = encode_document(lock_timeout_ms=milliseconds(lock_timeout))
+        yield Statement(sql=_SET_LOCK_TIMEOUT, document=document)
+    yield Statement(sql=_LOCK_JOB, document=encode_document(job_id=job_id))

@@ -1,0 +1,59 @@
+"""Reads: a job and its history."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from runledger.core.errors import InvalidArgumentError
+from runledger.core.jobs.records import JobAttempt, JobDeadLetter, JobEvent, JobRecord
+from runledger.core.scope import Scope
+from runledger.postgres.document import check_limit, encode_document, scope_fields
+from runledger.postgres.operation import Statement, Steps, operation
+from runledger.postgres.row_decoding import decode_attempt, decode_dead_letter, decode_event, decode_job
+from runledger.postgres.sql_files import SqlFile
+
+_GET_JOB = SqlFile("jobs", "get_job")
+_LIST_EVENTS = SqlFile("jobs", "list_job_events")
+_LIST_ATTEMPTS = SqlFile("jobs", "list_job_attempts")
+_GET_DEAD_LETTER = SqlFile("jobs", "get_dead_letter")
+
+
+@operation("jobs.get_job")
+def get_job(job_id: UUID, *, scope: Scope) -> Steps[JobRecord | None]:
+    """Return a job, or ``None`` when there is none in the scope."""
+    rows = yield Statement(sql=_GET_JOB, document=encode_document(job_id=job_id, **scope_fields(scope)), is_only=True)
+    return decode_job(rows[0]) if rows else None
+
+
+@operation("jobs.list_job_events")
+def list_job_events(job_id: UUID, *, scope: Scope, limit: int = 1_000, after_id: int = 0) -> Steps[list[JobEvent]]:
+    """Return events of a job, oldest first.
+
+    Args:
+        job_id: The job; one outside the scope has no events.
+        scope: Whose rows may be seen.
+        limit: Events at most.
+        after_id: Only events after this one; the id of the last event seen turns the page.
+    """
+    check_limit(limit)
+    if after_id < 0:
+        raise InvalidArgumentError("after_id", "is negative", "start at 0, go on with the id of the last event seen")
+    document = encode_document(job_id=job_id, limit=limit, after_id=after_id, **scope_fields(scope))
+    rows = yield Statement(sql=_LIST_EVENTS, document=document, is_only=True)
+    return [decode_event(row) for row in rows]
+
+
+@operation("jobs.list_job_attempts")
+def list_job_attempts(job_id: UUID, *, scope: Scope) -> Steps[list[JobAttempt]]:
+    """Return all attempts of a job, of all its runs, in order."""
+    document = encode_document(job_id=job_id, **scope_fields(scope))
+    rows = yield Statement(sql=_LIST_ATTEMPTS, document=document, is_only=True)
+    return [decode_attempt(row) for row in rows]
+
+
+@operation("jobs.get_dead_letter")
+def get_dead_letter(job_id: UUID, *, scope: Scope) -> Steps[JobDeadLetter | None]:
+    """Return the latest dead letter of a job, or ``None``. It survives a later requeue of the job."""
+    document = encode_document(job_id=job_id, **scope_fields(scope))
+    rows = yield Statement(sql=_GET_DEAD_LETTER, document=document, is_only=True)
+    return decode_dead_letter(rows[0]) if rows else None

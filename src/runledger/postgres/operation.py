@@ -1,0 +1,82 @@
+"""Operations: what to do with the database, written once and run by any driver.
+
+An operation is a generator. It yields statements, receives the rows of each, and returns a record::
+
+    @operation("jobs.get_job")
+    def get_job(job_id: UUID, *, scope: Scope) -> Steps[JobRecord | None]:
+        rows = yield Statement(GET_JOB, document, is_only=True)
+        return decode_job_record(rows[0]) if rows else None
+
+The call builds an :class:`Operation` and touches nothing. ``run`` and ``run_sync`` of a driver execute it: on a pool
+in a transaction of its own, on a connection inside the caller's open transaction. Nothing is written twice for
+blocking and for asyncio use, and no operation knows a driver.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
+
+from runledger.postgres.sql_files import SqlText
+
+Row: TypeAlias = Mapping[str, Any]
+Rows: TypeAlias = Sequence[Row]
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+P = ParamSpec("P")
+
+Steps: TypeAlias = Generator["Statement", Rows, T]
+"""The generator of an operation: yields statements, receives rows, returns the record."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """One SQL text and the one JSON document it takes.
+
+    Attributes:
+        sql: The text, usually a file.
+        document: JSON text, the ``$1``; ``None`` for a text without a parameter (a migration's).
+        is_only: The operation consists of this statement alone. On a pool it then runs in autocommit, in one round
+            trip, instead of between BEGIN and COMMIT.
+        is_guarded: Run inside a savepoint. A database error rolls back to it and is thrown into the generator as a
+            :class:`~runledger.postgres.sql_errors.QueryError`, which may go on.
+    """
+
+    sql: SqlText
+    document: str | None = field(repr=False)
+    is_only: bool = False
+    is_guarded: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation(Generic[T_co]):
+    """Something that a driver can run, any number of times.
+
+    Attributes:
+        name: Stable name, such as ``"jobs.claim_jobs"``; the context of errors and log records.
+        begin: Makes the generator of one execution.
+    """
+
+    name: str
+    begin: Callable[[], Steps[T_co]] = field(repr=False)
+
+
+def operation(name: str) -> Callable[[Callable[P, Steps[T]]], Callable[P, Operation[T]]]:
+    """Turn a generator function into a function that builds an operation with the same parameters."""
+
+    def decorate(steps: Callable[P, Steps[T]]) -> Callable[P, Operation[T]]:
+        @functools.wraps(steps)
+        def build(*args: P.args, **kwargs: P.kwargs) -> Operation[T]:
+            return Operation(name=name, begin=lambda: steps(*args, **kwargs))
+
+        # What documentation and `inspect` show is the operation, not the generator inside.
+        signature = inspect.signature(steps)
+        shown = str(signature.return_annotation).replace("Steps", "Operation", 1)
+        build.__signature__ = signature.replace(return_annotation=shown)  # pyright: ignore[reportAttributeAccessIssue]
+        return build
+
+    return decorate

@@ -1,0 +1,107 @@
+"""From rows to records. The one place that knows the column names of results."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from runledger.core.errors import UndecodableJsonError, UnknownStoredTextError
+from runledger.core.jobs.records import (
+    ClaimedJob,
+    JobAttempt,
+    JobDeadLetter,
+    JobDefinition,
+    JobEvent,
+    JobRecord,
+    LeaseIdentity,
+)
+from runledger.core.jobs.status import JobClaimOrigin, JobEventType, JobFailureKind, JobStatus
+from runledger.core.json_value import JsonValue, decode_json
+from runledger.postgres.operation import Row
+from runledger.postgres.sql_errors import QueryError, QueryErrorCategory, refusal
+
+
+def decode_definition(row: Row) -> JobDefinition:
+    """Return a row of ``job_definitions``."""
+    return JobDefinition(
+        job_type=row["job_type"],
+        version=row["version"],
+        max_attempts=row["max_attempts"],
+        default_timeout=timedelta(seconds=row["default_timeout_seconds"]),
+        default_priority=row["default_priority"],
+        is_enabled=row["is_enabled"],
+    )
+
+
+def decode_claimed_job(row: Row) -> ClaimedJob:
+    """Return a claimed job; its payload stays text until the handler asks for it."""
+    return ClaimedJob(**row)
+
+
+def decode_lease(row: Row) -> LeaseIdentity:
+    """Return the identity of a lease."""
+    return LeaseIdentity(**row)
+
+
+def decode_job(row: Row) -> JobRecord:
+    """Return a row of ``job_queue``."""
+    fields = dict(row)
+    fields["status"] = _stored(JobStatus, row["status"])
+    for name in ("payload", "checkpoint", "output"):
+        fields[name] = _json(fields.pop(f"{name}_json"))
+    return JobRecord(**fields)
+
+
+def decode_event(row: Row) -> JobEvent:
+    """Return a row of ``job_events``."""
+    fields = dict(row)
+    fields["event_type"] = _stored(JobEventType, row["event_type"])
+    fields["payload"] = _json(fields.pop("payload_json"))
+    return JobEvent(**fields)
+
+
+def decode_attempt(row: Row) -> JobAttempt:
+    """Return a row of ``job_attempts``."""
+    fields = dict(row)
+    fields["claim_origin"] = _stored(JobClaimOrigin, row["claim_origin"])
+    fields["outcome"] = None if row["outcome"] is None else _stored(JobFailureKind, row["outcome"])
+    return JobAttempt(**fields)
+
+
+def decode_dead_letter(row: Row) -> JobDeadLetter:
+    """Return a row of ``job_dead_letters``."""
+    fields = dict(row)
+    for name in ("payload_snapshot", "checkpoint_snapshot"):
+        fields[name] = _json(fields.pop(f"{name}_json"))
+    return JobDeadLetter(**fields)
+
+
+def job_ids(rows: Any) -> set[UUID]:
+    """Return the ``job_id`` column."""
+    return {row["job_id"] for row in rows}
+
+
+def _json(text: str | None) -> JsonValue:
+    if text is None:
+        return None
+    try:
+        return decode_json(text)
+    except UndecodableJsonError as error:
+        raise _undecodable(str(error)) from None
+
+
+def _stored(enum: Any, text: str) -> Any:
+    try:
+        return enum.from_stored(text)
+    except UnknownStoredTextError as error:
+        raise _undecodable(str(error)) from None
+
+
+def _undecodable(problem: str) -> QueryError:
+    return refusal(
+        QueryErrorCategory.INTERNAL,
+        "db.row_undecodable",
+        "the database holds a value that this version cannot read",
+        internal=problem,
+    )

@@ -1,0 +1,51 @@
+-- Complete held jobs: LEASED -> SUCCEEDED, their attempt closed, one SUCCEEDED event each.
+-- Guard: the lease (worker, run, attempt, not expired), judged after the row lock. A row that another transaction
+-- has locked is skipped; the caller asks read_held_leases what became of the ids that did not come back.
+-- Lock order: job rows by id. Index: primary keys. `jobs` is an object keyed by job id, so that each locked row
+-- finds its item by itself: a join with the items is planned as a nested loop of 500 x 500 or a sequential scan.
+WITH input AS (SELECT $1::jsonb AS doc),
+parameter AS MATERIALIZED (
+    SELECT doc -> 'jobs' AS jobs, doc ->> 'worker_id' AS worker_id, (doc ->> 'now')::timestamptz AS now FROM input
+),
+locked AS MATERIALIZED (
+    SELECT q.id, q.status, q.worker_id, q.run_number, q.attempt, q.lease_expires_at,
+           (SELECT jobs FROM parameter) -> q.id::text AS item
+      FROM {schema}.job_queue AS q
+     WHERE q.id = ANY (ARRAY(SELECT jsonb_object_keys(jobs)::uuid FROM parameter))
+     ORDER BY q.id
+       FOR UPDATE SKIP LOCKED
+),
+timed AS (
+    SELECT l.*, coalesce((SELECT now FROM parameter), clock_timestamp()) AS at FROM locked AS l
+),
+passed AS MATERIALIZED (
+    SELECT id, run_number, attempt, at
+      FROM timed
+     WHERE status = 'LEASED'
+       AND worker_id = (SELECT worker_id FROM parameter)
+       AND run_number = (item ->> 'run_number')::integer
+       AND attempt = (item ->> 'attempt')::integer
+       AND lease_expires_at > at
+),
+completed AS (
+    UPDATE {schema}.job_queue AS q
+       SET status = 'SUCCEEDED',
+           stage = 'completed',
+           output = (SELECT jobs FROM parameter) -> q.id::text -> 'output',
+           finished_at = (SELECT max(at) FROM passed),
+           updated_at = (SELECT max(at) FROM passed),
+           worker_id = NULL, lease_expires_at = NULL, last_heartbeat_at = NULL,
+           status_reason = NULL, last_error_code = NULL, last_error_message = NULL
+     WHERE q.id = ANY (ARRAY(SELECT id FROM passed))
+),
+closed_attempt AS (
+    -- The one open attempt of a job is the fenced one, so its key need not be compared again.
+    UPDATE {schema}.job_attempts
+       SET finished_at = (SELECT max(at) FROM passed)
+     WHERE job_id = ANY (ARRAY(SELECT id FROM passed)) AND finished_at IS NULL
+),
+succeeded_event AS (
+    INSERT INTO {schema}.job_events (job_id, run_number, attempt, event_type, stage, occurred_at)
+    SELECT id, run_number, attempt, 'SUCCEEDED', 'completed', at FROM passed ORDER BY id
+)
+SELECT id AS job_id FROM passed

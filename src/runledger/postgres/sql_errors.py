@@ -1,0 +1,179 @@
+"""Database errors as Runledger shows them: a stable code, a safe text, and the rest for trusted eyes only.
+
+PostgreSQL prints keys and values in its messages and details. A :class:`QueryError` therefore leaves the driver
+without ``__cause__`` and ``__context__``: whatever prints it, with or without traceback, shows the client message. The
+original is in ``error.source`` for code that asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from runledger.core.errors import RunledgerError
+
+
+class QueryErrorCategory(StrEnum):
+    """Broad kinds of database errors; branch on the code where one case matters."""
+
+    CONFLICT = "Conflict"
+    VALIDATION = "Validation"
+    FORBIDDEN = "Forbidden"
+    INTERNAL = "Internal"
+
+
+class DatabaseConnectionError(RunledgerError, ConnectionError):
+    """PostgreSQL cannot be reached, or the connection was lost.
+
+    What was sent may or may not have been committed; operations that can tell say so in their own errors.
+    """
+
+    def __init__(self, message: str, *, code: str = "db.connection_failed", source: Exception | None = None) -> None:
+        super().__init__(message, code=code)
+        self._source = source
+
+    @property
+    def source(self) -> Exception | None:
+        """The driver's exception, for trusted logs."""
+        return self._source
+
+
+class QueryError(RunledgerError):
+    """A statement failed, or the database refused what was asked.
+
+    ``str(error)`` is the client message. ``repr(error)`` adds category, code, SQLSTATE and constraint, and whether a
+    source exists. Neither shows the internal message.
+
+    Attributes:
+        category: The broad kind.
+        client_message: Text that may be shown to anybody.
+        sqlstate: PostgreSQL's error code, where the error came from a statement.
+        constraint: Name of the violated constraint, where there is one.
+    """
+
+    def __init__(
+        self,
+        *,
+        category: QueryErrorCategory,
+        code: str,
+        client_message: str,
+        internal_message: str,
+        sqlstate: str | None = None,
+        constraint: str | None = None,
+        source: Exception | None = None,
+    ) -> None:
+        super().__init__(client_message, code=code)
+        self.category = category
+        self.client_message = client_message
+        self.sqlstate = sqlstate
+        self.constraint = constraint
+        self._internal_message = internal_message
+        self._source = source
+
+    @property
+    def internal_message(self) -> str:
+        """Operation and raw database message. May hold values; for trusted logs only."""
+        return self._internal_message
+
+    @property
+    def source(self) -> Exception | None:
+        """The driver's exception. May hold values; for trusted code only."""
+        return self._source
+
+    def __repr__(self) -> str:
+        """Show what is safe, and only whether there is a source."""
+        return (
+            f"QueryError(category={self.category.value}, code={self.code!r}, client_message={self.client_message!r}, "
+            f"sqlstate={self.sqlstate!r}, constraint={self.constraint!r}, has_source={self._source is not None})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorClass:
+    """How an error is shown: category, code and client message."""
+
+    category: QueryErrorCategory
+    code: str
+    client_message: str
+
+
+ConstraintClassifier = Callable[[str], ErrorClass | None]
+"""A host's own map from constraint names; what it knows takes precedence."""
+
+_CONFLICT, _VALIDATION = QueryErrorCategory.CONFLICT, QueryErrorCategory.VALIDATION
+_FORBIDDEN, _INTERNAL = QueryErrorCategory.FORBIDDEN, QueryErrorCategory.INTERNAL
+
+_JOB_ENQUEUED = ErrorClass(_CONFLICT, "job.already_enqueued", "a job with this idempotency key is enqueued already")
+_WORKFLOW_ENQUEUED = ErrorClass(
+    _CONFLICT, "workflow.already_enqueued", "a workflow with this idempotency key is enqueued already"
+)
+_DEFINITION = ErrorClass(_VALIDATION, "job.definition_not_found", "the job type has no definition")
+_GATE = ErrorClass(
+    _VALIDATION, "workflow.external_gate_downgrade_blocked", "workflows with external steps exist, so gates must stay"
+)
+
+CONSTRAINT_CLASSES: Mapping[str, ErrorClass] = {
+    "uq_job_queue_type_idempotency_org": _JOB_ENQUEUED,
+    "uq_job_queue_type_idempotency_global": _JOB_ENQUEUED,
+    "fk_job_queue_job_type": _DEFINITION,
+    "fk_job_runtime_configs_job_type": _DEFINITION,
+    "fk_job_queue_organization": ErrorClass(
+        _VALIDATION, "job.organization_not_found", "the organization of the job does not exist"
+    ),
+    "uq_workflow_runs_type_idempotency_org": _WORKFLOW_ENQUEUED,
+    "uq_workflow_runs_type_idempotency_global": _WORKFLOW_ENQUEUED,
+    "os_workflow_job_linkage_symmetry": ErrorClass(
+        _VALIDATION, "workflow.linkage_symmetry_violation", "a job and its workflow step must point at each other"
+    ),
+    "os_workflow_job_linkage_symmetry_trigger_table": ErrorClass(
+        _VALIDATION, "workflow.linkage_symmetry_trigger_table_invalid", "the linkage check is attached to another table"
+    ),
+    "os_workflow_external_gate_downgrade_external_steps_exist": _GATE,
+    "os_workflow_external_gate_downgrade_waiting_steps_exist": _GATE,
+    "os_workflow_external_gate_downgrade_waiting_runs_exist": _GATE,
+}
+"""Constraints that have a code of their own (jobs, errors)."""
+
+SQLSTATE_CLASSES: Mapping[str, ErrorClass] = {
+    "23505": ErrorClass(_CONFLICT, "db.unique_violation", "a row with the same unique value exists already"),
+    "23503": ErrorClass(_VALIDATION, "db.related_resource_missing", "a related resource does not exist"),
+    "23001": ErrorClass(_VALIDATION, "db.related_resource_still_referenced", "the resource is still in use"),
+    "23514": ErrorClass(_VALIDATION, "db.business_rule_violation", "a value breaks a rule of the database"),
+    "23502": ErrorClass(_VALIDATION, "db.required_field_missing", "a required field is missing"),
+    "42501": ErrorClass(_FORBIDDEN, "db.permission_denied", "the database role may not do this"),
+    # The contract's "anything else", with a text that tells a newcomer what is missing.
+    "42P01": ErrorClass(_INTERNAL, "db.query_failed", "a table of Runledger is missing; has the schema been migrated?"),
+}
+
+_UNCLASSIFIED = ErrorClass(_INTERNAL, "db.query_failed", "the database could not run the query")
+
+
+def classify(
+    sqlstate: str | None, constraint: str | None, classifier: ConstraintClassifier | None = None
+) -> ErrorClass:
+    """Return how a database error is shown: the host's classifier first, then the constraint, then the SQLSTATE."""
+    if constraint is not None:
+        own = classifier(constraint) if classifier is not None else None
+        if own is not None:
+            return own
+        if constraint in CONSTRAINT_CLASSES:
+            return CONSTRAINT_CLASSES[constraint]
+    return SQLSTATE_CLASSES.get(sqlstate or "", _UNCLASSIFIED)
+
+
+def refusal(category: QueryErrorCategory, code: str, client_message: str, *, internal: str | None = None) -> QueryError:
+    """Return the error of an operation that the database understood and the rules refuse."""
+    return QueryError(
+        category=category, code=code, client_message=client_message, internal_message=internal or client_message
+    )
+
+
+def lease_owner_mismatch(operation_name: str) -> QueryError:
+    """Return the one error of every failed fence. It does not say which condition failed (ERR-007)."""
+    return refusal(
+        QueryErrorCategory.FORBIDDEN,
+        "job.lease_owner_mismatch",
+        "the worker does not currently hold the lease of this job",
+        internal=f"{operation_name}: no leased row with this job, run, attempt, worker and a live expiry",
+    )

@@ -1,0 +1,87 @@
+"""Every operation with arguments that make it send every field it can send.
+
+An operation may stand here more than once, since some arguments exclude each other.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from runledger.core import (
+    Admin,
+    EnqueueRequest,
+    Global,
+    JobClaimOrigin,
+    JobDefinition,
+    JobFailureKind,
+    LeaseIdentity,
+    Organization,
+)
+from runledger.postgres import Operation, jobs, migrate
+
+JOB_ID = UUID("0198c0de-0000-7000-8000-000000000001")
+"""The job of every case, and the uuid in every row that a case is given."""
+
+_NOW = datetime(2026, 5, 26, 12, 0, tzinfo=UTC)
+_TTL = timedelta(seconds=60)
+_WORKER = "worker-1"
+_ORGANIZATION = UUID("0198c0de-0000-7000-8000-0000000000aa")
+_LEASE = LeaseIdentity(job_id=JOB_ID, run_number=1, attempt=1, worker_id=_WORKER)
+_DEFINITION = JobDefinition(job_type="email.send")
+_SUCCESS = jobs.JobSuccess(lease=_LEASE, output_json='{"sent":1}')
+_FAILURE = jobs.AttemptFailure(
+    lease=_LEASE, kind=JobFailureKind.RETRYABLE, error_code="smtp.busy", error_message="try later", retry_delay=_TTL
+)
+_REQUEST_DUE_AT = EnqueueRequest(
+    "email.send",
+    {"to": "a@example.org"},
+    organization_id=_ORGANIZATION,
+    priority=5,
+    max_attempts=3,
+    timeout=_TTL,
+    run_at=_NOW,
+    stage="draft",
+)
+_REQUEST_DUE_IN = EnqueueRequest("email.send", None, run_in=_TTL)
+
+OPERATION_CASES: tuple[Operation[Any], ...] = (
+    migrate(),
+    jobs.upsert_job_definitions([_DEFINITION]),
+    jobs.insert_missing_job_definitions([_DEFINITION]),
+    jobs.get_job_definition("email.send"),
+    jobs.list_job_definitions(job_type_contains="mail", limit=10, offset=5),
+    jobs.update_job_definition(
+        "email.send", max_attempts=3, default_timeout=_TTL, default_priority=7, is_enabled=False
+    ),
+    jobs.enqueue_job(_REQUEST_DUE_AT, now=_NOW),
+    jobs.enqueue_jobs([_REQUEST_DUE_AT, _REQUEST_DUE_IN], now=_NOW),
+    jobs.claim_jobs(
+        _WORKER,
+        lease_ttl=_TTL,
+        limit=10,
+        job_types=["email.send"],
+        claim_origin=JobClaimOrigin.WORKER_PRESTART,
+        is_start=True,
+        excluded_job_ids=[JOB_ID],
+        now=_NOW,
+    ),
+    jobs.list_due_job_ids(limit=10, job_types=["email.send"], excluded_job_ids=[JOB_ID], now=_NOW),
+    jobs.return_claims(_WORKER, [_LEASE], reason="SHUTDOWN", retry_delay=_TTL, now=_NOW),
+    jobs.list_worker_leases(_WORKER, now=_NOW),
+    jobs.renew_leases(_WORKER, [_LEASE], lease_ttl=_TTL, now=_NOW),
+    jobs.heartbeat_job(_LEASE, lease_ttl=_TTL, now=_NOW),
+    jobs.read_held_leases(_WORKER, [_LEASE], now=_NOW),
+    jobs.complete_jobs(_WORKER, [_SUCCESS], now=_NOW),
+    jobs.complete_job(_SUCCESS, lock_timeout=_TTL, now=_NOW),
+    jobs.fail_jobs(_WORKER, [_FAILURE], now=_NOW),
+    jobs.fail_job(_FAILURE, lock_timeout=_TTL, now=_NOW),
+    jobs.reap_expired_leases(limit=10, retry_delay=_TTL, now=_NOW),
+    jobs.get_job(JOB_ID, scope=Organization(_ORGANIZATION)),
+    jobs.get_job(JOB_ID, scope=Admin()),
+    jobs.list_job_events(JOB_ID, scope=Organization(_ORGANIZATION), limit=10, after_id=5),
+    jobs.list_job_attempts(JOB_ID, scope=Organization(_ORGANIZATION)),
+    jobs.list_job_attempts(JOB_ID, scope=Global()),
+    jobs.get_dead_letter(JOB_ID, scope=Organization(_ORGANIZATION)),
+)

@@ -1,0 +1,144 @@
+"""A stand-in for a driver's runner: answers statements with rows made from the SQL lock, and notes what goes by."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, cast
+from uuid import UUID
+
+from runledger.postgres import MIGRATOR, Operation, QueryErrorCategory, Statement
+from runledger.postgres.sql_errors import refusal
+from runledger.postgres.sql_files import SqlFile
+from tests.contract.operation_cases import JOB_ID
+from tools.sql_lock.lock import Lock
+
+_APPLIED = MIGRATOR.migrations[0]
+
+# Values that decoders or operations look into, so that any value of the type will not do.
+_VALUES_OF_COLUMNS: Mapping[tuple[str, str], object] = {
+    ("status", "text"): "PENDING",
+    ("event_type", "text"): "ENQUEUED",
+    ("claim_origin", "text"): "DIRECT",
+    ("outcome", "text"): "TIMEOUT",
+    ("action", "text"): "DEAD_LETTER",
+    ("missing_job_types", "text[]"): [],
+    ("version", "bigint"): _APPLIED.version,
+    ("checksum", "bytea"): _APPLIED.checksum,
+}
+_VALUES_OF_TYPES: Mapping[str, object] = {
+    "bigint": 1,
+    "boolean": True,
+    "integer": 1,
+    "numeric": Decimal("12.50"),
+    # A text is often JSON that gets decoded, and this one is both.
+    "text": "1",
+    "timestamp with time zone": datetime(2026, 5, 26, 12, 0, tzinfo=UTC),
+    "uuid": JOB_ID,
+}
+
+
+class RecordingRow(Mapping[str, Any]):
+    """A row that remembers which of its columns were read."""
+
+    def __init__(self, columns: Mapping[str, str]) -> None:
+        self._values = {
+            column: _VALUES_OF_COLUMNS[column, type_name]
+            if (column, type_name) in _VALUES_OF_COLUMNS
+            else _VALUES_OF_TYPES[type_name]
+            for column, type_name in columns.items()
+        }
+        self.read_columns: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        self.read_columns.add(name)
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """One statement of a file that an operation sent, and the row it was answered with.
+
+    Attributes:
+        file: The file, ``<area>/<name>``.
+        document_fields: Paths of the fields it sent, written as in the lock.
+        row: The row, which knows what was read of it.
+    """
+
+    file: str
+    document_fields: set[str]
+    row: RecordingRow
+
+
+def drive(operation: Operation[Any], lock: Lock, *, refuse_guarded: bool) -> list[Exchange]:
+    """Run an operation and return its exchanges; texts that are no files are answered with no row.
+
+    Args:
+        operation: What to run.
+        lock: Names the columns of the rows.
+        refuse_guarded: Guarded statements fail instead of giving a row.
+    """
+    exchanges: list[Exchange] = []
+    sent: list[Statement] = []
+    steps = operation.begin()
+    try:
+        statement = next(steps)
+        while True:
+            sent.append(statement)
+            rows = _answer(statement, lock, exchanges)
+            if statement.is_guarded and refuse_guarded:
+                statement = steps.throw(refusal(QueryErrorCategory.INTERNAL, "db.query_failed", "refused"))
+            else:
+                statement = steps.send(rows)
+    except StopIteration:
+        pass
+    # In autocommit a second statement would be a transaction of its own.
+    assert len(sent) == 1 or not any(statement.is_only for statement in sent), operation.name
+    return exchanges
+
+
+def _answer(statement: Statement, lock: Lock, exchanges: list[Exchange]) -> Sequence[RecordingRow]:
+    if not isinstance(statement.sql, SqlFile):
+        assert statement.document is None, "only a file takes a document"
+        return []
+    assert statement.document is not None
+    file = f"{statement.sql.area}/{statement.sql.name}"
+    row = RecordingRow(lock[file].columns)
+    exchanges.append(Exchange(file=file, document_fields=_paths(json.loads(statement.document)), row=row))
+    return [row]
+
+
+def _paths(document: dict[str, object]) -> set[str]:
+    paths: set[str] = set()
+    for name, value in document.items():
+        if isinstance(value, list):
+            items = cast("list[object]", value)
+            assert items, f"{name}: a case sends a list with items"
+            for item in items:
+                paths |= {f"{name}[].{member}" for member in _members(item)} or {f"{name}[]"}
+        elif isinstance(value, dict) and all(_is_uuid(key) for key in cast("dict[str, object]", value)):
+            for item in cast("dict[str, object]", value).values():
+                paths |= {f"{name}.*.{member}" for member in _members(item)}
+        else:
+            paths.add(name)
+    return paths
+
+
+def _members(item: object) -> set[str]:
+    return set(cast("dict[str, object]", item)) if isinstance(item, dict) else set()
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False

@@ -1,0 +1,59 @@
+"""What operations send is what the SQL files read; what the files return is what decoders read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from runledger.postgres import jobs
+from tests.contract.operation_cases import OPERATION_CASES
+from tests.contract.recording import Exchange, drive
+from tools.sql_lock.lock import read_lock
+
+LOCK = read_lock()
+
+UNREAD_COLUMNS: Mapping[str, set[str]] = {
+    # A SELECT returns something; that it came back is all that matters.
+    "connection/set_local_lock_timeout": {"lock_timeout"},
+    "migrations/lock_migrations": {"locked"},
+    "jobs/lock_job": {"job_id"},
+    "jobs/heartbeat_job": {"job_id"},
+    # For people who run the file by hand; the operation knows how many it sent.
+    "jobs/enqueue_jobs": {"enqueued_count"},
+}
+
+
+@pytest.fixture(scope="module", name="exchanges")
+def exchanges_by_file() -> dict[str, list[Exchange]]:
+    by_file: dict[str, list[Exchange]] = {file: [] for file in LOCK}
+    for operation in OPERATION_CASES:
+        for refuse_guarded in (False, True):
+            for exchange in drive(operation, LOCK, refuse_guarded=refuse_guarded):
+                by_file[exchange.file].append(exchange)
+    return by_file
+
+
+def test_every_public_operation_has_a_case_and_is_named_as_its_function() -> None:
+    functions = {f"jobs.{name}" for name in jobs.__all__ if not isinstance(getattr(jobs, name), type)}
+
+    assert {operation.name for operation in OPERATION_CASES} == functions | {"schema.migrate"}
+
+
+@pytest.mark.parametrize("file", sorted(LOCK))
+def test_the_fields_that_operations_send_are_the_fields_that_the_file_reads(
+    file: str, exchanges: dict[str, list[Exchange]]
+) -> None:
+    sent = {field for exchange in exchanges[file] for field in exchange.document_fields}
+
+    assert exchanges[file], "no case runs this file"
+    assert sent == set(LOCK[file].document)
+
+
+@pytest.mark.parametrize("file", sorted(LOCK))
+def test_the_columns_that_decoders_read_are_the_columns_that_the_file_returns(
+    file: str, exchanges: dict[str, list[Exchange]]
+) -> None:
+    read = {column for exchange in exchanges[file] for column in exchange.row.read_columns}
+
+    assert read == set(LOCK[file].columns) - UNREAD_COLUMNS.get(file, set())

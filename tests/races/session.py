@@ -1,0 +1,60 @@
+"""A database session whose next step may wait for another session."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any, TypeVar
+from uuid import UUID
+
+import psycopg
+
+from runledger.postgres import Operation, run_sync
+from tests.postgres.job_queue import JobQueue
+
+T = TypeVar("T")
+
+_PATIENCE_SECONDS = 30
+
+
+class Session:
+    """One connection with an open transaction; steps that may wait run in a thread of their own."""
+
+    def __init__(self, connection: psycopg.Connection[Any], thread: Executor) -> None:
+        self._connection = connection
+        self._thread = thread
+
+    def run(self, operation: Operation[T]) -> T:
+        """Run an operation in the open transaction."""
+        return run_sync(self._connection, operation)
+
+    def begin(self, operation: Operation[T], queue: JobQueue) -> Future[T]:
+        """Start an operation, and return when it waits for a lock."""
+        return self._begin(lambda: self.run(operation), queue)
+
+    def lock(self, *job_ids: UUID) -> None:
+        """Lock rows, as a handler's own transaction or an open cancel does."""
+        self._connection.execute(
+            "SELECT FROM runledger.job_queue WHERE id = ANY (%s) ORDER BY id FOR UPDATE", [list(job_ids)]
+        )
+
+    def sql(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Run a statement in the open transaction."""
+        cursor = self._connection.execute(statement.encode(), parameters or None)
+        return cursor.fetchall() if cursor.description is not None else []
+
+    def commit(self) -> None:
+        self._connection.commit()
+
+    def rollback(self) -> None:
+        self._connection.rollback()
+
+    def _begin(self, step: Callable[[], T], queue: JobQueue) -> Future[T]:
+        process_id = self._connection.info.backend_pid
+        future = self._thread.submit(step)
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while queue.sql("SELECT FROM pg_locks WHERE pid = %s AND NOT granted", process_id) == []:
+            assert not future.done(), "it did not have to wait"
+            assert time.monotonic() < deadline, "it neither waits nor ends"
+        return future

@@ -1,0 +1,174 @@
+"""A job that another transaction has locked: batches go around it, single writes wait and judge afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from runledger.core import ClaimedJob, JobFailureKind, JobStatus
+from runledger.postgres import Operation, QueryError, jobs
+from tests.postgres.job_queue import MINUTE, WORKER, JobQueue
+from tests.races.session import Session
+
+HOUR = timedelta(hours=1)
+
+
+def failure_of(claim: ClaimedJob) -> jobs.AttemptFailure:
+    return jobs.AttemptFailure(
+        lease=claim.lease, kind=JobFailureKind.RETRYABLE, error_code="code", error_message="message"
+    )
+
+
+Claims = list[ClaimedJob]
+
+BATCHES: dict[str, Callable[[Claims], Operation[Collection[UUID]]]] = {
+    "renew": lambda claims: jobs.renew_leases(WORKER, [claim.lease for claim in claims], lease_ttl=MINUTE),
+    "complete": lambda claims: jobs.complete_jobs(WORKER, [jobs.JobSuccess(lease=claim.lease) for claim in claims]),
+    "fail": lambda claims: jobs.fail_jobs(WORKER, [failure_of(claim) for claim in claims]),
+    "return": lambda claims: jobs.return_claims(WORKER, [claim.lease for claim in claims], reason="SHUTDOWN"),
+}
+
+SINGLE_WRITES: dict[str, Callable[[ClaimedJob], Operation[object]]] = {
+    "heartbeat": lambda claim: jobs.heartbeat_job(claim.lease, lease_ttl=MINUTE),
+    "complete": lambda claim: jobs.complete_job(jobs.JobSuccess(lease=claim.lease)),
+    "fail": lambda claim: jobs.fail_job(failure_of(claim)),
+}
+
+EVERY_SINGLE_WRITE = pytest.mark.parametrize("write", SINGLE_WRITES.values(), ids=SINGLE_WRITES)
+
+
+def claims_of(queue: JobQueue, count: int) -> Claims:
+    for number in range(count):
+        queue.enqueue(number)
+    return queue.claim()
+
+
+@pytest.mark.parametrize("batch", BATCHES.values(), ids=BATCHES)
+def test_a_batch_goes_around_a_locked_job_and_takes_its_neighbours(
+    queue: JobQueue, first: Session, batch: Callable[[Claims], Operation[Collection[UUID]]]
+) -> None:
+    claims = claims_of(queue, 3)
+    locked = claims[1]
+    first.lock(locked.job_id)
+
+    outcome = queue.run(batch(claims))
+    still_held = queue.run(jobs.read_held_leases(WORKER, [claim.lease for claim in claims]))
+
+    assert set(outcome) == {claims[0].job_id, claims[2].job_id}
+    assert locked.job_id in still_held, "it was busy, not lost"
+    first.rollback()
+    assert set(queue.run(batch([locked]))) == {locked.job_id}
+
+
+def test_a_reaper_goes_around_a_locked_job(queue: JobQueue, first: Session) -> None:
+    claims = claims_of(queue, 3)
+    first.lock(claims[1].job_id)
+    reap = jobs.reap_expired_leases(limit=10, retry_delay=MINUTE, now=claims[0].lease_expires_at + HOUR)
+
+    assert queue.run(reap).processed_count == 2
+    assert queue.job(claims[1].job_id).status is JobStatus.LEASED
+    first.rollback()
+    assert queue.run(reap).processed_count == 1
+
+
+@EVERY_SINGLE_WRITE
+def test_a_single_write_waits_for_the_lock(
+    queue: JobQueue, first: Session, second: Session, write: Callable[[ClaimedJob], Operation[object]]
+) -> None:
+    (claim,) = claims_of(queue, 1)
+    first.lock(claim.job_id)
+
+    waiting = second.begin(write(claim), queue)
+    first.rollback()
+    waiting.result()
+    second.commit()
+
+    assert len(queue.events(claim.job_id)) > 2
+
+
+@EVERY_SINGLE_WRITE
+def test_a_single_write_judges_the_expiry_by_the_clock_after_it_has_the_lock(
+    queue: JobQueue, first: Session, second: Session, write: Callable[[ClaimedJob], Operation[object]]
+) -> None:
+    """LIFE-008.
+
+    The lease ends after the write began to wait and before it gets the lock. Only a clock that is read afterwards sees
+    that it has ended: by the start of the transaction, or of the waiting statement, the lease is alive.
+    """
+    (claim,) = claims_of(queue, 1)
+    first.lock(claim.job_id)
+    waiting = second.begin(write(claim), queue)
+    first.sql("UPDATE runledger.job_queue SET lease_expires_at = clock_timestamp()")
+    first.commit()
+
+    with pytest.raises(QueryError, check=lambda error: error.code == "job.lease_owner_mismatch"):
+        waiting.result()
+
+    second.rollback()
+    assert queue.job(claim.job_id).status is JobStatus.LEASED
+    assert queue.event_types(claim.job_id) == ["ENQUEUED", "LEASED"]
+
+
+@EVERY_SINGLE_WRITE
+def test_a_single_write_that_waited_for_a_cancel_is_refused(
+    queue: JobQueue, first: Session, second: Session, write: Callable[[ClaimedJob], Operation[object]]
+) -> None:
+    (claim,) = claims_of(queue, 1)
+    first.sql("""
+        UPDATE runledger.job_queue
+           SET status = 'CANCELED', worker_id = NULL, lease_expires_at = NULL, finished_at = now()""")
+
+    waiting = second.begin(write(claim), queue)
+    first.commit()
+
+    with pytest.raises(QueryError, check=lambda error: error.code == "job.lease_owner_mismatch"):
+        waiting.result()
+
+
+def test_a_renewal_that_waited_behind_keeps_the_lease_for_the_completion(
+    queue: JobQueue, first: Session, second: Session
+) -> None:
+    (claim,) = claims_of(queue, 1)
+    first.run(jobs.heartbeat_job(claim.lease, lease_ttl=HOUR))
+
+    waiting = second.begin(jobs.complete_job(jobs.JobSuccess(lease=claim.lease)), queue)
+    first.commit()
+    waiting.result()
+    second.commit()
+
+    assert queue.event_types(claim.job_id) == ["ENQUEUED", "LEASED", "HEARTBEAT", "SUCCEEDED"]
+
+
+@pytest.mark.parametrize("kind", ["complete", "fail"])
+def test_a_lock_timeout_bounds_the_wait_and_nothing_is_written(queue: JobQueue, first: Session, kind: str) -> None:
+    (claim,) = claims_of(queue, 1)
+    first.lock(claim.job_id)
+    bound = timedelta(milliseconds=20)
+    operation: Operation[object] = (
+        jobs.complete_job(jobs.JobSuccess(lease=claim.lease), lock_timeout=bound)
+        if kind == "complete"
+        else jobs.fail_job(failure_of(claim), lock_timeout=bound)
+    )
+
+    with pytest.raises(QueryError, check=lambda error: error.sqlstate == "55P03"):
+        queue.run(operation)
+
+    first.rollback()
+    assert queue.job(claim.job_id).status is JobStatus.LEASED
+    queue.run(operation)
+
+
+def test_batches_that_overlap_share_the_jobs_between_them(queue: JobQueue, first: Session, second: Session) -> None:
+    claims = claims_of(queue, 20)
+    forwards = jobs.complete_jobs(WORKER, [jobs.JobSuccess(lease=claim.lease) for claim in claims[:15]])
+    backwards = jobs.fail_jobs(WORKER, [failure_of(claim) for claim in reversed(claims[5:])])
+
+    completed, failed = first.run(forwards), second.run(backwards)
+    first.commit()
+    second.commit()
+
+    assert completed | set(failed) == {claim.job_id for claim in claims}
+    assert not completed & set(failed)

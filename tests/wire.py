@@ -1,0 +1,112 @@
+"""A network between a client and PostgreSQL that can fail in chosen ways."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+_CHUNK = 65_536
+
+
+class Wire:
+    """Passes bytes on between clients and the server until it is told to misbehave.
+
+    Attributes:
+        url: Where clients connect to.
+        has_lost_answer: Set when an answer was lost.
+    """
+
+    def __init__(self, server_url: str) -> None:
+        """Not for callers: use `wire_to`."""
+        self._server_url = server_url
+        self._streams: set[asyncio.StreamWriter] = set()
+        self._pumps: set[asyncio.Task[None]] = set()
+        self._flows = asyncio.Event()
+        self._flows.set()
+        self._loses_next_answer = False
+        self.has_lost_answer = asyncio.Event()
+        self.url = ""
+
+    def cut(self) -> None:
+        """End every connection, as a restarting router does."""
+        for stream in self._streams:
+            stream.transport.abort()
+
+    def freeze(self) -> None:
+        """Let nothing pass any more, and tell nobody."""
+        self._flows.clear()
+
+    def thaw(self) -> None:
+        """Let everything pass again, also what was held back."""
+        self._flows.set()
+
+    def lose_next_answer(self) -> None:
+        """Throw away the next answer of the server, together with its connection: what it did stays done."""
+        self._loses_next_answer = True
+        self.has_lost_answer.clear()
+
+    async def listen(self) -> asyncio.Server:
+        server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        self.url = make_conninfo(self._server_url, host="127.0.0.1", port=port, sslmode="disable", gssencmode="disable")
+        return server
+
+    async def close(self) -> None:
+        self.thaw()
+        self.cut()
+        if self._pumps:
+            await asyncio.wait(self._pumps)
+        for stream in self._streams:
+            with contextlib.suppress(OSError):
+                await stream.wait_closed()
+
+    async def _connect(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        self._streams.add(to_client)
+        from_server, to_server = await _open_connection(self._server_url)
+        self._streams.add(to_server)
+        for pump in (
+            self._pump(from_client, to_server, is_answer=False, other=to_client),
+            self._pump(from_server, to_client, is_answer=True, other=to_server),
+        ):
+            task = asyncio.create_task(pump)
+            self._pumps.add(task)
+            task.add_done_callback(self._pumps.discard)
+
+    async def _pump(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, is_answer: bool, other: asyncio.StreamWriter
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while data := await source.read(_CHUNK):
+                await self._flows.wait()
+                if is_answer and self._loses_next_answer:
+                    self._loses_next_answer = False
+                    self.has_lost_answer.set()
+                    break
+                sink.write(data)
+                await sink.drain()
+        sink.transport.abort()
+        other.transport.abort()
+
+
+@contextlib.asynccontextmanager
+async def wire_to(server_url: str) -> AsyncGenerator[Wire]:
+    """Listen on a port of this machine for clients of the server."""
+    wire = Wire(server_url)
+    server = await wire.listen()
+    try:
+        yield wire
+    finally:
+        server.close()
+        await wire.close()
+        await server.wait_closed()
+
+
+async def _open_connection(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    parameters = conninfo_to_dict(url)
+    host, port = str(parameters.get("host") or "localhost"), int(parameters.get("port") or 5432)
+    if host.startswith("/"):
+        return await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
+    return await asyncio.open_connection(host, port)
