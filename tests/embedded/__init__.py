@@ -1,0 +1,1 @@
+"""Tests of the embedded PostgreSQL server: real processes, real kills."""

@@ -1,0 +1,90 @@
+"""Which server the databases of tests are made on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple, NoReturn
+
+import psycopg
+import pytest
+
+from runledger.embedded import find_binaries
+from runledger.testing import (
+    DatabaseServer,
+    EphemeralDatabaseError,
+    ScopedEnv,
+    create_ephemeral_database,
+    database_server,
+)
+from runledger.testing.containers import start_container
+from runledger.testing.server import shared_data_dir
+
+
+class DiskUsage(NamedTuple):
+    free: int
+
+
+def test_server_of_the_environment_is_preferred(runledger_server: DatabaseServer) -> None:
+    database = create_ephemeral_database("admin")
+    with ScopedEnv.set([("RUNLEDGER_TEST_ADMIN_DATABASE_URL", database.url)]):
+        server = database_server()
+        assert server.admin_url == database.url
+        assert not server.is_own
+        other = create_ephemeral_database("elsewhere")
+        with psycopg.connect(other.url) as connection:
+            connection.execute("SELECT FROM runledger.job_queue")
+        other.drop()
+    assert database_server() == runledger_server
+
+
+def test_server_without_uuidv7_is_refused() -> None:
+    """TST-005."""
+    old = create_ephemeral_database("old_server")
+    with psycopg.connect(old.url) as connection:
+        connection.execute("ALTER FUNCTION pg_catalog.uuidv7() RENAME TO not_yet_known")
+    with ScopedEnv.set([("RUNLEDGER_TEST_ADMIN_DATABASE_URL", old.url)]):
+        with pytest.raises(EphemeralDatabaseError, match=r"has no uuidv7\(\)") as caught:
+            create_ephemeral_database("never")
+        assert caught.value.code == "testing.server_unsupported"
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="the system has no file system in memory")  # noqa: S108
+@pytest.mark.parametrize(("free", "parent"), [(2 << 30, "/dev/shm"), (1 << 29, tempfile.gettempdir())])  # noqa: S108
+def test_data_lies_in_memory_where_that_has_room(monkeypatch: pytest.MonkeyPatch, free: int, parent: str) -> None:
+    def disk_usage(_path: Path) -> DiskUsage:
+        return DiskUsage(free=free)
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    data_dir = shared_data_dir(find_binaries())
+    assert data_dir.parent == Path(parent) / f"runledger-{os.geteuid()}"
+    assert data_dir.name.startswith("test-")
+
+
+def test_without_any_server_all_remedies_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "testcontainers.postgres", None)
+    with pytest.raises(EphemeralDatabaseError, match="testcontainers") as caught:
+        start_container()
+    assert caught.value.code == "testing.server_unavailable"
+    assert "runledger-pg[embedded]" in str(caught.value)
+    assert "RUNLEDGER_TEST_ADMIN_DATABASE_URL" in str(caught.value)
+
+
+def test_container_that_does_not_start_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_docker(image: str, **_options: object) -> NoReturn:
+        raise RuntimeError(f"no Docker for {image}")
+
+    module = ModuleType("testcontainers.postgres")
+    module.__dict__["PostgresContainer"] = no_docker
+    monkeypatch.setitem(sys.modules, "testcontainers", ModuleType("testcontainers"))
+    monkeypatch.setitem(sys.modules, "testcontainers.postgres", module)
+    with (
+        ScopedEnv.set([("RUNLEDGER_TEST_PG_IMAGE", "postgres:19")]),
+        pytest.raises(EphemeralDatabaseError, match="no Docker for postgres:19") as caught,
+    ):
+        start_container()
+    assert caught.value.code == "testing.server_unavailable"
