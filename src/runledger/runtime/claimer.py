@@ -1,0 +1,174 @@
+"""Claims: asked for on a connection of their own, given back when forgotten, and never stopped by one row."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from runledger.core.errors import RunledgerError
+from runledger.core.jobs.records import ClaimedJob, JobDefinition, LeaseIdentity
+from runledger.core.jobs.status import JobClaimOrigin
+from runledger.postgres import Database, QueryError, jobs
+from runledger.runtime.config import JobsConfig
+from runledger.runtime.error_judgement import meets_any_statement
+from runledger.runtime.execution import Execution, monotonic
+
+_logger = logging.getLogger("runledger.worker")
+
+_SHORTEST_ANSWER_TIMEOUT_SECONDS = 5.0
+_REFUSED_SECONDS = 60.0
+_MAX_REFUSED = 500
+_RECONCILE_PAUSE_SECONDS = 1.0
+_LAST_RECONCILE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a claim brought.
+
+    Attributes:
+        jobs: The claimed jobs, in the order in which they should start.
+        is_cut: It asked for less than it was told to, so there may be more.
+    """
+
+    jobs: list[ClaimedJob]
+    is_cut: bool = False
+
+
+class Claimer:
+    """Claims jobs for a worker, one claim at a time.
+
+    A claim that PostgreSQL refuses because of one row is made again with half the limit, until that job stands alone;
+    then it is left out for a minute. A claim whose answer was lost may have been committed: until its leases must have
+    ended, those that nobody in this worker knows are looked for and given back.
+
+    Args:
+        database: Where the jobs are.
+        config: Worker id and lease.
+        held: The worker's executions; their leases are known.
+    """
+
+    def __init__(self, database: Database, config: JobsConfig, *, held: Collection[Execution]) -> None:
+        self._config = config
+        self._held = held
+        self._lease_ttl = config.lease_ttl.total_seconds()
+        self._connection = database.own_connection(
+            answer_timeout_seconds=max(_SHORTEST_ANSWER_TIMEOUT_SECONDS, self._lease_ttl)
+        )
+        self._refused_until: dict[UUID, float] = {}
+        self._given_up_until: dict[LeaseIdentity, float] = {}
+        self._lost_until: float | None = None
+        self._next_reconcile_at = 0.0
+
+    async def insert_missing_definitions(self, definitions: Sequence[JobDefinition]) -> None:
+        """Insert the definitions that the database does not have yet."""
+        await self._connection.run(jobs.insert_missing_job_definitions(definitions))
+
+    async def claim(self, limit: int, job_types: Sequence[str]) -> Claim:
+        """Claim due jobs.
+
+        Raises:
+            RunledgerError: The claim failed, and not because of one job.
+        """
+        if self._lost_until is not None and monotonic() >= self._next_reconcile_at:
+            await self._return_forgotten()
+        excluded = self._excluded()
+        asked = limit
+        while True:
+            try:
+                return Claim(jobs=await self._claim(asked, job_types, excluded), is_cut=asked < limit)
+            except QueryError as error:
+                if error.sqlstate is None or meets_any_statement(error):
+                    raise
+                if asked == 1:
+                    if not await self._refuse_first(job_types, excluded, error):
+                        raise
+                    return Claim(jobs=[], is_cut=True)
+            asked //= 2
+
+    async def give_back(self, leases: Sequence[LeaseIdentity], *, reason: str) -> None:
+        """Return claims whose handler was not called; what cannot be returned is left to the reaper."""
+        try:
+            await self._connection.run(jobs.return_claims(self._config.worker_id, leases, reason=reason))
+        except RunledgerError as error:
+            _logger.warning("worker.claims_left_to_reaper", extra={"code": error.code, "job_count": len(leases)})
+
+    def remember_given_up(self, lease: LeaseIdentity) -> None:
+        """A handler was called under this lease, so it must not be returned as if none had been."""
+        now = monotonic()
+        for known, until in list(self._given_up_until.items()):
+            if until > now:
+                break  # they were added in the order of time
+            del self._given_up_until[known]
+        # A renewal may be on its way at this moment, and moves the end by one more lease.
+        self._given_up_until[lease] = now + 2 * self._lease_ttl
+
+    async def close(self) -> None:
+        """Give back what a lost claim may have left, within moments, and close the connection."""
+        if self._lost_until is not None:
+            remaining: int | None = None
+            try:
+                async with asyncio.timeout(_LAST_RECONCILE_SECONDS):
+                    remaining = await self._return_forgotten()
+            except (RunledgerError, TimeoutError):
+                pass  # logged below: how many there are is not known then
+            if remaining != 0:
+                _logger.warning("worker.forgotten_claims_left_to_reaper", extra={"job_count": remaining})
+            self._lost_until = None
+        await self._connection.close()
+
+    async def _claim(self, limit: int, job_types: Sequence[str], excluded: Sequence[UUID]) -> list[ClaimedJob]:
+        try:
+            return await self._connection.run(
+                jobs.claim_jobs(
+                    self._config.worker_id,
+                    lease_ttl=self._config.lease_ttl,
+                    limit=limit,
+                    job_types=job_types,
+                    claim_origin=JobClaimOrigin.WORKER_PRESTART,
+                    is_start=True,
+                    excluded_job_ids=excluded,
+                )
+            )
+        except BaseException as error:
+            # What the server itself refused was not committed; anything else may have been.
+            if not isinstance(error, QueryError) or error.sqlstate is None:
+                self._lost_until = monotonic() + self._lease_ttl
+                self._next_reconcile_at = 0.0
+            raise
+
+    def _excluded(self) -> list[UUID]:
+        now = monotonic()
+        return [job_id for job_id, until in self._refused_until.items() if until > now]
+
+    async def _refuse_first(self, job_types: Sequence[str], excluded: Sequence[UUID], error: QueryError) -> bool:
+        """Leave the first due job out for a while; ``False`` when there is none, or too many are left out already."""
+        if len(excluded) >= _MAX_REFUSED:
+            return False
+        due = await self._connection.run(jobs.list_due_job_ids(limit=1, job_types=job_types, excluded_job_ids=excluded))
+        for job_id in due:
+            if self._refused_until.pop(job_id, None) is None:
+                _logger.error("worker.job_refused", extra={"job_id": str(job_id), "code": error.code})
+            self._refused_until[job_id] = monotonic() + _REFUSED_SECONDS
+        while len(self._refused_until) > _MAX_REFUSED:
+            del self._refused_until[next(iter(self._refused_until))]
+        return bool(due)
+
+    async def _return_forgotten(self) -> int:
+        """Give back live leases of ours that are not in memory, and return how many could not be."""
+        is_last = self._lost_until is not None and monotonic() >= self._lost_until
+        leases = set(await self._connection.run(jobs.list_worker_leases(self._config.worker_id)))
+        known = {execution.lease for execution in self._held} | self._given_up_until.keys()
+        forgotten = list(leases - known)
+        returned = await self._connection.run(
+            jobs.return_claims(self._config.worker_id, forgotten, reason="CLAIM_ANSWER_LOST")
+        )
+        remaining = len(forgotten) - len(returned)
+        if is_last and remaining == 0:
+            self._lost_until = None
+        # A claim may still wait for a lock in the server and commit later, so it is looked for more than once.
+        self._next_reconcile_at = monotonic() + _RECONCILE_PAUSE_SECONDS
+        return remaining

@@ -1,0 +1,120 @@
+"""Settings of the loops, from code or from the environment."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Self
+
+from runledger.core.database_text import unstorable_text_problem
+from runledger.core.errors import ConfigError
+from runledger.postgres.uuid7 import uuid7
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
+_LARGEST = timedelta.max // timedelta(seconds=1)  # more seconds than this no duration can hold
+
+_INT32_MAX = 2**31 - 1
+_LONGEST_LEASE = timedelta(days=7)
+
+
+def new_worker_id() -> str:
+    """Return a worker id that no other process has."""
+    return f"worker-{uuid7()}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobsConfig:
+    """Settings of worker, reaper and scheduler.
+
+    Attributes:
+        worker_id: Unique among live workers. Two processes must never share one.
+        poll_interval: Wait after a claim that found less than it asked for.
+        claim_batch_size: Jobs that one claim takes at most.
+        lease_ttl: How long a claimed job stays with a worker that no longer renews it. Renewals come every third.
+        max_global_concurrency: Jobs that run at once in this worker.
+        reaper_interval: Wait between two passes of the reaper.
+        reaper_batch_size: Expired leases that one transaction of the reaper takes at most; a pass goes on until none
+            is left.
+        reaper_retry_delay: Time until a job whose lease expired is due again.
+        schedule_poll_interval: Wait between two passes of the scheduler.
+        shutdown_timeout: How long running handlers may go on after a stop was asked for; then they are canceled.
+    """
+
+    worker_id: str = field(default_factory=new_worker_id)
+    poll_interval: timedelta = timedelta(milliseconds=500)
+    claim_batch_size: int = 16
+    lease_ttl: timedelta = timedelta(seconds=60)
+    max_global_concurrency: int = 32
+    reaper_interval: timedelta = timedelta(seconds=15)
+    reaper_batch_size: int = 500
+    reaper_retry_delay: timedelta = timedelta(seconds=30)
+    schedule_poll_interval: timedelta = timedelta(seconds=30)
+    shutdown_timeout: timedelta = timedelta(seconds=30)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read the ``JOBS_*`` variables.
+
+        A missing or unparsable value gives the default; one below the minimum is raised to it. A negative number is
+        unparsable for intervals and concurrency, and raised to the minimum for the batch size, the lease and the
+        reaper's delay (CFG-005).
+
+        Args:
+            environ: The variables; ``os.environ`` when not given.
+        """
+        env = os.environ if environ is None else environ
+        worker_id = env.get("JOBS_WORKER_ID", "")
+        return cls(
+            worker_id=worker_id if worker_id.strip() else new_worker_id(),
+            poll_interval=timedelta(milliseconds=_unsigned(env, "JOBS_POLL_INTERVAL_MS", default=500, minimum=1)),
+            claim_batch_size=_signed(env, "JOBS_CLAIM_BATCH_SIZE", default=16, minimum=1),
+            lease_ttl=timedelta(seconds=_signed(env, "JOBS_LEASE_TTL_SECONDS", default=60, minimum=10)),
+            max_global_concurrency=_unsigned(env, "JOBS_MAX_GLOBAL_CONCURRENCY", default=32, minimum=1),
+            reaper_interval=timedelta(seconds=_unsigned(env, "JOBS_REAPER_INTERVAL_SECONDS", default=15, minimum=1)),
+            reaper_retry_delay=timedelta(
+                milliseconds=_signed(env, "JOBS_REAPER_RETRY_DELAY_MS", default=30_000, minimum=1_000)
+            ),
+            schedule_poll_interval=timedelta(
+                seconds=_unsigned(env, "JOBS_SCHEDULE_POLL_INTERVAL_SECONDS", default=30, minimum=1)
+            ),
+        )
+
+    def validate(self) -> None:
+        """Refuse settings that cannot work. The loops call this when they start.
+
+        Raises:
+            ConfigError: The message names the field and the rule.
+        """
+        if not self.worker_id.strip():
+            raise ConfigError("worker_id is blank; leave it out to get a unique one")
+        problem = unstorable_text_problem(self.worker_id)
+        if problem is not None:
+            raise ConfigError(f"worker_id {problem}, which PostgreSQL cannot store")
+        for name in ("claim_batch_size", "max_global_concurrency", "reaper_batch_size"):
+            if not 1 <= getattr(self, name) <= _INT32_MAX:
+                raise ConfigError(f"{name} must be at least 1 and fit 32 bits")
+        for name in ("poll_interval", "lease_ttl", "reaper_interval", "schedule_poll_interval"):
+            if getattr(self, name) < timedelta(milliseconds=1):
+                raise ConfigError(f"{name} must be at least one millisecond")
+        if self.lease_ttl > _LONGEST_LEASE:
+            raise ConfigError("lease_ttl must be at most 7 days; a lease is renewed while its job runs")
+        for name in ("reaper_retry_delay", "shutdown_timeout"):
+            if getattr(self, name) < timedelta():
+                raise ConfigError(f"{name} must not be negative")
+
+
+def _signed(environ: Mapping[str, str], name: str, *, default: int, minimum: int) -> int:
+    text = environ.get(name, "")
+    if _INTEGER.fullmatch(text) is None or abs(int(text)) > _LARGEST:
+        return default
+    return max(int(text), minimum)
+
+
+def _unsigned(environ: Mapping[str, str], name: str, *, default: int, minimum: int) -> int:
+    # A sign makes an unsigned number unparsable, so it gives the default.
+    return (
+        default if environ.get(name, "").startswith("-") else _signed(environ, name, default=default, minimum=minimum)
+    )

@@ -1,0 +1,77 @@
+"""Call ``on_dead_letter`` of handlers, after the dead letter was committed."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from typing import Any
+
+from runledger.core.jobs.handler import JobContext, JobDeadLetterInfo
+from runledger.core.json_value import JsonValue
+from runledger.runtime.registry import JobRegistry
+
+_logger = logging.getLogger("runledger.worker")
+
+_TIMEOUT_SECONDS = 10.0
+_MAX_CONCURRENT = 8
+_GRACE_SECONDS = 0.25
+
+
+class DeadLetterHooks:
+    """Runs hooks in the background: a few at a time, each within ten seconds, none able to hurt the caller.
+
+    At most once and best effort: a crash after the commit loses the call, and a stop drops those not yet begun.
+    """
+
+    def __init__(self, registry: JobRegistry) -> None:
+        self._registry = registry
+        self._slots = asyncio.Semaphore(_MAX_CONCURRENT)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def call_soon(self, context: JobContext, payload: JsonValue, info: JobDeadLetterInfo) -> None:
+        """Call the hook of the context's job type, if it has one."""
+        registered = self._registry.get(context.job_type)
+        if registered is None or registered.on_dead_letter is None:
+            return
+        task = asyncio.create_task(self._call(registered.on_dead_letter, context, payload, info))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def finish(self) -> None:
+        """Wait until no hook is left."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def stop(self) -> None:
+        """Give running hooks a moment, then cancel them."""
+        tasks = set(self._tasks)
+        if not tasks:
+            return
+        _, pending = await asyncio.wait(tasks, timeout=_GRACE_SECONDS)
+        for task in pending:
+            task.cancel()
+        if pending:
+            await asyncio.wait(pending, timeout=_GRACE_SECONDS)
+
+    async def _call(
+        self,
+        hook: Any,  # noqa: ANN401 (an application's function)
+        context: JobContext,
+        payload: JsonValue,
+        info: JobDeadLetterInfo,
+    ) -> None:
+        async with self._slots:
+            try:
+                async with asyncio.timeout(_TIMEOUT_SECONDS):
+                    called = hook(context, payload, info)
+                    if inspect.isawaitable(called):
+                        await called
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:
+                _logger.error(  # noqa: TRY400 (the traceback is attached; no task must die of it)
+                    "worker.dead_letter_hook_failed",
+                    extra={"job_id": str(context.job_id), "job_type": context.job_type},
+                    exc_info=error,
+                )

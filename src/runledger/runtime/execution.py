@@ -1,0 +1,182 @@
+"""One attempt in the hands of a worker: from its claim until its outcome is written."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
+from typing import Any
+
+from runledger.core.jobs.handler import JobContext
+from runledger.core.jobs.records import ClaimedJob, LeaseIdentity
+
+
+class CancelCause(Enum):
+    """Why the worker canceled a handler. A handler that is canceled without one did it itself."""
+
+    TIMEOUT = auto()
+    LEASE_LOST = auto()
+    LEASE_MAINTENANCE_FAILED = auto()
+    SHUTDOWN = auto()
+
+
+class Execution:
+    """A claimed job that this worker holds.
+
+    Belongs to the event loop, but for the lease fields, which the lease keeper's thread reads and moves.
+
+    Attributes:
+        job: What was claimed.
+        lease: Its identity.
+        lease_good_until: Instant of the monotonic clock until which the lease is sure to last.
+        renew_until: Instant after which the lease is not renewed any more, so that a handler that blocks the event
+            loop, or a thread that never returns, cannot hold a job for ever.
+        cancel_cause: Why the handler was canceled, or ``None``. Also read by handlers in threads.
+        started_at: Instant at which the handler was called, or ``None``.
+        is_in_thread: Whether the handler runs in a thread, which nothing can stop.
+        is_given_up: Whether it ended without a word from the database, in which its lease may live on.
+    """
+
+    __slots__ = (
+        "_has_ended",
+        "_task",
+        "_timeouts",
+        "cancel_cause",
+        "is_given_up",
+        "is_in_thread",
+        "job",
+        "lease",
+        "lease_good_until",
+        "renew_until",
+        "started_at",
+    )
+
+    def __init__(self, job: ClaimedJob, *, claimed_at: float, lease_ttl: float) -> None:
+        self.job = job
+        self.lease: LeaseIdentity = job.lease
+        self.lease_good_until = claimed_at + lease_ttl
+        self.renew_until = claimed_at + self.timeout_seconds + lease_ttl
+        self.cancel_cause: CancelCause | None = None
+        self.started_at: float | None = None
+        self.is_in_thread = False
+        self.is_given_up = False
+        self._task: asyncio.Task[Any] | None = None
+        self._timeouts: AttemptTimeouts | None = None
+        self._has_ended = False
+
+    @property
+    def timeout_seconds(self) -> int:
+        """How long the handler may take."""
+        return max(self.job.timeout_seconds, 1)
+
+    def begin(self, task: asyncio.Task[Any]) -> bool:
+        """The handler is about to be called in this task; ``False`` when it must not be any more.
+
+        It was canceled before it began, or a blocked event loop kept it waiting until its lease was over.
+        """
+        if self.cancel_cause is None and self.lease_good_until <= monotonic():
+            self.cancel_cause = CancelCause.LEASE_MAINTENANCE_FAILED
+        if self.cancel_cause is not None:
+            return False
+        self._task = task
+        self.started_at = monotonic()
+        return True
+
+    def end(self) -> None:
+        """The handler has ended: a later cancellation must not hit what follows it."""
+        self._has_ended = True
+        self._task = None
+        if self._timeouts is not None:
+            self._timeouts.leave(self)
+
+    def join_timeouts(self, timeouts: AttemptTimeouts) -> None:
+        """Name the timer that watches this attempt."""
+        self._timeouts = timeouts
+
+    def cancel(self, cause: CancelCause) -> None:
+        """Stop the handler, or keep it from beginning. The first cause counts.
+
+        A handler in a thread can only be asked. For a shutdown it may still end well; see :meth:`abandon`.
+        """
+        if self.cancel_cause is not None or self._has_ended:
+            return
+        self.cancel_cause = cause
+        if self._task is not None and not (self.is_in_thread and cause is CancelCause.SHUTDOWN):
+            self._task.cancel()
+
+    def abandon(self) -> None:
+        """Wait no longer for a handler in a thread that was asked to end."""
+        if self._task is not None and self.is_in_thread:
+            self._task.cancel()
+
+
+class AttemptTimeouts:
+    """One timer for all attempts of a claim with the same timeout: a timer each costs as much as a small handler.
+
+    An attempt's time begins when its handler is called. Those that the timer finds too young are watched on.
+    """
+
+    def __init__(self, seconds: int, executions: Iterable[Execution]) -> None:
+        self._seconds = seconds
+        self._members = set(executions)
+        for execution in self._members:
+            execution.join_timeouts(self)
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._expire)
+
+    def leave(self, execution: Execution) -> None:
+        """The attempt has ended."""
+        self._members.discard(execution)
+        if not self._members:
+            self._timer.cancel()
+
+    def _expire(self) -> None:
+        now = monotonic()
+        next_seconds = float(self._seconds)
+        for execution in list(self._members):
+            age = 0.0 if execution.started_at is None else now - execution.started_at
+            if age >= self._seconds:
+                self._members.discard(execution)
+                execution.cancel(CancelCause.TIMEOUT)
+            else:
+                next_seconds = min(next_seconds, self._seconds - age)
+        if self._members:
+            self._timer = asyncio.get_running_loop().call_later(next_seconds, self._expire)
+
+
+class RunningJobContext(JobContext):
+    """The context that a worker hands to a handler."""
+
+    def __init__(self, execution: Execution) -> None:
+        job = execution.job
+        super().__init__(
+            job_id=job.job_id,
+            job_type=job.job_type,
+            run_number=job.run_number,
+            attempt=job.attempt,
+            max_attempts=job.max_attempts,
+            organization_id=job.organization_id,
+            worker_id=job.worker_id,
+            checkpoint=None if job.checkpoint_json is None else job.checkpoint,
+        )
+        self._execution = execution
+
+    @property
+    def deadline(self) -> datetime:
+        """When the attempt's timeout ends, by this host's clock."""
+        elapsed = 0.0 if self._execution.started_at is None else monotonic() - self._execution.started_at
+        return datetime.now(UTC) + timedelta(seconds=self._execution.timeout_seconds - elapsed)
+
+    @property
+    def cancel_requested(self) -> bool:
+        """Whether the worker wants this attempt to end, because of its timeout, a lost lease or a shutdown.
+
+        An ``async`` handler is canceled anyway. One in a thread cannot be: a long one looks here now and then.
+        """
+        return self._execution.cancel_cause is not None
+
+
+def monotonic() -> float:
+    """Return the clock that leases and timeouts are measured by."""
+    return time.monotonic()

@@ -1,0 +1,252 @@
+"""Run one attempt and say how it ended. Nothing is written here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, cast
+
+from runledger.core.errors import InvalidArgumentError, UndecodableJsonError
+from runledger.core.jobs.failure_text import clean_error_text
+from runledger.core.jobs.handler import JobFailure
+from runledger.core.jobs.status import JobFailureKind
+from runledger.core.json_value import JsonValue, encode_json
+from runledger.runtime.execution import CancelCause, Execution, RunningJobContext
+from runledger.runtime.handler_threads import HandlerThreads, NoThreadError
+from runledger.runtime.registry import JobRegistry, RegisteredJob
+
+_logger = logging.getLogger("runledger.worker")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Succeeded:
+    """The handler returned.
+
+    Attributes:
+        output_json: Its return value as JSON text; ``None`` when it returned nothing.
+    """
+
+    output_json: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The attempt failed.
+
+    Attributes:
+        failure: What is recorded.
+        retry_delay: Time until the next attempt, if there is one.
+    """
+
+    failure: JobFailure
+    retry_delay: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped:
+    """The lease is not ours any more, so nothing may be written.
+
+    Attributes:
+        code: Why.
+    """
+
+    code: str
+
+
+Outcome = Succeeded | Failed | Dropped
+
+_NOT_CALLED = object()
+_PANIC_PLACEHOLDER = "the handler raised an exception whose text could not be read"
+
+
+class Executor:
+    """Calls handlers under their timeout and classifies what they do.
+
+    Args:
+        registry: Where the handlers are.
+        threads: Where plain functions run.
+        is_stopping: Tells whether the worker ends, so that a cancellation from outside is its end.
+    """
+
+    def __init__(self, registry: JobRegistry, threads: HandlerThreads, *, is_stopping: Callable[[], bool]) -> None:
+        self._registry = registry
+        self._is_stopping = is_stopping
+        self._threads = threads
+
+    async def execute(self, execution: Execution, *, on_handler_ended: Callable[[], None]) -> Outcome:
+        """Run the attempt in the current task and return its outcome.
+
+        Args:
+            execution: The attempt.
+            on_handler_ended: Called in the event loop when the handler is over. For an abandoned thread that is
+                later than the outcome.
+        """
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 (a coroutine runs in a task)
+        registered = self._registry.get(execution.job.job_type)
+        is_in_thread = False
+        try:
+            if registered is None:
+                return self._failed(
+                    execution,
+                    JobFailure.terminal("job.handler_not_registered", "no handler is registered for the job type"),
+                )
+            try:
+                context, payload = RunningJobContext(execution), execution.job.payload
+            except UndecodableJsonError as error:
+                return self._failed(execution, JobFailure.terminal("job.payload_undecodable", str(error)))
+            if not execution.begin(task):
+                return self._canceled(execution)
+            if registered.is_async:
+                execute = cast("Callable[[RunningJobContext, JsonValue], Awaitable[JsonValue]]", registered.execute)
+                return await self._call(execution, task, lambda: execute(context, payload))
+            execution.is_in_thread = is_in_thread = True
+            return await self._call(
+                execution, task, lambda: self._in_thread(execution, registered, context, payload, on_handler_ended)
+            )
+        finally:
+            execution.end()
+            if not is_in_thread:
+                on_handler_ended()
+
+    async def _in_thread(
+        self,
+        execution: Execution,
+        registered: RegisteredJob,
+        context: RunningJobContext,
+        payload: JsonValue,
+        on_handler_ended: Callable[[], None],
+    ) -> JsonValue:
+        loop = asyncio.get_running_loop()
+
+        def call() -> Any:  # noqa: ANN401 (a handler's result)
+            try:
+                if execution.cancel_cause is not None:
+                    return _NOT_CALLED
+                return registered.execute(context, payload)
+            finally:
+                # A closed loop counts no slots any more.
+                with contextlib.suppress(RuntimeError):
+                    loop.call_soon_threadsafe(on_handler_ended)
+
+        try:
+            submitted = self._threads.submit(call)
+        except NoThreadError:
+            on_handler_ended()
+            raise JobFailure.retryable(
+                "job.worker_overloaded", "the worker could not start a thread for the handler"
+            ) from None
+        result = await submitted
+        if result.value is _NOT_CALLED:
+            execution.is_in_thread = False  # nothing runs there that could outlive the attempt
+            raise asyncio.CancelledError
+        if result.error is not None:
+            raise result.error
+        if inspect.iscoroutine(result.value):
+            # Hidden in a plain function it could not be told from one; nothing of it has run.
+            result.value.close()
+            raise TypeError("the handler is a plain function that returned a coroutine; declare it with async def")
+        return result.value
+
+    async def _call(
+        self, execution: Execution, task: asyncio.Task[Any], start: Callable[[], Awaitable[JsonValue]]
+    ) -> Outcome:
+        try:
+            result = await start()
+            return self._succeeded(execution, result) if _may_end_by_itself(execution) else self._canceled(execution)
+        except BaseException as error:  # noqa: BLE001 (also SystemExit: a handler must not end the worker)
+            return self._raised(execution, task, error)
+        finally:
+            # cancel() of a task that then ends without raising CancelledError would leave the request behind.
+            while task.cancelling():
+                task.uncancel()
+
+    def _raised(self, execution: Execution, task: asyncio.Task[Any], error: BaseException) -> Outcome:
+        is_interrupted = isinstance(error, asyncio.CancelledError) and task.cancelling() > 0
+        if is_interrupted and execution.cancel_cause is None and self._is_stopping():
+            # Somebody outside canceled this task, as asyncio.run does when the program ends.
+            execution.cancel_cause = CancelCause.SHUTDOWN
+        if not _may_end_by_itself(execution):
+            return self._canceled(execution)
+        if isinstance(error, JobFailure) and (failure := _checked(error)) is not None:
+            return self._failed(execution, failure)
+        # At a shutdown an async handler may fail over its cancellation; a thread does not notice any.
+        if execution.cancel_cause is not None and (is_interrupted or not execution.is_in_thread):
+            return self._canceled(execution)
+        return self._panicked(execution, error)
+
+    def _succeeded(self, execution: Execution, result: JsonValue) -> Outcome:
+        if result is None:
+            return Succeeded(output_json=None)
+        try:
+            return Succeeded(output_json=encode_json(result, field="output"))
+        except InvalidArgumentError as error:
+            # The work is done, so doing it again cannot help; what it returned is a defect of the handler.
+            return self._failed(execution, JobFailure.terminal("job.output_invalid", str(error)))
+
+    def _failed(self, execution: Execution, failure: JobFailure) -> Failed:
+        job = execution.job
+        delay = self._registry.retry_delay(job.job_type, job.job_id, job.attempt, failure)
+        return Failed(failure=failure, retry_delay=delay)
+
+    def _canceled(self, execution: Execution) -> Outcome:
+        match execution.cancel_cause:
+            case CancelCause.TIMEOUT:
+                seconds = max(execution.job.timeout_seconds, 1)
+                failure = JobFailure.timeout("job.timeout_exceeded", f"the attempt took longer than {seconds} s")
+                return self._failed(execution, failure)
+            case CancelCause.SHUTDOWN if execution.is_in_thread and execution.started_at is not None:
+                # The thread goes on: only the end of the lease makes another attempt safe.
+                return Dropped(code="job.worker_shutdown")
+            case CancelCause.SHUTDOWN:
+                failure = JobFailure(
+                    JobFailureKind.RETRYABLE, "job.worker_shutdown", "the worker was shut down during the attempt"
+                )
+                return Failed(failure=failure, retry_delay=timedelta())
+            case CancelCause.LEASE_MAINTENANCE_FAILED:
+                return Dropped(code="job.lease_maintenance_failed")
+            case _:
+                return Dropped(code="job.lease_owner_mismatch")
+
+    def _panicked(self, execution: Execution, error: BaseException) -> Failed:
+        _logger.error(
+            "worker.handler_panicked",
+            extra={"job_id": str(execution.job.job_id), "job_type": execution.job.job_type},
+            exc_info=error,
+        )
+        return self._failed(execution, JobFailure.panicked("job.handler_panic", _panic_text(error)))
+
+
+def _may_end_by_itself(execution: Execution) -> bool:
+    """Whether what a handler returns or raises counts, although it may have been canceled.
+
+    At a shutdown it does: it ended in time. After a timeout or with a lost lease it does not.
+    """
+    return execution.cancel_cause in {None, CancelCause.SHUTDOWN}
+
+
+def _checked(raised: JobFailure) -> JobFailure | None:
+    """Return a failure as it may be stored; ``None`` for one that is broken, a defect like any other.
+
+    A subclass may not have called our ``__init__``, or may have replaced what it set.
+    """
+    try:
+        failure = JobFailure(raised.kind, raised.code, raised.message, retry_in=raised.retry_in)
+    except BaseException:  # noqa: BLE001 (a subclass's attributes are the application's code too)
+        return None
+    failure.__cause__ = raised  # a dead-letter hook may want to know the subclass
+    return failure
+
+
+def _panic_text(error: BaseException) -> str:
+    if isinstance(error, asyncio.CancelledError):
+        return "the handler canceled itself"
+    try:
+        return clean_error_text(f"{type(error).__name__}: {error}")
+    except BaseException:  # noqa: BLE001 (an exception's __str__ is the application's code too)
+        return _PANIC_PLACEHOLDER

@@ -1,0 +1,155 @@
+"""Keep the leases of a worker: one statement every third of their time to live, from a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from datetime import timedelta
+from uuid import UUID
+
+from runledger.core.errors import RunledgerError
+from runledger.postgres import Database, jobs
+from runledger.postgres.document import MAX_BATCH_ROWS
+from runledger.postgres.drivers.psycopg.own_connection import SyncOwnConnection
+from runledger.runtime.execution import CancelCause, Execution, monotonic
+
+_logger = logging.getLogger("runledger.lease_keeper")
+
+_LONGEST_RETRY_SECONDS = 1.0
+_LONGEST_MARGIN_SECONDS = 1.0
+_SHORTEST_CONNECT_TIMEOUT_SECONDS = 2  # libpq takes whole seconds, and not fewer
+
+
+class LeaseKeeper:
+    """Renews the leases of everything a worker holds.
+
+    A thread with a connection of its own does it, so that neither a handler that blocks the event loop nor a pool
+    without a free connection costs leases. A failed renewal is tried again while the leases live; shortly before the
+    last good one ends, the handler is canceled. A handler that goes on past its timeout keeps its lease for one more
+    time to live and no longer.
+
+    Args:
+        database: Where the leases are.
+        worker_id: Whose they are.
+        lease_ttl: Their time to live.
+        held: The executions to renew. The worker's event loop changes the set; this class only reads it.
+    """
+
+    def __init__(self, database: Database, *, worker_id: str, lease_ttl: timedelta, held: set[Execution]) -> None:
+        self._worker_id = worker_id
+        self._lease_ttl = lease_ttl
+        self._held = held
+        ttl = lease_ttl.total_seconds()
+        self._interval = ttl / 3
+        self._retry_seconds = min(_LONGEST_RETRY_SECONDS, ttl / 10)
+        self._margin_seconds = min(_LONGEST_MARGIN_SECONDS, ttl / 10)
+        third_ms = int(self._interval * 1000)
+        self._connection: SyncOwnConnection = database.own_sync_connection(
+            statement_timeout_ms=third_ms,
+            connect_timeout=max(_SHORTEST_CONNECT_TIMEOUT_SECONDS, int(self._interval)),
+            tcp_user_timeout=third_ms,
+            keepalives_idle=max(1, int(self._interval)),
+        )
+        self._stop = threading.Event()
+        self._is_failing = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._watch: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Connect and begin.
+
+        Raises:
+            DatabaseConnectionError: PostgreSQL cannot be reached, so no lease could be kept.
+        """
+        self._loop = asyncio.get_running_loop()
+        await self._loop.run_in_executor(None, self._connection.open)
+        self._thread = threading.Thread(target=self._run, name="runledger-lease-keeper", daemon=True)
+        self._thread.start()
+        self._watch = asyncio.create_task(self._watch_leases())
+
+    async def stop(self) -> None:
+        """Stop renewing and close the connection."""
+        self._stop.set()
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+        if self._thread is not None and self._loop is not None:
+            await self._loop.run_in_executor(None, self._thread.join, self._interval)
+        self._connection.close()
+
+    def renew(self) -> bool:
+        """Renew once and tell whether every lease was found: renewed, or known to be gone.
+
+        Called by the thread, and by tests.
+        """
+        now = monotonic()
+        held = [execution for execution in self._held.copy() if execution.renew_until > now]
+        # One per job, since the statement's document is keyed by it. An older one is a handler that goes on although
+        # its lease was lost, while this worker has claimed the job anew.
+        newest: dict[UUID, Execution] = {}
+        for execution in sorted(held, key=_order):
+            newest[execution.job.job_id] = execution
+        executions = list(newest.values())
+        self._call_in_loop([one for one in held if newest[one.job.job_id] is not one], CancelCause.LEASE_LOST)
+        is_complete = True
+        for start in range(0, len(executions), MAX_BATCH_ROWS):
+            is_complete &= self._renew_batch(executions[start : start + MAX_BATCH_ROWS])
+        return is_complete
+
+    def _run(self) -> None:
+        delay = self._interval
+        while not self._stop.wait(delay):
+            try:
+                delay = self._interval if self.renew() else self._retry_seconds
+            except RunledgerError as error:
+                if not self._is_failing:
+                    self._is_failing = True
+                    _logger.warning("lease_keeper.renewal_failed", extra={"code": error.code})
+                delay = self._retry_seconds
+            except Exception:
+                # Leases must outlive a defect here; the worker notices if it lasts.
+                _logger.exception("lease_keeper.renewal_crashed")
+                delay = self._retry_seconds
+            else:
+                if self._is_failing:
+                    self._is_failing = False
+                    _logger.info("lease_keeper.renewal_recovered")
+
+    def _renew_batch(self, executions: list[Execution]) -> bool:
+        sent_at = monotonic()
+        leases = [execution.lease for execution in executions]
+        renewed = self._connection.run(jobs.renew_leases(self._worker_id, leases, lease_ttl=self._lease_ttl))
+        missing: list[Execution] = []
+        for execution in executions:
+            if execution.job.job_id in renewed:
+                execution.lease_good_until = sent_at + self._lease_ttl.total_seconds()
+            else:
+                missing.append(execution)
+        if not missing:
+            return True
+        still_held = self._connection.run(
+            jobs.read_held_leases(self._worker_id, [execution.lease for execution in missing])
+        )
+        lost = [execution for execution in missing if execution.job.job_id not in still_held]
+        self._call_in_loop(lost, CancelCause.LEASE_LOST)
+        return len(lost) == len(missing)
+
+    def _call_in_loop(self, executions: list[Execution], cause: CancelCause) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            for execution in executions:
+                self._loop.call_soon_threadsafe(execution.cancel, cause)
+
+    async def _watch_leases(self) -> None:
+        """Cancel what can no longer be renewed in time. In the event loop: the thread may hang in a dead connection."""
+        while True:
+            await asyncio.sleep(self._retry_seconds)
+            deadline = monotonic() + self._margin_seconds
+            for execution in list(self._held):
+                if execution.lease_good_until < deadline:
+                    execution.cancel(CancelCause.LEASE_MAINTENANCE_FAILED)
+
+
+def _order(execution: Execution) -> tuple[int, int]:
+    return execution.job.run_number, execution.job.attempt

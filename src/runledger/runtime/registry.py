@@ -1,0 +1,191 @@
+"""The job types that a worker serves."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+from uuid import UUID
+
+from runledger.core.errors import InvalidArgumentError
+from runledger.core.jobs.handler import JobContext, JobDeadLetterInfo, JobFailure, JobHandler
+from runledger.core.jobs.records import JobDefinition
+from runledger.core.jobs.retry_policy import retry_delay
+from runledger.core.json_value import JsonValue
+from runledger.runtime.execution import RunningJobContext
+
+JobFunction = Callable[[RunningJobContext, Any], Awaitable[JsonValue] | JsonValue]
+"""A handler as a function of context and payload, ``async`` or plain; its return value is the job's output.
+
+The context may be annotated as ``JobContext``, or as ``RunningJobContext`` by a handler that uses what only that has.
+"""
+
+DeadLetterHook = Callable[[JobContext, Any, JobDeadLetterInfo], Awaitable[None]]
+"""A handler's ``on_dead_letter``."""
+
+F = TypeVar("F", bound=JobFunction)
+
+_PARAMETERS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisteredJob:
+    """A job type with what serves it.
+
+    Attributes:
+        execute: Runs one attempt.
+        is_async: Whether ``execute`` is a coroutine function; a plain one runs in a thread.
+        on_dead_letter: Called after a dead letter was committed.
+        definition: The defaults that a worker inserts at its start where the type has no definition yet.
+    """
+
+    execute: JobFunction
+    is_async: bool
+    on_dead_letter: DeadLetterHook | None
+    definition: JobDefinition
+
+
+class JobRegistry:
+    """Job types and their handlers, filled by the application and handed to a worker.
+
+    ::
+
+        registry = JobRegistry()
+
+        @registry.job("email.send", max_attempts=5)
+        async def send_email(context: JobContext, payload: dict[str, str]) -> None: ...
+    """
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, RegisteredJob] = {}
+        self._retry_delays: dict[tuple[str, str], timedelta] = {}
+
+    def job(
+        self,
+        job_type: str,
+        *,
+        max_attempts: int = 8,
+        timeout: timedelta = timedelta(seconds=900),
+        priority: int = 100,
+    ) -> Callable[[F], F]:
+        """Register the decorated function as the handler of a job type.
+
+        The function takes context and payload. An ``async`` one runs in the event loop; a plain one runs in a thread
+        of its own, which cannot be stopped: when it overruns its timeout it is abandoned and keeps its slot until it
+        returns, while a retry may run beside it.
+
+        Args:
+            job_type: The type.
+            max_attempts: Default of its jobs, see :class:`~runledger.core.jobs.records.JobDefinition`.
+            timeout: Default of its jobs, in whole seconds.
+            priority: Default of its jobs; higher runs first.
+
+        Raises:
+            InvalidArgumentError: A value breaks a rule, or the function does not take two positional arguments.
+        """
+
+        def decorate(function: F) -> F:
+            self._add(
+                JobDefinition(
+                    job_type=job_type, max_attempts=max_attempts, default_timeout=timeout, default_priority=priority
+                ),
+                execute=function,
+                on_dead_letter=None,
+            )
+            return function
+
+        return decorate
+
+    def register(
+        self,
+        handler: JobHandler,
+        *,
+        max_attempts: int = 8,
+        timeout: timedelta = timedelta(seconds=900),
+        priority: int = 100,
+    ) -> None:
+        """Register a handler object under its ``job_type``, in place of an earlier one.
+
+        Args:
+            handler: The handler. Its ``execute`` may be ``async`` or plain, as with :meth:`job`.
+            max_attempts: Default of its jobs.
+            timeout: Default of its jobs, in whole seconds.
+            priority: Default of its jobs; higher runs first.
+
+        Raises:
+            InvalidArgumentError: A value breaks a rule; the job type is blank or missing.
+        """
+        definition = JobDefinition(
+            job_type=getattr(handler, "job_type", ""),
+            max_attempts=max_attempts,
+            default_timeout=timeout,
+            default_priority=priority,
+        )
+        self._add(definition, execute=handler.execute, on_dead_letter=getattr(handler, "on_dead_letter", None))
+
+    def get(self, job_type: str) -> RegisteredJob | None:
+        """Return what is registered for a type, or ``None``."""
+        return self._jobs.get(job_type)
+
+    def registered_types(self) -> list[str]:
+        """Return the types in order."""
+        return sorted(self._jobs)
+
+    def definitions(self) -> list[JobDefinition]:
+        """Return the definitions of the registered types, in the order of the types."""
+        return [self._jobs[job_type].definition for job_type in self.registered_types()]
+
+    def register_retry_delay_override(self, job_type: str, failure_code: str, delay: timedelta) -> None:
+        """Replace the retry policy's delay for one failure code of one type.
+
+        It does not make a terminal failure retryable, and the reaper does not use it.
+
+        Raises:
+            InvalidArgumentError: The delay is not positive.
+        """
+        if delay <= timedelta():
+            raise InvalidArgumentError("delay", "is not positive", "give at least one millisecond")
+        self._retry_delays[job_type, failure_code] = delay
+
+    def retry_delay(self, job_type: str, job_id: UUID, attempt: int, failure: JobFailure) -> timedelta:
+        """Return the delay after a failure: the handler's own, the override, or the policy's, in this order."""
+        if failure.retry_in is not None:
+            return failure.retry_in
+        override = self._retry_delays.get((job_type, failure.code))
+        return override if override is not None else retry_delay(job_id, attempt)
+
+    def _add(self, definition: JobDefinition, *, execute: JobFunction, on_dead_letter: DeadLetterHook | None) -> None:
+        _check_signature(execute)
+        self._jobs[definition.job_type] = RegisteredJob(
+            execute=execute,
+            is_async=_is_async(execute),
+            on_dead_letter=on_dead_letter,
+            definition=definition,
+        )
+
+
+def _is_async(function: JobFunction) -> bool:
+    # An object with an async __call__ is no coroutine function itself.
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+
+
+def _check_signature(function: JobFunction) -> None:
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise InvalidArgumentError(
+            "function",
+            f"{function.__qualname__} is a generator, of which a call runs nothing",
+            "return the output instead of using yield",
+        )
+    try:
+        inspect.signature(function).bind(*range(_PARAMETERS))
+    except (TypeError, ValueError):  # ValueError: a builtin that does not tell its parameters
+        pass
+    else:
+        return
+    raise InvalidArgumentError(
+        "function",
+        f"{getattr(function, '__qualname__', 'the handler')} cannot be called with two arguments",
+        "declare it as `async def name(context, payload)` or `def name(context, payload)`",
+    )

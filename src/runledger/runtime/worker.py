@@ -1,0 +1,291 @@
+"""The worker: claims what it has free slots for, starts it at once, and hands outcomes to the completer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+
+from runledger.core.errors import RunledgerError, UndecodableJsonError
+from runledger.core.jobs.failure_decision import DeadLetterDecision, decide_failure
+from runledger.core.jobs.handler import JobContext, JobDeadLetterInfo, JobFailure
+from runledger.core.jobs.records import ClaimedJob
+from runledger.core.jobs.status import JobDeadLetterReason
+from runledger.postgres import Database
+from runledger.runtime.backoff import Backoff
+from runledger.runtime.claimer import Claimer
+from runledger.runtime.completer import Completer
+from runledger.runtime.config import JobsConfig
+from runledger.runtime.dead_letter_hooks import DeadLetterHooks
+from runledger.runtime.execution import AttemptTimeouts, CancelCause, Execution, monotonic
+from runledger.runtime.executor import Executor
+from runledger.runtime.handler_threads import HandlerThreads
+from runledger.runtime.lease_keeper import LeaseKeeper
+from runledger.runtime.registry import JobRegistry
+from runledger.runtime.wait import WakeableWait
+
+_logger = logging.getLogger("runledger.worker")
+
+_CLAIM_GRACE_SECONDS = 5.0
+_CANCEL_GRACE_SECONDS = 5.0
+_ABANDON_SECONDS = 0.25
+_DRAIN_SECONDS = 10.0
+
+
+class Worker:
+    """Runs the jobs of the registered types.
+
+    One claim is in flight at a time, and it asks for as many jobs as there are free slots, so nothing waits claimed.
+    The claim itself marks the jobs as started. Claim, outcomes and lease renewal have connections of their own.
+
+    Args:
+        database: Where the jobs are.
+        registry: Handlers. The set of types is read once, when the worker starts.
+        config: Settings.
+    """
+
+    def __init__(self, database: Database, registry: JobRegistry, config: JobsConfig) -> None:
+        config.validate()
+        self._config = config
+        self._registry = registry
+        self._job_types: list[str] = []
+        self._lease_ttl = config.lease_ttl.total_seconds()
+        self._held: set[Execution] = set()
+        self._running: set[asyncio.Task[None]] = set()
+        self._occupied_slots = 0
+        self._is_stopping = False
+        self._has_capacity = WakeableWait()
+        self._has_work = WakeableWait()
+        self._backoff = Backoff()
+        self._threads = HandlerThreads()
+        self._hooks = DeadLetterHooks(registry)
+        self._executor = Executor(registry, self._threads, is_stopping=self._is_ending)
+        self._claimer = Claimer(database, config, held=self._held)
+        self._keeper = LeaseKeeper(database, worker_id=config.worker_id, lease_ttl=config.lease_ttl, held=self._held)
+        self._completer = Completer(
+            database,
+            worker_id=config.worker_id,
+            lease_ttl=config.lease_ttl,
+            on_settled=self._settled,
+            on_dead_letter=self._dead_lettered,
+        )
+        self._claim_loop: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Connect and begin to claim.
+
+        Raises:
+            DatabaseConnectionError: PostgreSQL cannot be reached.
+        """
+        await self.open()
+        self._claim_loop = asyncio.create_task(self._claim_until_stopped())
+
+    async def open(self) -> None:
+        """Connect and begin to keep leases and to write outcomes, without claiming by itself; see :meth:`run_once`.
+
+        Inserts the definitions of registered types that the database does not have yet. Those that exist stay as an
+        operator may have set them.
+
+        Raises:
+            DatabaseConnectionError: PostgreSQL cannot be reached.
+            QueryError: The schema is missing, or the role may not use it.
+        """
+        self._job_types = self._registry.registered_types()
+        try:
+            await self._claimer.insert_missing_definitions(self._registry.definitions())
+            await self._keeper.start()  # before the first claim: a lease nobody can renew must not exist
+            await self._completer.start()
+        except BaseException:
+            await self._close()
+            raise
+
+    def wake(self) -> None:
+        """Claim now."""
+        self._has_work.wake()
+
+    async def run_once(self) -> int:
+        """Claim once, start what was claimed, and return how many jobs that were."""
+        while (limit := self._free_capacity()) > 0 and self._job_types:
+            claimed_count, is_cut = await self._claim(limit)
+            if claimed_count > 0 or not is_cut:
+                return claimed_count
+        return 0
+
+    async def finish_running(self) -> None:
+        """Wait until every job claimed so far has ended and its outcome is written."""
+        while self._running:
+            await asyncio.wait(self._running)
+        await self._completer.drain()
+        await self._hooks.finish()
+
+    async def stop(self, *, handler_timeout: timedelta | None = None) -> None:
+        """Stop claiming, let running handlers end, write their outcomes, and close everything.
+
+        Args:
+            handler_timeout: How long handlers may go on; ``config.shutdown_timeout`` when not given. Then they are
+                canceled and their attempt ends as a retryable ``job.worker_shutdown``. A thread cannot be canceled:
+                it is abandoned, and the reaper returns its job when the lease ends.
+        """
+        seconds = (self._config.shutdown_timeout if handler_timeout is None else handler_timeout).total_seconds()
+        await self.stop_claiming()
+        if self._running:
+            await asyncio.wait(self._running, timeout=seconds)
+        await self.cancel_running()
+        await self._close()
+
+    async def stop_claiming(self) -> None:
+        """Claim no more. A claim in flight is waited for, and what it brings is given back.
+
+        A database that does not answer within seconds cannot hold up the end of the process.
+        """
+        self._is_stopping = True
+        self._has_capacity.wake()
+        self._has_work.wake()
+        if self._claim_loop is not None:
+            _, pending = await asyncio.wait([self._claim_loop], timeout=_CLAIM_GRACE_SECONDS)
+            if pending:
+                self._claim_loop.cancel()
+                await asyncio.wait(pending)
+
+    async def cancel_running(self) -> None:
+        """Cancel the handlers that still run, and give them a moment to end."""
+        for execution in list(self._held):
+            execution.cancel(CancelCause.SHUTDOWN)
+        if not self._running:
+            return
+        await asyncio.wait(self._running, timeout=_CANCEL_GRACE_SECONDS)
+        for execution in list(self._held):
+            execution.abandon()
+        if self._running:
+            _, pending = await asyncio.wait(self._running, timeout=_ABANDON_SECONDS)
+            if pending:
+                _logger.error("worker.handlers_ignore_cancellation", extra={"job_count": len(pending)})
+
+    async def _close(self) -> None:
+        try:
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                await self._completer.drain()
+        except TimeoutError:
+            _logger.error(  # noqa: TRY400 (the timeout is ours and says nothing)
+                "worker.outcomes_left_to_reaper", extra={"job_count": self._completer.unwritten_count}
+            )
+        await self._completer.stop()
+        await self._hooks.stop()
+        await self._keeper.stop()
+        self._threads.close()
+        await self._claimer.close()
+
+    async def _claim_until_stopped(self) -> None:
+        poll_seconds = self._config.poll_interval.total_seconds()
+        while not self._is_stopping:
+            limit = self._free_capacity()
+            if limit == 0 or not self._job_types:
+                await self._has_capacity.wait()
+                continue
+            try:
+                claimed_count, is_cut = await self._claim(limit)
+            except RunledgerError as error:
+                self._log_claim_failure(error)
+                await self._has_work.wait(self._backoff.failed())
+                continue
+            except Exception:
+                # A defect of ours must not end the loop while the process looks alive.
+                _logger.exception("worker.claim_crashed")
+                await self._has_work.wait(self._backoff.failed())
+                continue
+            if not self._backoff.is_first:
+                _logger.info("worker.claim_recovered")
+                self._backoff.succeeded()
+            if claimed_count < limit and not is_cut and not self._is_stopping:
+                await self._has_work.wait(poll_seconds)
+
+    def _free_capacity(self) -> int:
+        """How many jobs to claim: free slots, as long as outcomes that wait to be written stay within bounds."""
+        slots = self._config.max_global_concurrency
+        free_slots = slots - self._occupied_slots
+        room_for_outcomes = 2 * slots - self._occupied_slots - self._completer.unwritten_count
+        return max(0, min(self._config.claim_batch_size, free_slots, room_for_outcomes))
+
+    async def _claim(self, limit: int) -> tuple[int, bool]:
+        """Claim, start what came, and return how many jobs that were and whether there may be more at once."""
+        claimed_at = monotonic()
+        claim = await self._claimer.claim(limit, self._job_types)
+        leases = [job.lease for job in claim.jobs]
+        if self._is_stopping:
+            await self._claimer.give_back(leases, reason="WORKER_SHUTDOWN")
+            return 0, False
+        if monotonic() - claimed_at > self._lease_ttl * 2 / 3:
+            # The answer was long in coming. The leases may end before the next renewal, so handlers must not begin.
+            await self._claimer.give_back(leases, reason="CLAIM_ANSWER_LATE")
+            return 0, False
+        self._begin(claim.jobs, claimed_at)
+        return len(claim.jobs), claim.is_cut
+
+    def _begin(self, claimed: list[ClaimedJob], claimed_at: float) -> None:
+        by_timeout: dict[int, list[Execution]] = {}
+        for job in claimed:
+            execution = Execution(job, claimed_at=claimed_at, lease_ttl=self._lease_ttl)
+            by_timeout.setdefault(execution.timeout_seconds, []).append(execution)
+            self._held.add(execution)
+            self._running.add(asyncio.create_task(self._run(execution)))
+        self._occupied_slots += len(claimed)
+        for seconds, executions in by_timeout.items():
+            AttemptTimeouts(seconds, executions)
+
+    async def _run(self, execution: Execution) -> None:
+        try:
+            outcome = await self._executor.execute(execution, on_handler_ended=self._slot_freed)
+            self._completer.submit(execution, outcome)
+        except Exception:
+            # A defect of ours. No outcome is known, so the lease is left to end.
+            _logger.exception("worker.attempt_crashed", extra={"job_id": str(execution.job.job_id)})
+            execution.is_given_up = True
+            self._settled(execution)
+        finally:
+            # Not by a done callback: one per job costs the event loop as much as a small handler.
+            task = asyncio.current_task()
+            assert task is not None  # noqa: S101 (a coroutine runs in a task)
+            self._running.discard(task)
+
+    def _slot_freed(self) -> None:
+        self._occupied_slots -= 1
+        self._has_capacity.wake()
+
+    def _settled(self, execution: Execution) -> None:
+        if execution.is_given_up:
+            self._claimer.remember_given_up(execution.lease)
+        self._held.discard(execution)
+        self._has_capacity.wake()
+
+    def _dead_lettered(self, execution: Execution, failure: JobFailure) -> None:
+        job = execution.job
+        decision = decide_failure(failure.kind, job.attempt, job.max_attempts, None)
+        reason = (
+            decision.reason
+            if isinstance(decision, DeadLetterDecision)
+            else JobDeadLetterReason.ATTEMPTS_EXHAUSTED  # max_attempts was lowered meanwhile
+        )
+        try:
+            payload = job.payload
+        except UndecodableJsonError:
+            return  # the hook could not be given what the handler could not be given
+        context = JobContext(
+            job_id=job.job_id,
+            job_type=job.job_type,
+            run_number=job.run_number,
+            attempt=job.attempt,
+            max_attempts=job.max_attempts,
+            organization_id=job.organization_id,
+            worker_id=job.worker_id,
+        )
+        info = JobDeadLetterInfo(failure=failure, reason=reason, max_attempts=job.max_attempts)
+        self._hooks.call_soon(context, payload, info)
+
+    def _is_ending(self) -> bool:
+        """Whether handlers may be canceled from outside: by a stop, or with all tasks when the event loop ends."""
+        loop = self._claim_loop
+        return self._is_stopping or (loop is not None and (loop.done() or loop.cancelling() > 0))
+
+    def _log_claim_failure(self, error: RunledgerError) -> None:
+        if self._backoff.is_first:
+            _logger.warning("worker.claim_failed", extra={"code": error.code})
