@@ -1,0 +1,157 @@
+"""What the ledger says about a run. Every fact is a SELECT."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, LiteralString
+from uuid import UUID
+
+from psycopg import Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where the jobs stand now."""
+
+    total: int
+    pending: int
+    leased: int
+    succeeded: int
+    dead_lettered: int
+    retries: int
+    recovered: int
+
+    @property
+    def finished(self) -> int:
+        """Jobs that need nothing any more."""
+        return self.succeeded + self.dead_lettered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """A promise, and whether the ledger bears it out."""
+
+    promise: str
+    evidence: str
+    holds: bool
+
+
+def read_progress(connection: Connection) -> Progress:
+    """Count the jobs by status, and what happened on the way."""
+    row = _one(
+        connection,
+        """
+        SELECT count(*), count(*) FILTER (WHERE status = 'PENDING'), count(*) FILTER (WHERE status = 'LEASED'),
+               count(*) FILTER (WHERE status = 'SUCCEEDED'), count(*) FILTER (WHERE status = 'DEAD_LETTERED'),
+               (SELECT count(*) FROM runledger.job_attempts WHERE outcome = 'RETRYABLE'),
+               (SELECT count(*) FROM runledger.job_attempts WHERE outcome = 'LEASE_EXPIRED')
+          FROM runledger.job_queue
+        """,
+    )
+    names = ("total", "pending", "leased", "succeeded", "dead_lettered", "retries", "recovered")
+    return Progress(**dict(zip(names, row, strict=True)))
+
+
+def held_count(connection: Connection, worker_id: str) -> int:
+    """Count the jobs that a worker holds now."""
+    return _one(
+        connection,
+        "SELECT count(*) FROM runledger.job_queue WHERE status = 'LEASED' AND worker_id = %s",
+        worker_id,
+    )[0]
+
+
+def check_promises(connection: Connection, *, killed_worker: str) -> list[Check]:
+    """Compare the ledger with what Runledger promises."""
+    progress = read_progress(connection)
+    batch = _one(connection, "SELECT id, module_count FROM module_batches")
+    attempts = _one(
+        connection, "SELECT count(*), count(*) FILTER (WHERE finished_at IS NULL) FROM runledger.job_attempts"
+    )
+    recovered = _one(
+        connection,
+        """
+        SELECT count(DISTINCT a.job_id), count(DISTINCT a.job_id) FILTER (WHERE q.status = 'SUCCEEDED')
+          FROM runledger.job_attempts AS a JOIN runledger.job_queue AS q ON q.id = a.job_id
+         WHERE a.worker_id = %s AND a.outcome = 'LEASE_EXPIRED'
+        """,
+        killed_worker,
+    )
+    stored = _one(
+        connection,
+        """
+        SELECT count(*), count(DISTINCT s.module), count(*) FILTER (WHERE q.status = 'SUCCEEDED'),
+               coalesce(sum(s.line_count), 0), count(*) FILTER (WHERE s.write_count > 1)
+          FROM module_sizes AS s LEFT JOIN runledger.job_queue AS q ON q.id = s.job_id
+        """,
+    )
+    successes = _one(
+        connection,
+        "SELECT count(*), count(DISTINCT job_id) FROM runledger.job_events WHERE event_type = 'SUCCEEDED'",
+    )
+    return [
+        Check(
+            promise="The batch and its jobs were committed together",
+            evidence=f"batch row says {batch[1]} modules, the queue has {progress.total} jobs",
+            holds=batch[1] == progress.total,
+        ),
+        Check(
+            promise="Nothing was lost",
+            evidence=f"{progress.succeeded} succeeded + {progress.dead_lettered} dead-lettered, "
+            f"{progress.pending + progress.leased} left over",
+            holds=progress.finished == progress.total,
+        ),
+        Check(
+            promise="Failures were retried",
+            evidence=f"{progress.retries} attempts ended RETRYABLE, {attempts[0]} attempts in all, {attempts[1]} open",
+            holds=progress.retries > 0 and attempts[1] == 0,
+        ),
+        Check(
+            promise="The poison file stopped nobody",
+            evidence=f"{progress.dead_lettered} job dead-lettered at once, the others went on",
+            holds=progress.dead_lettered == 1,
+        ),
+        Check(
+            promise="The killed worker's jobs were recovered",
+            evidence=f"it held {recovered[0]} leases that expired; {recovered[1]} of those jobs succeeded elsewhere",
+            holds=0 < recovered[0] == recovered[1],
+        ),
+        Check(
+            promise="No job finished twice",
+            evidence=f"{successes[0]} SUCCEEDED events for {successes[1]} jobs",
+            holds=successes[0] == successes[1] == progress.succeeded,
+        ),
+        Check(
+            promise="Each module is stored once",
+            evidence=f"{stored[0]} rows, {stored[1]} modules, {stored[3]:,} lines of code; "
+            f"{stored[4]} written again by a second attempt",
+            holds=stored[0] == stored[1] == stored[2] == progress.succeeded,
+        ),
+    ]
+
+
+def jobs_to_look_at(connection: Connection, *, killed_worker: str) -> list[tuple[str, UUID]]:
+    """Pick one job of each story: dead-lettered, recovered, retried."""
+    stories: dict[str, tuple[LiteralString, object]] = {
+        "the poison file": ("SELECT id FROM runledger.job_queue WHERE status = 'DEAD_LETTERED' LIMIT %s", 1),
+        "recovered from the killed worker": (
+            "SELECT job_id FROM runledger.job_attempts WHERE worker_id = %s AND outcome = 'LEASE_EXPIRED' LIMIT 1",
+            killed_worker,
+        ),
+        "failed once, then succeeded": (
+            "SELECT job_id FROM runledger.job_attempts WHERE outcome = 'RETRYABLE' LIMIT %s",
+            1,
+        ),
+    }
+    found: list[tuple[str, UUID]] = []
+    for story, (query, parameter) in stories.items():
+        row = connection.execute(query, [parameter]).fetchone()
+        if row is not None:
+            found.append((story, row[0]))
+    return found
+
+
+def _one(connection: Connection, query: LiteralString, *parameters: object) -> tuple[Any, ...]:
+    row = connection.execute(query, parameters).fetchone()
+    assert row is not None  # noqa: S101 (an aggregate has one row)
+    return row

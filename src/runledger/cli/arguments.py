@@ -1,0 +1,204 @@
+"""The arguments of the program: every command, every option, and the help."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from runledger.cli.times import parse_duration
+
+if TYPE_CHECKING:
+    from uuid import UUID  # 8 ms, and only one command needs it
+
+URL_VARIABLES = ("RUNLEDGER_DATABASE_URL", "DATABASE_URL")
+SCHEMA_VARIABLE = "RUNLEDGER_SCHEMA"
+DEFAULT_SERVER_NAME = "default"
+
+_AddParser: TypeAlias = Callable[..., argparse.ArgumentParser]
+
+_ENVIRONMENT_AND_CODES = """\
+environment:
+  RUNLEDGER_DATABASE_URL  the database, where neither --database-url nor
+                          --embedded is given
+  DATABASE_URL            the same, where that is not set either
+  RUNLEDGER_SCHEMA        the schema, where --schema is not given
+A URL in a variable keeps its password out of the list of processes.
+
+exit codes:
+  0  done
+  1  it could not be done: the database cannot be reached, its tables are not
+     migrated or not of this version, there is no such job
+  2  an argument or a variable cannot be used
+"""
+
+_MIGRATE = """\
+Create or upgrade Runledger's tables, in one transaction. Of many processes that
+start at once one migrates; the others wait and find nothing to do.
+"""
+
+_WORKER = """\
+Run a worker and a reaper for the job types of a registry until SIGTERM or Ctrl-C.
+Either stops it gracefully: it claims no more, lets running handlers go on for the
+shutdown timeout, and exits with 0. A second one cancels the handlers.
+
+Settings that are not given come from the JOBS_* variables, else from the defaults.
+DURATION is a number of seconds, or has a unit: 250ms, 30s, 5m, 1h.
+"""
+
+_JOB = """\
+Tell what a job is, where it stands, and everything that happened to it. Jobs of
+all organizations are found.
+
+Payload, checkpoint, output and idempotency key may hold secrets: they are shown
+only with --show-payload. Codes and messages of failures are always shown.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line; ``command`` of its result names the command."""
+    parser = _Parser(
+        prog="runledger", description="Durable jobs in your own PostgreSQL.", epilog=_ENVIRONMENT_AND_CODES
+    )
+    parser.add_argument("--version", action=_ShowVersion, help="show the version and exit")
+    _add_database_options(parser, default=None)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    _add_migrate(commands.add_parser)
+    _add_worker(commands.add_parser)
+    _add_job(commands.add_parser)
+    return parser
+
+
+def _add_migrate(add_parser: _AddParser) -> None:
+    parser = add_parser(
+        "migrate", help="create or upgrade the tables", description=_MIGRATE, epilog=_ENVIRONMENT_AND_CODES
+    )
+    _add_database_options(parser, default=argparse.SUPPRESS)
+
+
+def _add_worker(add_parser: _AddParser) -> None:
+    parser = add_parser(
+        "worker", help="run jobs until told to stop", description=_WORKER, epilog=_ENVIRONMENT_AND_CODES
+    )
+    parser.add_argument(
+        "registry",
+        metavar="MODULE:ATTRIBUTE",
+        help="where the JobRegistry is, for example app.jobs:registry; modules of the current directory are found",
+    )
+    parser.add_argument("--worker-id", type=_text, metavar="ID", help="unique among live workers; default: a new one")
+    parser.add_argument("--concurrency", type=_count, metavar="N", help="jobs that run at once")
+    parser.add_argument("--batch-size", type=_count, metavar="N", help="jobs that one claim takes at most")
+    # The minima of the variables.
+    for option, minimum, meaning in (
+        ("--poll-interval", "1ms", "wait after a claim that found less than it asked for"),
+        ("--lease-ttl", "10s", "how long a job stays with a worker that no longer renews its lease"),
+        ("--reaper-interval", "1s", "wait between two searches for leases that have ended"),
+        ("--shutdown-timeout", "0s", "how long running handlers may go on after a stop was asked for"),
+    ):
+        parser.add_argument(option, type=_duration_from(minimum), metavar="DURATION", help=meaning)
+    parser.add_argument(
+        "--log-level", choices=("debug", "info", "warning", "error"), default="info", help="default: info"
+    )
+    parser.add_argument(
+        "--log-format",
+        choices=("text", "json"),
+        default="text",
+        help="form of the log on standard error; default: text",
+    )
+    _add_database_options(parser, default=argparse.SUPPRESS)
+
+
+def _add_job(add_parser: _AddParser) -> None:
+    parser = add_parser("job", help="tell the story of a job", description=_JOB, epilog=_ENVIRONMENT_AND_CODES)
+    parser.add_argument("job_id", type=_job_id, metavar="ID", help="the UUID that enqueue returned")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object: job, attempts, events, dead_letter; times in UTC"
+    )
+    parser.add_argument(
+        "--show-payload", action="store_true", help="show payload, checkpoint, output and idempotency key too"
+    )
+    _add_database_options(parser, default=argparse.SUPPRESS)
+
+
+def _add_database_options(parser: argparse.ArgumentParser, *, default: str | None) -> None:
+    """Add the options of all commands.
+
+    Args:
+        parser: The program's, or a command's: the options may stand before the command and after it.
+        default: ``SUPPRESS`` for a command, whose default would replace what stands before the command.
+    """
+    group = parser.add_argument_group("where the tables are")
+    group.add_argument("--database-url", metavar="URL", default=default, help="PostgreSQL URL or libpq text")
+    group.add_argument(
+        "--embedded",
+        metavar="NAME",
+        nargs="?",
+        const=DEFAULT_SERVER_NAME,
+        default=default,
+        help="instead of a URL: the database NAME on the embedded server NAME, which is started if need be; "
+        f"without NAME {DEFAULT_SERVER_NAME!r}",
+    )
+    group.add_argument(
+        "--schema", metavar="SCHEMA", default=default, help="the schema of the tables; default: runledger"
+    )
+
+
+class _Parser(argparse.ArgumentParser):
+    """The program's parser and, since argparse makes those of the same class, the commands'."""
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 (argparse's own)
+        # Without abbreviations: a new option must not change what a shorter spelling meant.
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **settings)
+
+
+class _ShowVersion(argparse.Action):
+    """``--version``, which looks the version up only when asked: that takes longer than all the rest."""
+
+    def __init__(self, option_strings: Sequence[str], **settings: Any) -> None:  # noqa: ANN401 (argparse's own)
+        super().__init__(option_strings, nargs=0, **settings)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
+        from importlib import metadata
+
+        try:
+            print(f"runledger {metadata.version('runledger-pg')}")
+        except metadata.PackageNotFoundError:
+            print("runledger, from a directory that was not installed")
+        parser.exit()
+
+
+def _text(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is blank; leave the option out to get the default")
+    return text
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
+
+
+def _duration_from(minimum: str) -> Callable[[str], timedelta]:
+    def convert(text: str) -> timedelta:
+        try:
+            duration = parse_duration(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 0.5, 250ms, 30s, 5m or 1h") from None
+        if duration < parse_duration(minimum):
+            raise argparse.ArgumentTypeError(f"{text!r} is too short; give at least {minimum}")
+        return duration
+
+    return convert
+
+
+def _job_id(text: str) -> UUID:
+    from uuid import UUID
+
+    try:
+        return UUID(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no job id; give the UUID that enqueue returned, such as 0197c1de-6f3a-7c01-9b6e-6b1f2f3c4d5e"
+        ) from None

@@ -1,0 +1,50 @@
+"""Everything that the ledger knows about one job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from runledger.client import SyncLedger
+from runledger.core import Admin, JobAttempt, JobDeadLetter, JobEvent, JobRecord
+
+_PAGE = 1_000
+# Otherwise a job that moves between two reads would tell two stories.
+_ONE_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobHistory:
+    """A job with its history, as of one instant.
+
+    Attributes:
+        job: The job.
+        attempts: Its attempts of all runs, in order.
+        events: Its events, oldest first.
+        dead_letter: Its latest dead letter, also when it was requeued since.
+    """
+
+    job: JobRecord
+    attempts: list[JobAttempt]
+    events: list[JobEvent]
+    dead_letter: JobDeadLetter | None
+
+
+def read_history(ledger: SyncLedger, job_id: UUID) -> JobHistory | None:
+    """Read a job of any organization; ``None`` when there is none."""
+    with ledger.transaction() as connection:
+        connection.execute(_ONE_SNAPSHOT)
+        job = ledger.get_job(job_id, scope=Admin(), connection=connection)
+        if job is None:
+            return None
+        events: list[JobEvent] = []
+        while page := ledger.job_events(
+            job_id, scope=Admin(), after_id=events[-1].id if events else 0, limit=_PAGE, connection=connection
+        ):
+            events += page
+        return JobHistory(
+            job=job,
+            attempts=ledger.job_attempts(job_id, scope=Admin(), connection=connection),
+            events=events,
+            dead_letter=ledger.get_dead_letter(job_id, scope=Admin(), connection=connection),
+        )

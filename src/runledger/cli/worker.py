@@ -1,0 +1,64 @@
+"""``runledger worker``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import logging
+
+from runledger.cli.failures import DONE
+from runledger.cli.log_lines import logging_to_standard_error
+from runledger.cli.place import Place, open_place
+from runledger.cli.registry_path import load_registry
+from runledger.runtime import JobRegistry, JobsConfig, Supervisor
+
+_logger = logging.getLogger("runledger.cli")
+
+_FIELD_OF_OPTION = {
+    "worker_id": "worker_id",
+    "concurrency": "max_global_concurrency",
+    "batch_size": "claim_batch_size",
+    "poll_interval": "poll_interval",
+    "lease_ttl": "lease_ttl",
+    "reaper_interval": "reaper_interval",
+    "shutdown_timeout": "shutdown_timeout",
+}
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run a worker and a reaper until a signal."""
+    with logging_to_standard_error(level=arguments.log_level, style=arguments.log_format):
+        config = _config(arguments)
+        registry = load_registry(arguments.registry)
+        with open_place(arguments) as place:
+            _check(place, registry)
+            _logger.info(
+                "worker.starting",
+                extra={
+                    "worker_id": config.worker_id,
+                    "job_types": registry.registered_types(),
+                    "slots": config.max_global_concurrency,
+                    "database": place.database.description,
+                    "schema": place.schema,
+                },
+            )
+            asyncio.run(_supervise(place, registry, config))
+    return DONE
+
+
+def _config(arguments: argparse.Namespace) -> JobsConfig:
+    given = {field: getattr(arguments, option) for option, field in _FIELD_OF_OPTION.items()}
+    return dataclasses.replace(
+        JobsConfig.from_env(), **{field: value for field, value in given.items() if value is not None}
+    )
+
+
+def _check(place: Place, registry: JobRegistry) -> None:
+    """Do what a worker begins with, while a problem can still be explained in one line."""
+    with place.connect() as ledger:
+        ledger.ensure_job_definitions(registry.definitions())
+
+
+async def _supervise(place: Place, registry: JobRegistry, config: JobsConfig) -> None:
+    await Supervisor(place.database, registry, config).run_until_shutdown()

@@ -1,0 +1,220 @@
+"""The ledger, for blocking applications."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from uuid import UUID
+
+from runledger.core.jobs.enqueue_request import EnqueueRequest
+from runledger.core.jobs.records import JobAttempt, JobDeadLetter, JobDefinition, JobEvent, JobRecord
+from runledger.core.json_value import JsonValue
+from runledger.core.scope import Global, Scope
+from runledger.postgres import DEFAULT_SCHEMA, Database, Operation, jobs, migrate, run_sync
+from runledger.postgres.drivers.psycopg import Connection, ConnectionPool
+
+T = TypeVar("T")
+
+_GLOBAL = Global()
+
+
+class SyncLedger:
+    """What an application calls: enqueue jobs and read what became of them.
+
+    ::
+
+        with SyncLedger.connect("postgresql:///app") as ledger:
+            with ledger.transaction() as connection:
+                connection.execute("INSERT INTO orders ...")
+                ledger.enqueue("order.confirm", {"order_id": 17}, connection=connection)
+
+    Every method takes ``connection=``: the caller's own open psycopg connection. The call is then part of the
+    caller's transaction and commits or rolls back with it. Without it the call has a transaction of its own.
+
+    :class:`Ledger` is the same for asyncio code; a test keeps the two in step.
+    """
+
+    def __init__(self, pool: ConnectionPool[Any], *, schema: str = DEFAULT_SCHEMA) -> None:
+        """Use an application's own pool, which stays the application's to close.
+
+        Args:
+            pool: An open pool.
+            schema: The schema of Runledger's tables.
+        """
+        self._pool = pool
+        self._schema = schema
+        self._owns_pool = False
+
+    @classmethod
+    def connect(
+        cls, url: str, *, schema: str = DEFAULT_SCHEMA, min_connections: int = 1, max_connections: int = 10
+    ) -> Self:
+        """Open a ledger with a pool of its own; close it, or use it in ``with``.
+
+        Args:
+            url: PostgreSQL URL or libpq ``key=value`` text.
+            schema: The schema of Runledger's tables.
+            min_connections: Connections that stay open.
+            max_connections: Connections at most.
+
+        Raises:
+            DatabaseConnectionError: PostgreSQL cannot be reached; the message says where.
+            InvalidArgumentError: The URL or the schema name is no such thing.
+        """
+        pool = Database(url, schema=schema).open_sync_pool(min_size=min_connections, max_size=max_connections)
+        ledger = cls(pool, schema=schema)
+        ledger._owns_pool = True
+        return ledger
+
+    def close(self) -> None:
+        """Close the pool, if the ledger opened it."""
+        if self._owns_pool:
+            self._pool.close()
+
+    def __enter__(self) -> Self:
+        """Return the ledger."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the ledger."""
+        self.close()
+
+    @contextmanager
+    def transaction(self) -> Generator[Connection[Any], None, None]:
+        """Open a transaction on a connection of the pool: committed at the end of the block, rolled back by an error.
+
+        Give the connection to the methods as ``connection=``, and write the application's rows with it.
+        """
+        with self._pool.connection() as connection, connection.transaction():
+            yield connection
+
+    def migrate(self, *, connection: Connection[Any] | None = None) -> list[int]:
+        """Create or upgrade Runledger's tables and return the versions that were applied.
+
+        Of many processes that start at once one migrates, the others wait and find nothing to do.
+
+        Raises:
+            SchemaCompatibilityError: The database was migrated by newer or other code; nothing was changed.
+        """
+        return self._run(migrate(), connection)
+
+    def ensure_job_definitions(
+        self, definitions: Iterable[JobDefinition], *, connection: Connection[Any] | None = None
+    ) -> list[str]:
+        """Insert the definitions that do not exist yet and return their types.
+
+        Definitions that exist keep the values an operator may have given them. A worker does this by itself for the
+        types it serves; a process that only enqueues needs it where it may come first.
+        """
+        return self._run(jobs.insert_missing_job_definitions(definitions), connection)
+
+    def enqueue(
+        self,
+        job_type: str,
+        payload: JsonValue = None,
+        *,
+        organization_id: UUID | None = None,
+        priority: int | None = None,
+        max_attempts: int | None = None,
+        timeout: timedelta | None = None,
+        run_at: datetime | None = None,
+        run_in: timedelta | None = None,
+        stage: str = "queued",
+        connection: Connection[Any] | None = None,
+    ) -> UUID:
+        """Enqueue a job and return its id.
+
+        Args:
+            job_type: A type with an enabled definition.
+            payload: Any JSON value; what the handler gets.
+            organization_id: The tenant it belongs to.
+            priority: Higher runs first; from the definition when not given.
+            max_attempts: From the definition when not given.
+            timeout: How long one attempt may take, in whole seconds; from the definition when not given.
+            run_at: When it is due; an aware datetime.
+            run_in: How long from now it is due, by the database's clock; instead of ``run_at``.
+            stage: A name for what the job waits for.
+            connection: The caller's open transaction.
+
+        Raises:
+            InvalidArgumentError: An argument breaks a rule; ``error.field`` names it.
+            QueryError: ``job.definition_not_found_or_disabled``.
+        """
+        request = EnqueueRequest(
+            job_type,
+            payload,
+            organization_id=organization_id,
+            priority=priority,
+            max_attempts=max_attempts,
+            timeout=timeout,
+            run_at=run_at,
+            run_in=run_in,
+            stage=stage,
+        )
+        return self._run(jobs.enqueue_job(request), connection)
+
+    def enqueue_many(
+        self, requests: Iterable[EnqueueRequest], *, connection: Connection[Any] | None = None
+    ) -> list[UUID]:
+        """Enqueue many jobs in one transaction and return their ids in the order of the requests.
+
+        The iterable is read while it is sent, so a generator over a large file needs little memory.
+
+        Raises:
+            QueryError: ``job.definition_not_found_or_disabled`` for any of them; none is enqueued.
+        """
+        return self._run(jobs.enqueue_jobs(requests), connection)
+
+    def get_job(
+        self, job_id: UUID, *, scope: Scope = _GLOBAL, connection: Connection[Any] | None = None
+    ) -> JobRecord | None:
+        """Return a job, or ``None`` when there is none in the scope.
+
+        Args:
+            job_id: The job.
+            scope: Whose jobs may be seen: ``Global()`` sees those of no organization, ``Organization(id)`` those of
+                one, ``Admin()`` all.
+            connection: The caller's open transaction.
+        """
+        return self._run(jobs.get_job(job_id, scope=scope), connection)
+
+    def job_events(
+        self,
+        job_id: UUID,
+        *,
+        scope: Scope = _GLOBAL,
+        after_id: int = 0,
+        limit: int = 1_000,
+        connection: Connection[Any] | None = None,
+    ) -> list[JobEvent]:
+        """Return what happened to a job, oldest first; a job outside the scope has no events.
+
+        Args:
+            job_id: The job.
+            scope: Whose jobs may be seen, see :meth:`get_job`.
+            after_id: Only events after this one; the id of the last event seen turns the page.
+            limit: Events at most.
+            connection: The caller's open transaction.
+        """
+        operation = jobs.list_job_events(job_id, scope=scope, limit=limit, after_id=after_id)
+        return self._run(operation, connection)
+
+    def job_attempts(
+        self, job_id: UUID, *, scope: Scope = _GLOBAL, connection: Connection[Any] | None = None
+    ) -> list[JobAttempt]:
+        """Return every attempt of a job in order, of all its runs; a job outside the scope has none."""
+        return self._run(jobs.list_job_attempts(job_id, scope=scope), connection)
+
+    def get_dead_letter(
+        self, job_id: UUID, *, scope: Scope = _GLOBAL, connection: Connection[Any] | None = None
+    ) -> JobDeadLetter | None:
+        """Return why and with what payload a job was given up the last time, or ``None``."""
+        return self._run(jobs.get_dead_letter(job_id, scope=scope), connection)
+
+    def _run(self, operation: Operation[T], connection: Connection[Any] | None) -> T:
+        return run_sync(self._pool if connection is None else connection, operation, schema=self._schema)

@@ -1,0 +1,123 @@
+"""What is refused before anything is done, and what the help says."""
+
+from __future__ import annotations
+
+import re
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import RunCommand
+
+_OPTION = re.compile(r"(?<!\w)--[a-z][a-z-]*")
+JOB_ID = "0197c1de-6f3a-7c01-9b6e-6b1f2f3c4d5e"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["job", "42"], "argument ID: '42' is no job id; give the UUID that enqueue returned"),
+        (
+            ["worker", "app:registry", "--concurrency", "0"],
+            "argument --concurrency: '0' is no whole number of at least",
+        ),
+        (
+            ["worker", "app:registry", "--concurrency", "²"],
+            "argument --concurrency: '²' is no whole number of at least",
+        ),
+        (["worker", "app:registry", "--batch-size", "many"], "argument --batch-size: 'many' is no whole number"),
+        (
+            ["worker", "app:registry", "--poll-interval", "soon"],
+            "argument --poll-interval: 'soon' is no duration; write",
+        ),
+        (
+            ["worker", "app:registry", "--poll-interval", "0"],
+            "argument --poll-interval: '0' is too short; give at least",
+        ),
+        (["worker", "app:registry", "--lease-ttl", "9s"], "argument --lease-ttl: '9s' is too short; give at least 10s"),
+        (["worker", "app:registry", "--worker-id", " "], "argument --worker-id: is blank; leave the option out"),
+        (["worker", "app:registry", "--log-level", "loud"], "argument --log-level: invalid choice: 'loud'"),
+        (["worker"], "the following arguments are required: MODULE:ATTRIBUTE"),
+        (["migrat"], "invalid choice: 'migrat'"),
+        (["migrate", "--schem", "x"], "unrecognized arguments: --schem x"),
+    ],
+)
+def test_bad_input_is_refused_with_the_name_of_the_argument(
+    run_command: RunCommand, words: list[str], message: str
+) -> None:
+    ended = run_command(*words)
+
+    assert ended.exit_code == 2
+    assert message in ended.err
+    assert not ended.out
+
+
+def test_without_a_command_the_help_is_shown_and_the_exit_code_is_that_of_bad_input(run_command: RunCommand) -> None:
+    ended = run_command()
+
+    assert ended.exit_code == 2
+    assert ended.err.startswith("usage: runledger ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--embedded", "migrate"], ["job", "--embedded", JOB_ID], ["worker", "--embedded", "app.jobs:registry"]],
+    ids=lambda words: words[0],
+)
+def test_embedded_that_took_another_word_for_its_name_is_explained(run_command: RunCommand, words: list[str]) -> None:
+    ended = run_command(*words)
+
+    assert ended.exit_code == 2
+    assert "write --embedded=NAME, or put --embedded last" in ended.err
+
+
+@pytest.mark.parametrize("command", ["migrate", "worker", "job"])
+def test_every_command_has_the_options_of_the_place_and_explains_variables_and_exit_codes(
+    run_command: RunCommand, command: str
+) -> None:
+    ended = run_command(command, "--help")
+
+    assert ended.exit_code == 0
+    for part in (
+        "--database-url",
+        "--embedded",
+        "--schema",
+        "RUNLEDGER_DATABASE_URL",
+        "RUNLEDGER_SCHEMA",
+        "exit codes",
+    ):
+        assert part in ended.out
+
+
+def test_the_help_of_job_says_what_is_not_shown_and_why(run_command: RunCommand) -> None:
+    help_text = run_command("job", "--help").out
+
+    assert "Payload, checkpoint, output and idempotency key may hold secrets" in help_text
+    assert "--show-payload" in help_text
+
+
+def test_version(run_command: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "version", {"runledger-pg": "1.2.3"}.__getitem__)
+
+    ended = run_command("--version")
+
+    assert (ended.exit_code, ended.out) == (0, "runledger 1.2.3\n")
+
+
+def test_version_of_a_checkout_that_is_not_installed(run_command: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_installed(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", not_installed)
+
+    ended = run_command("--version")
+
+    assert (ended.exit_code, ended.out) == (0, "runledger, from a directory that was not installed\n")
+
+
+def test_the_reference_has_every_option_and_no_other(run_command: RunCommand) -> None:
+    reference = Path(__file__).parents[2].joinpath("docs/reference/command-line.md").read_text(encoding="utf-8")
+    helps = [run_command(*words, "--help").out for words in ([], ["migrate"], ["worker"], ["job"])]
+
+    assert set(_OPTION.findall(reference)) == set(_OPTION.findall("".join(helps)))

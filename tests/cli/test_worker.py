@@ -1,0 +1,226 @@
+"""A worker as a process: what it says, how it runs jobs, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from runledger import SyncLedger
+from runledger.core import JobDefinition, JobStatus
+from runledger.testing import EphemeralDatabase
+from tests.cli.conftest import RunCommand
+from tests.cli.programs import Program
+
+_APPLICATION = """\
+import asyncio
+import logging
+import sys
+
+from runledger import JobContext, JobRegistry
+
+registry = JobRegistry()
+
+
+@registry.job("until.line")
+async def until_line(context: JobContext, payload: None) -> str:
+    logging.getLogger("shop").info("handler.runs", extra={"attempt": context.attempt})
+    await asyncio.to_thread(sys.stdin.readline)
+    return "done"
+
+
+@registry.job("until.canceled")
+async def until_canceled(context: JobContext, payload: None) -> None:
+    logging.getLogger("shop").info("handler.runs")
+    await asyncio.Event().wait()
+
+
+@registry.job("warning")
+async def warning(context: JobContext, payload: None) -> None:
+    logging.getLogger("shop").info("handler.runs")
+    logging.getLogger("shop").warning("handler.warns")
+"""
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """Where the command is started: a directory with the module ``shop``."""
+    (tmp_path / "shop.py").write_text(_APPLICATION, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def ledger(runledger_database: EphemeralDatabase) -> Iterator[SyncLedger]:
+    with SyncLedger.connect(runledger_database.url, max_connections=1) as opened:
+        yield opened
+
+
+def worker(database: EphemeralDatabase, directory: Path, *options: str) -> Program:
+    words = ("worker", "shop:registry", "--database-url", database.url, "--poll-interval", "10ms", *options)
+    return Program(*words, directory=directory)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_lets_the_running_job_finish_and_ends_the_worker_with_zero(
+    runledger_database: EphemeralDatabase, ledger: SyncLedger, directory: Path, number: signal.Signals
+) -> None:
+    with worker(runledger_database, directory) as program:
+        program.await_line("supervisor.started")
+        running = ledger.enqueue("until.line")
+        program.await_line(" INFO handler.runs attempt=1")
+
+        program.send(number)
+        program.await_line("supervisor.stopping")
+        waiting = ledger.enqueue("until.line")
+        program.write_line()
+
+        assert program.await_end() == 0
+        assert program.lines[-1].endswith(" INFO supervisor.stopped")
+
+    finished, untouched = ledger.get_job(running), ledger.get_job(waiting)
+    assert finished is not None
+    assert (finished.status, finished.output) == (JobStatus.SUCCEEDED, "done")
+    assert untouched is not None
+    assert untouched.status is JobStatus.PENDING
+
+
+def test_a_second_signal_cancels_the_running_job(
+    runledger_database: EphemeralDatabase, ledger: SyncLedger, directory: Path
+) -> None:
+    with worker(runledger_database, directory) as program:
+        program.await_line("supervisor.started")
+        job_id = ledger.enqueue("until.canceled")
+        program.await_line("handler.runs")
+
+        program.send(signal.SIGINT)
+        program.await_line("supervisor.stopping")
+        program.send(signal.SIGINT)
+
+        assert program.await_end() == 0
+
+    job = ledger.get_job(job_id)
+    assert job is not None
+    assert (job.status, job.last_error_code) == (JobStatus.PENDING, "job.worker_shutdown")
+
+
+def test_the_shutdown_timeout_ends_a_job_that_does_not_finish(
+    runledger_database: EphemeralDatabase, ledger: SyncLedger, directory: Path
+) -> None:
+    with worker(runledger_database, directory, "--shutdown-timeout", "0") as program:
+        program.await_line("supervisor.started")
+        ledger.enqueue("until.canceled")
+        program.await_line("handler.runs")
+
+        program.send(signal.SIGTERM)
+
+        assert program.await_end() == 0
+
+
+def test_the_first_line_says_who_works_on_what_and_where(
+    runledger_database: EphemeralDatabase, directory: Path
+) -> None:
+    options = ("--worker-id", "worker 1", "--concurrency", "3", "--schema", "runledger")
+    with worker(runledger_database, directory, *options) as program:
+        line = program.await_line("")
+        program.await_line("supervisor.started")
+        program.send(signal.SIGTERM)
+        program.await_end()
+
+    _, facts = line.split(" INFO worker.starting ")
+    assert facts.startswith(
+        'worker_id="worker 1" job_types=["until.canceled", "until.line", "warning"] slots=3 database="host '
+    )
+    assert facts.endswith(f', database {runledger_database.name}" schema=runledger')
+
+
+def test_the_log_can_be_json_and_all_of_it_is(
+    runledger_database: EphemeralDatabase, ledger: SyncLedger, directory: Path
+) -> None:
+    with worker(runledger_database, directory, "--log-format", "json") as program:
+        program.await_line("supervisor.started")
+        ledger.enqueue("until.line")
+        program.await_line("handler.runs")
+        program.send(signal.SIGTERM)
+        program.write_line()
+        program.await_end()
+
+    records = [json.loads(line) for line in program.lines]
+    assert [record["event"] for record in records] == [
+        "worker.starting",
+        "supervisor.started",
+        "handler.runs",
+        "supervisor.stopping",
+        "supervisor.stopped",
+    ]
+    assert records[2] | {"time": ""} == {
+        "time": "",
+        "level": "INFO",
+        "logger": "shop",
+        "event": "handler.runs",
+        "attempt": 1,
+    }
+
+
+def test_the_log_level_leaves_lines_out(
+    runledger_database: EphemeralDatabase, ledger: SyncLedger, directory: Path
+) -> None:
+    ledger.ensure_job_definitions([JobDefinition(job_type="warning")])
+    ledger.enqueue("warning")
+
+    with worker(runledger_database, directory, "--log-level", "warning") as program:
+        program.await_line("WARNING handler.warns")
+        program.send(signal.SIGTERM)
+        assert program.await_end() == 0
+
+    assert len(program.lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["shop:absent"], "module 'shop' has no 'absent'; it has registry"),
+        (["absent:registry"], "there is no module 'absent'"),
+    ],
+    ids=["attribute", "module"],
+)
+def test_a_registry_that_is_not_there_is_bad_input(
+    run_command: RunCommand, directory: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+) -> None:
+    monkeypatch.chdir(directory)
+    monkeypatch.syspath_prepend(directory)  # pyright: ignore[reportUnknownMemberType]
+
+    ended = run_command("worker", *words, "--database-url", "postgresql:///shop")
+
+    assert ended.exit_code == 2
+    assert f"runledger: error: argument MODULE:ATTRIBUTE: {message}" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("statement", "exit_code", "message"),
+    [
+        ("DROP SCHEMA runledger CASCADE", 1, "has no tables of Runledger; create them with `runledger migrate`"),
+        ("ALTER TABLE runledger.job_definitions RENAME COLUMN version TO edition", 1, "are not those of this version"),
+    ],
+    ids=["not migrated", "other version"],
+)
+def test_a_worker_does_not_start_where_it_could_not_work(
+    runledger_database: EphemeralDatabase, directory: Path, statement: str, exit_code: int, message: str
+) -> None:
+    with psycopg.connect(runledger_database.url) as connection:
+        connection.execute(statement.encode())
+
+    with worker(runledger_database, directory) as program:
+        assert program.await_end() == exit_code
+        assert len(program.lines) == 1
+        assert message in program.text
+
+
+def test_a_worker_does_not_start_without_a_server(directory: Path) -> None:
+    with Program("worker", "shop:registry", "--database-url", "host=127.0.0.1 port=1", directory=directory) as program:
+        assert program.await_end() == 1
+        assert len(program.lines) == 1
+        assert "cannot reach PostgreSQL at host 127.0.0.1, port 1" in program.text
