@@ -1,0 +1,1 @@
+"""The documentation is tested: its programs and queries run, its tables are compared with the code."""

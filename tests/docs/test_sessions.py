@@ -1,0 +1,67 @@
+"""Pages whose examples are one session: their python blocks run in order, in one namespace, on a fresh database.
+
+``DATABASE_URL`` names the database. ``await`` may stand at the top level, as in ``python -m asyncio``. A ``text``
+block directly after a python block is what that block prints.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import contextlib
+import inspect
+import io
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from runledger.testing import EphemeralDatabase
+from tests.docs.pages import DOCS, Block, blocks_of
+
+_PAGES = [
+    "how-to/enqueue-in-your-transaction.md",
+    "how-to/run-workers.md",
+    "how-to/write-a-handler.md",
+    "reference/python-api.md",
+]
+# By the other modules of this folder.
+_TESTED_ELSEWHERE = {"how-to/read-the-ledger.md", "tutorial/first-job.md"}
+# Beside the tests of their package.
+_TESTED_WITH_A_PACKAGE = {"explanation/embedded-server.md", "how-to/test-your-jobs.md"}
+
+
+@pytest.mark.parametrize("page", _PAGES)
+def test_the_session_of_a_page_runs_and_prints_what_it_says(
+    page: str, runledger_database: EphemeralDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", runledger_database.url)
+    blocks = blocks_of(DOCS / page)
+    expected = {block: after for block, after in pairwise(blocks) if after.language == "text"}
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    with asyncio.Runner() as runner:
+        for block in blocks:
+            if block.language == "python":
+                printed = _run(block, namespace, runner)
+                assert printed == (expected[block].text if block in expected else ""), block.place
+
+
+def test_every_page_with_examples_is_tested() -> None:
+    with_examples = {
+        str(page.relative_to(DOCS))
+        for page in DOCS.rglob("*.md")
+        if any(block.language in {"python", "sql"} for block in blocks_of(page))
+    }
+    assert with_examples - set(_PAGES) == _TESTED_ELSEWHERE | _TESTED_WITH_A_PACKAGE
+
+
+def _run(block: Block, namespace: dict[str, Any], runner: asyncio.Runner) -> str:
+    # The empty lines give tracebacks the line numbers of the page.
+    source = "\n" * (block.line - 1) + block.text
+    code = compile(source, block.place, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        result = eval(code, namespace)  # noqa: S307 (our own pages)
+        if inspect.iscoroutine(result):
+            runner.run(result)
+    return printed.getvalue()
