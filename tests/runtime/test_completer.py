@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -12,6 +13,7 @@ from psycopg.sql import SQL, Composed, Literal
 
 from runledger.core import JobContext, JobEventType, JobFailure, JobFailureKind, JobStatus
 from runledger.postgres import Database, DatabaseConnectionError
+from runledger.runtime import completer
 from tests.runtime.app import App
 from tests.runtime.gate import Gate
 from tests.runtime.log_watch import LogWatch
@@ -114,7 +116,7 @@ async def test_outcomes_of_all_kinds_are_written_together(app: App) -> None:
     assert await app.observer.value("SELECT count(*) FROM runledger.job_attempts WHERE finished_at IS NULL") == 0
 
 
-@pytest.mark.parametrize("sqlstate", ["22023", "23514", "P0001", "XX000"])
+@pytest.mark.parametrize("sqlstate", ["22023", "23514", "P0001"])
 async def test_one_poisoned_outcome_among_500_fails_alone(app: App, log: LogWatch, sqlstate: str) -> None:
     await interfere(app, POISON, refuse(sqlstate))
 
@@ -128,6 +130,42 @@ async def test_one_poisoned_outcome_among_500_fails_alone(app: App, log: LogWatc
     assert await app.count("SUCCEEDED") == 499
     assert await count_events(app, "SUCCEEDED") == 499
     assert len(log.named("worker.outcome_refused")) == 1
+
+
+async def test_an_outcome_that_meets_an_internal_error_costs_no_neighbour_and_is_tried_again(
+    app: App, log: LogWatch
+) -> None:
+    """A row may provoke it, such as one on a damaged page, but it accuses none: no job becomes a dead letter for it."""
+    # Refused in halves of 500, 250, ... 1, and twice alone.
+    await interfere(app, POISON, refuse_first(11, "XX000"))
+
+    ids = await run_together(app, 500)
+
+    assert await app.count("SUCCEEDED") == 500
+    assert len(await app.attempts(ids[123])) == 1
+    assert log.named("worker.outcome_refused") == []
+
+
+async def test_an_outcome_of_which_no_statement_can_be_made_fails_alone(
+    app: App, log: LogWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A defect of ours in one outcome must not keep 499 others from the ledger."""
+    original: Callable[[Any], Any] = vars(completer)["_success"]
+
+    def defect(item: Any) -> Any:
+        if item.execution.job.payload == 123:
+            raise TypeError("no such thing")
+        return original(item)
+
+    monkeypatch.setattr(completer, "_success", defect)
+
+    ids = await run_together(app, 500)
+
+    poisoned = await app.job(ids[123])
+    assert (poisoned.status, poisoned.last_error_code) == (JobStatus.DEAD_LETTERED, "job.outcome_unwritable")
+    assert await app.count("SUCCEEDED") == 499
+    (record,) = log.named("worker.outcome_refused")
+    assert record.exc_info is not None
 
 
 async def test_a_poisoned_outcome_whose_failure_meets_a_deadlock_still_fails(app: App) -> None:
@@ -271,7 +309,7 @@ async def test_a_failure_of_a_locked_row_is_written_when_the_lock_goes(app: App)
 async def test_a_row_that_stays_locked_does_not_hold_up_another_that_was(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runledger.runtime.completer._BUSY_LOCK_TIMEOUT", timedelta(milliseconds=20))
+    monkeypatch.setattr("runledger.runtime.completer._LOCK_TIMEOUT", timedelta(milliseconds=20))
     gate = Gate()
     app.registry.job(TYPE)(gate.handle)
     first, second = await app.enqueue_many(TYPE, 2)

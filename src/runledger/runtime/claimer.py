@@ -31,10 +31,12 @@ class Claim:
 
     Attributes:
         jobs: The claimed jobs, in the order in which they should start.
+        asked_at: Instant of the monotonic clock before which no lease of them began.
         is_cut: It asked for less than it was told to, so there may be more.
     """
 
     jobs: list[ClaimedJob]
+    asked_at: float
     is_cut: bool = False
 
 
@@ -78,15 +80,17 @@ class Claimer:
         excluded = self._excluded()
         asked = limit
         while True:
+            asked_at = monotonic()
             try:
-                return Claim(jobs=await self._claim(asked, job_types, excluded), is_cut=asked < limit)
+                claimed = await self._claim(asked, job_types, excluded)
+                return Claim(jobs=claimed, asked_at=asked_at, is_cut=asked < limit)
             except QueryError as error:
                 if error.sqlstate is None or meets_any_statement(error):
                     raise
                 if asked == 1:
                     if not await self._refuse_first(job_types, excluded, error):
                         raise
-                    return Claim(jobs=[], is_cut=True)
+                    return Claim(jobs=[], asked_at=asked_at, is_cut=True)
             asked //= 2
 
     async def give_back(self, leases: Sequence[LeaseIdentity], *, reason: str) -> None:

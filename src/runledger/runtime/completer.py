@@ -173,7 +173,7 @@ class Completer:
             written = await write(connection, group)
         except DatabaseConnectionError:
             raise
-        except Exception as error:  # noqa: BLE001 (also TypeError and the like: an outcome that cannot be encoded)
+        except Exception as error:  # also TypeError and the like: an outcome that cannot be encoded
             if isinstance(error, QueryError) and meets_any_statement(error):
                 raise
         else:

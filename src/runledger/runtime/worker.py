@@ -9,11 +9,10 @@ from datetime import timedelta
 from runledger.core.errors import RunledgerError, UndecodableJsonError
 from runledger.core.jobs.failure_decision import DeadLetterDecision, decide_failure
 from runledger.core.jobs.handler import JobContext, JobDeadLetterInfo, JobFailure
-from runledger.core.jobs.records import ClaimedJob
 from runledger.core.jobs.status import JobDeadLetterReason
 from runledger.postgres import Database
 from runledger.runtime.backoff import Backoff
-from runledger.runtime.claimer import Claimer
+from runledger.runtime.claimer import Claim, Claimer
 from runledger.runtime.completer import Completer
 from runledger.runtime.config import JobsConfig
 from runledger.runtime.dead_letter_hooks import DeadLetterHooks
@@ -106,9 +105,10 @@ class Worker:
     async def run_once(self) -> int:
         """Claim once, start what was claimed, and return how many jobs that were."""
         while (limit := self._free_capacity()) > 0 and self._job_types:
-            claimed_count, is_cut = await self._claim(limit)
-            if claimed_count > 0 or not is_cut:
-                return claimed_count
+            claim = await self._claim(limit)
+            self._begin(claim)
+            if claim.jobs or not claim.is_cut:
+                return len(claim.jobs)
         return 0
 
     async def finish_running(self) -> None:
@@ -183,7 +183,7 @@ class Worker:
                 await self._has_capacity.wait()
                 continue
             try:
-                claimed_count, is_cut = await self._claim(limit)
+                claim = await self._claim(limit)
             except RunledgerError as error:
                 self._log_claim_failure(error)
                 await self._has_work.wait(self._backoff.failed())
@@ -196,7 +196,9 @@ class Worker:
             if not self._backoff.is_first:
                 _logger.info("worker.claim_recovered")
                 self._backoff.succeeded()
-            if claimed_count < limit and not is_cut and not self._is_stopping:
+            # Soon, not now: the next claim is sent first, and the server works on it while these handlers run.
+            asyncio.get_running_loop().call_soon(self._begin, claim)
+            if len(claim.jobs) < limit and not claim.is_cut and not self._is_stopping:
                 await self._has_work.wait(poll_seconds)
 
     def _free_capacity(self) -> int:
@@ -206,29 +208,28 @@ class Worker:
         room_for_outcomes = 2 * slots - self._occupied_slots - self._completer.unwritten_count
         return max(0, min(self._config.claim_batch_size, free_slots, room_for_outcomes))
 
-    async def _claim(self, limit: int) -> tuple[int, bool]:
-        """Claim, start what came, and return how many jobs that were and whether there may be more at once."""
-        claimed_at = monotonic()
+    async def _claim(self, limit: int) -> Claim:
+        """Claim, and occupy a slot for each job that came. What must not begin any more is given back."""
         claim = await self._claimer.claim(limit, self._job_types)
-        leases = [job.lease for job in claim.jobs]
+        reason = None
         if self._is_stopping:
-            await self._claimer.give_back(leases, reason="WORKER_SHUTDOWN")
-            return 0, False
-        if monotonic() - claimed_at > self._lease_ttl * 2 / 3:
-            # The answer was long in coming. The leases may end before the next renewal, so handlers must not begin.
-            await self._claimer.give_back(leases, reason="CLAIM_ANSWER_LATE")
-            return 0, False
-        self._begin(claim.jobs, claimed_at)
-        return len(claim.jobs), claim.is_cut
+            reason = "WORKER_SHUTDOWN"
+        elif monotonic() - claim.asked_at > self._lease_ttl * 2 / 3:
+            # The answer was long in coming. The leases may end before the next renewal.
+            reason = "CLAIM_ANSWER_LATE"
+        if reason is not None:
+            await self._claimer.give_back([job.lease for job in claim.jobs], reason=reason)
+            return Claim(jobs=[], asked_at=claim.asked_at)
+        self._occupied_slots += len(claim.jobs)
+        return claim
 
-    def _begin(self, claimed: list[ClaimedJob], claimed_at: float) -> None:
+    def _begin(self, claim: Claim) -> None:
         by_timeout: dict[int, list[Execution]] = {}
-        for job in claimed:
-            execution = Execution(job, claimed_at=claimed_at, lease_ttl=self._lease_ttl)
+        for job in claim.jobs:
+            execution = Execution(job, claimed_at=claim.asked_at, lease_ttl=self._lease_ttl)
             by_timeout.setdefault(execution.timeout_seconds, []).append(execution)
             self._held.add(execution)
             self._running.add(asyncio.create_task(self._run(execution)))
-        self._occupied_slots += len(claimed)
         for seconds, executions in by_timeout.items():
             AttemptTimeouts(seconds, executions)
 
