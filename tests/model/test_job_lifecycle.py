@@ -208,8 +208,12 @@ def queue(runledger_database: EphemeralDatabase) -> Iterator[JobQueue]:
 
 @pytest.mark.slow
 def test_the_ledger_and_the_model_agree_after_every_step(queue: JobQueue) -> None:
+    class Walk(JobLifecycle):
+        def __init__(self) -> None:
+            super().__init__(queue)
+
     run_state_machine_as_test(
-        lambda: JobLifecycle(queue),
+        Walk,
         settings=settings(
             max_examples=100,
             stateful_step_count=50,
