@@ -16,6 +16,8 @@ from runledger.core import (
     JobClaimOrigin,
     JobDefinition,
     JobFailureKind,
+    JobProgress,
+    JobStatus,
     LeaseIdentity,
     Organization,
 )
@@ -33,6 +35,10 @@ _DEFINITION = JobDefinition(job_type="email.send")
 _SUCCESS = jobs.JobSuccess(lease=_LEASE, output_json='{"sent":1}')
 _FAILURE = jobs.AttemptFailure(
     lease=_LEASE, kind=JobFailureKind.RETRYABLE, error_code="smtp.busy", error_message="try later", retry_delay=_TTL
+)
+_PROGRESS = jobs.JobProgressUpdate(
+    lease=_LEASE,
+    progress=JobProgress(stage="sending", progress_done=1, progress_total=2, checkpoint={"page": 1}),
 )
 _REQUEST_DUE_AT = EnqueueRequest(
     "email.send",
@@ -67,17 +73,38 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
         excluded_job_ids=[JOB_ID],
         now=_NOW,
     ),
+    jobs.claim_prestart_jobs(_WORKER, lease_ttl=_TTL, limit=10, job_types=["email.send"], now=_NOW),
+    jobs.release_unstarted_job_claim(_LEASE, reason="QUEUE_FULL", retry_delay=_TTL, now=_NOW),
     jobs.list_due_job_ids(limit=10, job_types=["email.send"], excluded_job_ids=[JOB_ID], now=_NOW),
     jobs.return_claims(_WORKER, [_LEASE], reason="SHUTDOWN", retry_delay=_TTL, now=_NOW),
     jobs.list_worker_leases(_WORKER, now=_NOW),
     jobs.renew_leases(_WORKER, [_LEASE], lease_ttl=_TTL, now=_NOW),
     jobs.heartbeat_job(_LEASE, lease_ttl=_TTL, now=_NOW),
     jobs.read_held_leases(_WORKER, [_LEASE], now=_NOW),
+    jobs.read_canceled_leases(_WORKER, [_LEASE]),
+    jobs.update_progress_of_jobs(_WORKER, [_PROGRESS], now=_NOW),
+    jobs.update_job_progress(_PROGRESS, lock_timeout=_TTL, now=_NOW),
     jobs.complete_jobs(_WORKER, [_SUCCESS], now=_NOW),
     jobs.complete_job(_SUCCESS, lock_timeout=_TTL, now=_NOW),
     jobs.fail_jobs(_WORKER, [_FAILURE], now=_NOW),
     jobs.fail_job(_FAILURE, lock_timeout=_TTL, now=_NOW),
     jobs.reap_expired_leases(limit=10, retry_delay=_TTL, now=_NOW),
+    jobs.cancel_job(JOB_ID, scope=Organization(_ORGANIZATION), reason="obsolete", now=_NOW),
+    jobs.requeue_job(JOB_ID, scope=Organization(_ORGANIZATION), reason="repaired", now=_NOW),
+    jobs.compare_and_requeue_job(
+        JOB_ID,
+        scope=Organization(_ORGANIZATION),
+        expected_status=JobStatus.CANCELED,
+        expected_run_number=1,
+        reason="repaired",
+        keeps_progress=True,
+        now=_NOW,
+    ),
+    jobs.get_job_payload_by_idempotency_key(_ORGANIZATION, "email.send", "order-17"),
+    jobs.get_latest_job_payload_for_run(_ORGANIZATION, "email.send", JOB_ID),
+    jobs.update_job_payload_uuid_array_field(
+        _ORGANIZATION, JOB_ID, "email.send", field="documents", uuids=[JOB_ID], now=_NOW
+    ),
     jobs.get_job(JOB_ID, scope=Organization(_ORGANIZATION)),
     jobs.get_job(JOB_ID, scope=Admin()),
     jobs.list_job_events(JOB_ID, scope=Organization(_ORGANIZATION), limit=10, after_id=5),

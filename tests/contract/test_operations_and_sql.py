@@ -19,6 +19,9 @@ UNREAD_COLUMNS: Mapping[str, set[str]] = {
     "migrations/lock_migrations": {"locked"},
     "jobs/lock_job": {"job_id"},
     "jobs/heartbeat_job": {"job_id"},
+    "jobs/cancel_job": {"job_id"},
+    "jobs/requeue_job": {"job_id"},
+    "jobs/update_job_payload_uuid_array_field": {"job_id"},
     # For people who run the file by hand; the operation knows how many it sent.
     "jobs/enqueue_jobs": {"enqueued_count"},
 }

@@ -8,8 +8,8 @@ Layout, lowest first; a module imports only from lines above its own:
   are seen.
 - ``jobs.status``, ``workflows.status``: states, what each means, and the permitted transitions as data.
 - ``jobs.setting_checks``: the rules for numbers, durations and stages.
-- ``jobs.enqueue_request``, ``jobs.records``, ``jobs.handler``: what goes in, what comes back, what
-  applications write.
+- ``jobs.enqueue_request``, ``jobs.records``, ``jobs.requeue_outcome``, ``jobs.handler``: what goes in, what comes
+  back, what applications write.
 - ``jobs.failure_text``, ``jobs.failure_decision``, ``jobs.retry_policy``: what becomes of a failure.
 """
 
@@ -39,8 +39,15 @@ from runledger.core.jobs.records import (
     JobDeadLetter,
     JobDefinition,
     JobEvent,
+    JobPayload,
     JobRecord,
     LeaseIdentity,
+)
+from runledger.core.jobs.requeue_outcome import (
+    CancellationNotQuiesced,
+    ExpectationMismatch,
+    Requeued,
+    RequeueOutcome,
 )
 from runledger.core.jobs.retry_policy import retry_delay
 from runledger.core.jobs.status import (
@@ -65,10 +72,12 @@ __all__ = [
     "BlankJobTypeError",
     "BlankStepKeyError",
     "BlankWorkflowTypeError",
+    "CancellationNotQuiesced",
     "ClaimedJob",
     "ConfigError",
     "DeadLetterDecision",
     "EnqueueRequest",
+    "ExpectationMismatch",
     "FailureDecision",
     "Global",
     "InvalidArgumentError",
@@ -84,6 +93,7 @@ __all__ = [
     "JobFailure",
     "JobFailureKind",
     "JobHandler",
+    "JobPayload",
     "JobProgress",
     "JobRecord",
     "JobStage",
@@ -92,6 +102,8 @@ __all__ = [
     "JsonValue",
     "LeaseIdentity",
     "Organization",
+    "RequeueOutcome",
+    "Requeued",
     "RetryDecision",
     "RunledgerError",
     "Scope",

@@ -13,6 +13,7 @@ from runledger.core.jobs.records import (
     JobDeadLetter,
     JobDefinition,
     JobEvent,
+    JobPayload,
     JobRecord,
     LeaseIdentity,
 )
@@ -51,6 +52,16 @@ def decode_job(row: Row) -> JobRecord:
     for name in ("payload", "checkpoint", "output"):
         fields[name] = _json(fields.pop(f"{name}_json"))
     return JobRecord(**fields)
+
+
+def decode_job_status(text: str) -> JobStatus:
+    """Return the status that a row names."""
+    return _stored(JobStatus, text)
+
+
+def decode_payload(row: Row) -> JobPayload:
+    """Return the payload of a job."""
+    return JobPayload(job_id=row["job_id"], payload=_json(row["payload_json"]))
 
 
 def decode_event(row: Row) -> JobEvent:

@@ -44,6 +44,11 @@ def check_stage(field: str, value: object) -> None:
     _check_name(field, value, "name a stage, for example 'queued'")
 
 
+def check_reason(field: str, value: object) -> None:
+    """Refuse what is no text, blank, or nothing that PostgreSQL can store."""
+    _check_name(field, value, "say why in a few words, or leave it out where that is possible")
+
+
 def check_failure_code(field: str, value: object) -> None:
     """Refuse what is no text, blank, or nothing that PostgreSQL can store."""
     _check_name(field, value, "pass a short stable text, for example 'smtp.rejected'")

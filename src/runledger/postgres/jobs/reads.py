@@ -21,8 +21,7 @@ _GET_DEAD_LETTER = SqlFile("jobs", "get_dead_letter")
 @operation("jobs.get_job")
 def get_job(job_id: UUID, *, scope: Scope) -> Steps[JobRecord | None]:
     """Return a job, or ``None`` when there is none in the scope."""
-    rows = yield Statement(sql=_GET_JOB, document=encode_document(job_id=job_id, **scope_fields(scope)), is_only=True)
-    return decode_job(rows[0]) if rows else None
+    return (yield from read_job(job_id, scope=scope, is_only=True))
 
 
 @operation("jobs.list_job_events")
@@ -57,3 +56,16 @@ def get_dead_letter(job_id: UUID, *, scope: Scope) -> Steps[JobDeadLetter | None
     document = encode_document(job_id=job_id, **scope_fields(scope))
     rows = yield Statement(sql=_GET_DEAD_LETTER, document=document, is_only=True)
     return decode_dead_letter(rows[0]) if rows else None
+
+
+def read_job(job_id: UUID, *, scope: Scope, is_only: bool = False) -> Steps[JobRecord | None]:
+    """Read a job, as the last part of an operation that has changed it.
+
+    Args:
+        job_id: The job.
+        scope: Whose rows may be seen.
+        is_only: The operation does nothing else.
+    """
+    document = encode_document(job_id=job_id, **scope_fields(scope))
+    rows = yield Statement(sql=_GET_JOB, document=document, is_only=is_only)
+    return decode_job(rows[0]) if rows else None
