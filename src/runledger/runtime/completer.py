@@ -29,6 +29,7 @@ _SHORTEST_ANSWER_TIMEOUT = timedelta(seconds=5)
 _LOCK_NOT_AVAILABLE = "55P03"
 
 _LEASE_LOST = "job.lease_owner_mismatch"
+_JOB_CANCELED = "job.canceled"
 
 
 @dataclass(slots=True, eq=False)
@@ -98,7 +99,7 @@ class Completer:
     def submit(self, execution: Execution, outcome: Outcome) -> None:
         """Take the outcome of an execution."""
         if isinstance(outcome, Dropped):
-            execution.is_given_up = outcome.code != _LEASE_LOST
+            execution.is_given_up = outcome.code not in {_LEASE_LOST, _JOB_CANCELED}
             self._log_lost(execution, outcome.code)
             self._on_settled(execution)
             return
@@ -210,12 +211,16 @@ class Completer:
     async def _sort_out(self, connection: AsyncOwnConnection, missing: Sequence[_Unwritten]) -> None:
         """Tell apart what the batch left out: rows locked by somebody else, and leases that are gone."""
         held = await connection.run(jobs.read_held_leases(self._worker_id, [item.execution.lease for item in missing]))
+        lost = [item for item in missing if item.job_id not in held]
+        canceled = await connection.run(
+            jobs.read_canceled_leases(self._worker_id, [item.execution.lease for item in lost])
+        )
         for item in missing:
             if item.job_id in held:
                 self._set_aside(item)
             else:
                 self._settle(item)
-                self._log_lost(item.execution, _LEASE_LOST)
+                self._log_lost(item.execution, _JOB_CANCELED if item.job_id in canceled else _LEASE_LOST)
 
     async def _write_singles(self) -> None:
         connection = self._own_connection(self._answer_timeout + _LOCK_TIMEOUT)
@@ -251,8 +256,7 @@ class Completer:
             raise
         except QueryError as error:
             if error.code == _LEASE_LOST:
-                self._settle(item)
-                self._log_lost(item.execution, error.code)
+                await self._sort_out(connection, [item])
             elif error.sqlstate == _LOCK_NOT_AVAILABLE:
                 if not self._give_up_if_late(item):
                     self._stand_in_line(item)  # at its end, so that the others get their turn
@@ -332,10 +336,11 @@ class Completer:
 
     def _log_lost(self, execution: Execution, code: str) -> None:
         job = execution.job
-        _logger.warning(
-            "worker.outcome_not_written",
-            extra={"job_id": str(job.job_id), "job_type": job.job_type, "attempt": job.attempt, "code": code},
-        )
+        facts = {"job_id": str(job.job_id), "job_type": job.job_type, "attempt": job.attempt}
+        if code == _JOB_CANCELED:  # somebody wanted it so
+            _logger.info("worker.job_canceled", extra=facts)
+        else:
+            _logger.warning("worker.outcome_not_written", extra=facts | {"code": code})
 
 
 def _take(queue: deque[_Unwritten]) -> list[_Unwritten]:

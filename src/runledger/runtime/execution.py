@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from typing import Any
 
-from runledger.core.jobs.handler import JobContext
 from runledger.core.jobs.records import ClaimedJob, LeaseIdentity
 
 
@@ -17,6 +15,7 @@ class CancelCause(Enum):
     """Why the worker canceled a handler. A handler that is canceled without one did it itself."""
 
     TIMEOUT = auto()
+    JOB_CANCELED = auto()
     LEASE_LOST = auto()
     LEASE_MAINTENANCE_FAILED = auto()
     SHUTDOWN = auto()
@@ -143,38 +142,6 @@ class AttemptTimeouts:
                 next_seconds = min(next_seconds, self._seconds - age)
         if self._members:
             self._timer = asyncio.get_running_loop().call_later(next_seconds, self._expire)
-
-
-class RunningJobContext(JobContext):
-    """The context that a worker hands to a handler."""
-
-    def __init__(self, execution: Execution) -> None:
-        job = execution.job
-        super().__init__(
-            job_id=job.job_id,
-            job_type=job.job_type,
-            run_number=job.run_number,
-            attempt=job.attempt,
-            max_attempts=job.max_attempts,
-            organization_id=job.organization_id,
-            worker_id=job.worker_id,
-            checkpoint=None if job.checkpoint_json is None else job.checkpoint,
-        )
-        self._execution = execution
-
-    @property
-    def deadline(self) -> datetime:
-        """When the attempt's timeout ends, by this host's clock."""
-        elapsed = 0.0 if self._execution.started_at is None else monotonic() - self._execution.started_at
-        return datetime.now(UTC) + timedelta(seconds=self._execution.timeout_seconds - elapsed)
-
-    @property
-    def cancel_requested(self) -> bool:
-        """Whether the worker wants this attempt to end, because of its timeout, a lost lease or a shutdown.
-
-        An ``async`` handler is canceled anyway. One in a thread cannot be: a long one looks here now and then.
-        """
-        return self._execution.cancel_cause is not None
 
 
 def monotonic() -> float:

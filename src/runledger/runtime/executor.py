@@ -9,15 +9,17 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from runledger.core.errors import InvalidArgumentError, UndecodableJsonError
 from runledger.core.jobs.failure_text import clean_error_text
 from runledger.core.jobs.handler import JobFailure
 from runledger.core.jobs.status import JobFailureKind
 from runledger.core.json_value import JsonValue, encode_json
-from runledger.runtime.execution import CancelCause, Execution, RunningJobContext
+from runledger.runtime.execution import CancelCause, Execution
 from runledger.runtime.handler_threads import HandlerThreads, NoThreadError
+from runledger.runtime.job_context import AsyncJobContext, ThreadJobContext
+from runledger.runtime.progress_writer import ProgressWriter
 from runledger.runtime.registry import JobRegistry, RegisteredJob
 
 _logger = logging.getLogger("runledger.worker")
@@ -60,6 +62,10 @@ class Dropped:
 
 Outcome = Succeeded | Failed | Dropped
 
+T = TypeVar("T")
+# A handler of either kind, called with the context that belongs to it.
+_Function = Callable[[AsyncJobContext | ThreadJobContext, JsonValue], T]
+
 _NOT_CALLED = object()
 _PANIC_PLACEHOLDER = "the handler raised an exception whose text could not be read"
 
@@ -70,11 +76,20 @@ class Executor:
     Args:
         registry: Where the handlers are.
         threads: Where plain functions run.
+        progress_writer: Takes what handlers report on their way.
         is_stopping: Tells whether the worker ends, so that a cancellation from outside is its end.
     """
 
-    def __init__(self, registry: JobRegistry, threads: HandlerThreads, *, is_stopping: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        registry: JobRegistry,
+        threads: HandlerThreads,
+        *,
+        progress_writer: ProgressWriter,
+        is_stopping: Callable[[], bool],
+    ) -> None:
         self._registry = registry
+        self._progress_writer = progress_writer
         self._is_stopping = is_stopping
         self._threads = threads
 
@@ -97,13 +112,13 @@ class Executor:
                     JobFailure.terminal("job.handler_not_registered", "no handler is registered for the job type"),
                 )
             try:
-                context, payload = RunningJobContext(execution), execution.job.payload
+                context, payload = self._context(execution, registered), execution.job.payload
             except UndecodableJsonError as error:
                 return self._failed(execution, JobFailure.terminal("job.payload_undecodable", str(error)))
             if not execution.begin(task):
                 return self._canceled(execution)
             if registered.is_async:
-                execute = cast("Callable[[RunningJobContext, JsonValue], Awaitable[JsonValue]]", registered.execute)
+                execute = cast("_Function[Awaitable[JsonValue]]", registered.execute)
                 return await self._call(execution, task, lambda: execute(context, payload))
             execution.is_in_thread = is_in_thread = True
             return await self._call(
@@ -114,11 +129,16 @@ class Executor:
             if not is_in_thread:
                 on_handler_ended()
 
+    def _context(self, execution: Execution, registered: RegisteredJob) -> AsyncJobContext | ThreadJobContext:
+        if registered.is_async:
+            return AsyncJobContext(execution, self._progress_writer)
+        return ThreadJobContext(execution, self._progress_writer, asyncio.get_running_loop())
+
     async def _in_thread(
         self,
         execution: Execution,
         registered: RegisteredJob,
-        context: RunningJobContext,
+        context: AsyncJobContext | ThreadJobContext,
         payload: JsonValue,
         on_handler_ended: Callable[[], None],
     ) -> JsonValue:
@@ -128,7 +148,7 @@ class Executor:
             try:
                 if execution.cancel_cause is not None:
                     return _NOT_CALLED
-                return registered.execute(context, payload)
+                return cast("_Function[Any]", registered.execute)(context, payload)
             finally:
                 # A closed loop counts no slots any more.
                 with contextlib.suppress(RuntimeError):
@@ -208,6 +228,8 @@ class Executor:
                     JobFailureKind.RETRYABLE, "job.worker_shutdown", "the worker was shut down during the attempt"
                 )
                 return Failed(failure=failure, retry_delay=timedelta())
+            case CancelCause.JOB_CANCELED:
+                return Dropped(code="job.canceled")
             case CancelCause.LEASE_MAINTENANCE_FAILED:
                 return Dropped(code="job.lease_maintenance_failed")
             case _:

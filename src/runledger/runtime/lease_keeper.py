@@ -105,7 +105,7 @@ class LeaseKeeper:
         for execution in sorted(held, key=_order):
             newest[execution.job.job_id] = execution
         executions = list(newest.values())
-        self._lose([one for one in held if newest[one.job.job_id] is not one])
+        self._lose([one for one in held if newest[one.job.job_id] is not one], CancelCause.LEASE_LOST)
         is_complete = True
         for start in range(0, len(executions), MAX_BATCH_ROWS):
             is_complete &= self._renew_batch(executions[start : start + MAX_BATCH_ROWS])
@@ -158,7 +158,9 @@ class LeaseKeeper:
             return True
         still_held = self._ask(jobs.read_held_leases(self._worker_id, [execution.lease for execution in missing]))
         lost = [execution for execution in missing if execution.job.job_id not in still_held]
-        self._lose(lost)
+        canceled = self._ask(jobs.read_canceled_leases(self._worker_id, [execution.lease for execution in lost]))
+        self._lose([execution for execution in lost if execution.job.job_id in canceled], CancelCause.JOB_CANCELED)
+        self._lose([execution for execution in lost if execution.job.job_id not in canceled], CancelCause.LEASE_LOST)
         return len(lost) == len(missing)
 
     def _ask(self, operation: Operation[T]) -> T:
@@ -168,9 +170,9 @@ class LeaseKeeper:
         finally:
             self._asked_at = None
 
-    def _lose(self, executions: list[Execution]) -> None:
+    def _lose(self, executions: list[Execution], cause: CancelCause) -> None:
         for execution in executions:
-            self._call_in_loop(execution.cancel, CancelCause.LEASE_LOST)
+            self._call_in_loop(execution.cancel, cause)
             execution.lease_good_until = 0.0  # the event loop may be blocked, and must not begin the handler after it
 
     def _call_in_loop(self, callback: Callable[[Unpack[Arguments]], object], *arguments: *Arguments) -> None:

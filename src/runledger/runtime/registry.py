@@ -14,12 +14,13 @@ from runledger.core.jobs.handler import JobContext, JobDeadLetterInfo, JobFailur
 from runledger.core.jobs.records import JobDefinition
 from runledger.core.jobs.retry_policy import retry_delay
 from runledger.core.json_value import JsonValue
-from runledger.runtime.execution import RunningJobContext
+from runledger.runtime.job_context import AsyncJobContext, ThreadJobContext
 
-JobFunction = Callable[[RunningJobContext, Any], Awaitable[JsonValue] | JsonValue]
+JobFunction = Callable[[AsyncJobContext, Any], Awaitable[JsonValue]] | Callable[[ThreadJobContext, Any], JsonValue]
 """A handler as a function of context and payload, ``async`` or plain; its return value is the job's output.
 
-The context may be annotated as ``JobContext``, or as ``RunningJobContext`` by a handler that uses what only that has.
+The context may be annotated as ``JobContext``, or as what the kind of handler gets: ``AsyncJobContext`` or
+``ThreadJobContext``.
 """
 
 DeadLetterHook = Callable[[JobContext, Any, JobDeadLetterInfo], Awaitable[None]]

@@ -20,6 +20,7 @@ from runledger.runtime.execution import AttemptTimeouts, CancelCause, Execution,
 from runledger.runtime.executor import Executor
 from runledger.runtime.handler_threads import HandlerThreads
 from runledger.runtime.lease_keeper import LeaseKeeper
+from runledger.runtime.progress_writer import ProgressWriter
 from runledger.runtime.registry import JobRegistry
 from runledger.runtime.wait import WakeableWait
 
@@ -58,7 +59,10 @@ class Worker:
         self._backoff = Backoff()
         self._threads = HandlerThreads()
         self._hooks = DeadLetterHooks(registry)
-        self._executor = Executor(registry, self._threads, is_stopping=self._is_ending)
+        self._progress_writer = ProgressWriter(database, worker_id=config.worker_id, lease_ttl=config.lease_ttl)
+        self._executor = Executor(
+            registry, self._threads, progress_writer=self._progress_writer, is_stopping=self._is_ending
+        )
         self._claimer = Claimer(database, config, held=self._held)
         self._keeper = LeaseKeeper(database, worker_id=config.worker_id, lease_ttl=config.lease_ttl, held=self._held)
         self._completer = Completer(
@@ -171,6 +175,7 @@ class Worker:
             )
         await self._completer.stop()
         await self._hooks.stop()
+        await self._progress_writer.stop()
         await self._keeper.stop()
         self._threads.close()
         await self._claimer.close()

@@ -73,7 +73,7 @@ class JobContext:
         max_attempts: How many attempts the run has.
         organization_id: The tenant that the job belongs to, or ``None``.
         worker_id: Who holds the lease; ``"reaper"`` when the reaper calls the dead-letter hook.
-        checkpoint: What an earlier attempt of this run saved, or ``None``.
+        saved_checkpoint: What an earlier attempt of this run saved, or ``None``.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class JobContext:
         max_attempts: int,
         worker_id: str,
         organization_id: UUID | None = None,
-        checkpoint: JsonValue | None = None,
+        saved_checkpoint: JsonValue | None = None,
     ) -> None:
         self.job_id = job_id
         self.job_type = job_type
@@ -95,7 +95,7 @@ class JobContext:
         self.max_attempts = max_attempts
         self.organization_id = organization_id
         self.worker_id = worker_id
-        self.checkpoint = checkpoint
+        self.saved_checkpoint = saved_checkpoint
 
     @property
     def is_last_attempt(self) -> bool:
