@@ -13,10 +13,10 @@ PUBLIC_NAMES: dict[ModuleType, str] = {
         ConfigError DeadLetterDecision EnqueueRequest ExpectationMismatch FailureDecision Global InvalidArgumentError
         JobAttempt JobClaimOrigin JobContext JobDeadLetter JobDeadLetterInfo JobDeadLetterReason JobDefinition
         JobEvent JobEventType JobFailure JobFailureKind JobHandler JobPayload JobProgress JobRecord JobStage JobStatus
-        JobType JsonValue LeaseIdentity Organization RequeueOutcome Requeued RetryDecision RunledgerError Scope
-        StepKey UndecodableJsonError UnknownStoredTextError WorkflowDependencyReleaseMode WorkflowRunStatus
-        WorkflowStepExecutionKind WorkflowStepStatus WorkflowType clean_error_text decide_failure decode_json
-        encode_json retry_delay
+        JobType JsonEncodable JsonValue LeaseIdentity Organization PayloadMismatchError RequeueOutcome Requeued
+        RetryDecision RunledgerError Scope StepKey UndecodableJsonError UnknownStoredTextError
+        WorkflowDependencyReleaseMode WorkflowRunStatus WorkflowStepExecutionKind WorkflowStepStatus WorkflowType
+        clean_error_text decide_failure decode_json encode_json retry_delay
     """,
     postgres: """
         DEFAULT_SCHEMA Database DatabaseConnectionError MIGRATOR Migration Migrator Operation QueryError

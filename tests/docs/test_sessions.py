@@ -58,7 +58,7 @@ def test_every_page_with_examples_is_tested() -> None:
 def _run(block: Block, namespace: dict[str, Any], runner: asyncio.Runner) -> str:
     # The empty lines give tracebacks the line numbers of the page.
     source = "\n" * (block.line - 1) + block.text
-    code = compile(source, block.place, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    code = compile(source, block.place, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         result = eval(code, namespace)  # noqa: S307 (our own pages)

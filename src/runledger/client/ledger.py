@@ -13,7 +13,7 @@ from runledger.core.jobs.enqueue_request import EnqueueRequest
 from runledger.core.jobs.records import JobAttempt, JobDeadLetter, JobDefinition, JobEvent, JobRecord
 from runledger.core.jobs.requeue_outcome import RequeueOutcome
 from runledger.core.jobs.status import JobStatus
-from runledger.core.json_value import JsonValue
+from runledger.core.json_form import JsonEncodable
 from runledger.core.scope import Global, Scope
 from runledger.postgres import DEFAULT_SCHEMA, Database, Operation, jobs, migrate, run
 from runledger.postgres.drivers.psycopg import AsyncConnection, AsyncConnectionPool
@@ -165,7 +165,7 @@ class Ledger:
     async def enqueue(
         self,
         job_type: str,
-        payload: JsonValue = None,
+        payload: JsonEncodable = None,
         *,
         organization_id: UUID | None = None,
         priority: int | None = None,
@@ -180,7 +180,7 @@ class Ledger:
 
         Args:
             job_type: A type with an enabled definition.
-            payload: Any JSON value; what the handler gets.
+            payload: What the handler gets: any JSON value, or an instance of what its annotation names.
             organization_id: The tenant it belongs to.
             priority: Higher runs first; from the definition when not given.
             max_attempts: From the definition when not given.

@@ -4,8 +4,9 @@ Layout, lowest first; a module imports only from lines above its own:
 
 - ``errors``: the error tree, drawn there.
 - ``database_text``: what PostgreSQL cannot store as text.
-- ``identifiers``, ``stored_text``, ``json_value``, ``scope``: names, stored enumerations, JSON, whose rows
-  are seen.
+- ``identifiers``, ``stored_text``, ``scope``: names, stored enumerations, whose rows are seen.
+- ``json_form``, ``json_value``: what JSON has, what stands for the rest, and the way to text and back.
+- ``json_shape``, ``json_annotation``: from an annotation to the values that it allows.
 - ``jobs.status``, ``workflows.status``: states, what each means, and the permitted transitions as data.
 - ``jobs.setting_checks``: the rules for numbers, durations and stages.
 - ``jobs.enqueue_request``, ``jobs.records``, ``jobs.requeue_outcome``, ``jobs.handler``: what goes in, what comes
@@ -19,6 +20,7 @@ from runledger.core.errors import (
     BlankWorkflowTypeError,
     ConfigError,
     InvalidArgumentError,
+    PayloadMismatchError,
     RunledgerError,
     UndecodableJsonError,
     UnknownStoredTextError,
@@ -58,6 +60,7 @@ from runledger.core.jobs.status import (
     JobStage,
     JobStatus,
 )
+from runledger.core.json_form import JsonEncodable
 from runledger.core.json_value import JsonValue, decode_json, encode_json
 from runledger.core.scope import Admin, Global, Organization, Scope
 from runledger.core.workflows.status import (
@@ -99,9 +102,11 @@ __all__ = [
     "JobStage",
     "JobStatus",
     "JobType",
+    "JsonEncodable",
     "JsonValue",
     "LeaseIdentity",
     "Organization",
+    "PayloadMismatchError",
     "RequeueOutcome",
     "Requeued",
     "RetryDecision",

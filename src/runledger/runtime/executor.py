@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
-from runledger.core.errors import InvalidArgumentError, UndecodableJsonError
+from runledger.core.errors import InvalidArgumentError, PayloadMismatchError, UndecodableJsonError
 from runledger.core.jobs.failure_text import clean_error_text
 from runledger.core.jobs.handler import JobFailure
 from runledger.core.jobs.status import JobFailureKind
-from runledger.core.json_value import JsonValue, encode_json
+from runledger.core.json_form import JsonEncodable
+from runledger.core.json_value import encode_json
 from runledger.runtime.execution import CancelCause, Execution
 from runledger.runtime.handler_threads import HandlerThreads, NoThreadError
 from runledger.runtime.job_context import AsyncJobContext, ThreadJobContext
@@ -64,7 +65,7 @@ Outcome = Succeeded | Failed | Dropped
 
 T = TypeVar("T")
 # A handler of either kind, called with the context that belongs to it.
-_Function = Callable[[AsyncJobContext | ThreadJobContext, JsonValue], T]
+_Function = Callable[[AsyncJobContext | ThreadJobContext, Any], T]
 
 _NOT_CALLED = object()
 _PANIC_PLACEHOLDER = "the handler raised an exception whose text could not be read"
@@ -113,12 +114,17 @@ class Executor:
                 )
             try:
                 context, payload = self._context(execution, registered), execution.job.payload
+                if registered.decode_payload is not None:
+                    payload = registered.decode_payload(payload)
             except UndecodableJsonError as error:
                 return self._failed(execution, JobFailure.terminal("job.payload_undecodable", str(error)))
+            except PayloadMismatchError as error:
+                # What is stored does not change, so trying again cannot help.
+                return self._failed(execution, JobFailure.terminal(error.code, str(error)))
             if not execution.begin(task):
                 return self._canceled(execution)
             if registered.is_async:
-                execute = cast("_Function[Awaitable[JsonValue]]", registered.execute)
+                execute = cast("_Function[Awaitable[JsonEncodable]]", registered.execute)
                 return await self._call(execution, task, lambda: execute(context, payload))
             execution.is_in_thread = is_in_thread = True
             return await self._call(
@@ -139,9 +145,9 @@ class Executor:
         execution: Execution,
         registered: RegisteredJob,
         context: AsyncJobContext | ThreadJobContext,
-        payload: JsonValue,
+        payload: Any,  # noqa: ANN401 (what the handler's annotation asks for)
         on_handler_ended: Callable[[], None],
-    ) -> JsonValue:
+    ) -> JsonEncodable:
         loop = asyncio.get_running_loop()
 
         def call() -> Any:  # noqa: ANN401 (a handler's result)
@@ -174,7 +180,7 @@ class Executor:
         return result.value
 
     async def _call(
-        self, execution: Execution, task: asyncio.Task[Any], start: Callable[[], Awaitable[JsonValue]]
+        self, execution: Execution, task: asyncio.Task[Any], start: Callable[[], Awaitable[JsonEncodable]]
     ) -> Outcome:
         try:
             result = await start()
@@ -200,7 +206,7 @@ class Executor:
             return self._canceled(execution)
         return self._panicked(execution, error)
 
-    def _succeeded(self, execution: Execution, result: JsonValue) -> Outcome:
+    def _succeeded(self, execution: Execution, result: JsonEncodable) -> Outcome:
         if result is None:
             return Succeeded(output_json=None)
         try:
