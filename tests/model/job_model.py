@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from runledger.core import JobClaimOrigin, JobFailureKind, JobStatus, LeaseIdentity
+from runledger.core import JobClaimOrigin, JobFailureKind, JobProgress, JobStatus, LeaseIdentity
 from runledger.core.jobs.failure_decision import RetryDecision, decide_failure
 from runledger.core.jobs.status import TRANSITIONS
 
@@ -44,6 +44,10 @@ class ModelJob:
     lease_expires_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    canceled_lease_expires_at: datetime | None = None
+    progress_done: int | None = None
+    progress_total: int | None = None
+    checkpoint: int | None = None
     status_reason: str | None = None
     last_error_code: str | None = None
     attempts: dict[tuple[int, int], ModelAttempt] = field(default_factory=dict[tuple[int, int], ModelAttempt])
@@ -166,6 +170,67 @@ class JobModel:
                 job.stage = "queued" if job.run_number > 1 else stages[job.job_id]
             self._release(job, "return_claims", now + delay)
         return {job.job_id for job in held}
+
+    def update_progress(self, leases: Collection[LeaseIdentity], progress: JobProgress, *, now: datetime) -> set[UUID]:
+        for job in (held := self.held(leases, now)):
+            if progress.stage is not None:
+                job.stage = progress.stage
+                job.open_attempt.is_started |= progress.stage == "running"
+                job.note("STAGE_CHANGED")
+            if progress.progress_done is not None:
+                job.progress_done = progress.progress_done
+            if progress.progress_total is not None:
+                job.progress_total = progress.progress_total
+            if progress.progress_done is not None or progress.progress_total is not None:
+                job.note("PROGRESS")
+            if isinstance(progress.checkpoint, int):
+                job.checkpoint = progress.checkpoint
+        return {job.job_id for job in held}
+
+    def release_unstarted(self, lease: LeaseIdentity, *, delay: timedelta, now: datetime) -> str | None:
+        """Give one claim back, or return the code of the refusal."""
+        job = self.jobs[lease.job_id]
+        if job.status is JobStatus.LEASED and not job.is_held(lease, now):
+            return "job.lease_owner_mismatch"
+        if (
+            job.status is not JobStatus.LEASED
+            or job.open_attempt.is_started
+            or job.open_attempt.origin is not JobClaimOrigin.WORKER_PRESTART
+        ):
+            return "job.unstarted_claim_release_not_applicable"
+        self._release(job, "release_unstarted_job_claim", now + delay)
+        return None
+
+    def cancel(self, job_id: UUID, *, now: datetime) -> bool:
+        job = self.jobs[job_id]
+        if job.status.is_terminal:
+            return False
+        if job.status is JobStatus.LEASED:
+            job.open_attempt.is_open = False
+            ends = [end for end in (job.canceled_lease_expires_at, job.lease_expires_at) if end is not None]
+            job.canceled_lease_expires_at = max(ends)
+        job.move(JobStatus.CANCELED, "cancel")
+        job.release()
+        job.finished_at = now
+        job.status_reason = "CANCELED"
+        job.note("CANCELED")
+        return True
+
+    def requeue(self, job_id: UUID, *, keeps_progress: bool, now: datetime) -> bool:
+        job = self.jobs[job_id]
+        if not job.status.is_terminal:
+            return False
+        job.note("REQUEUED")
+        job.move(JobStatus.PENDING, "requeue")
+        job.run_number += 1
+        job.attempt = 0
+        job.stage = "queued"
+        job.next_run_at = now
+        job.started_at = job.finished_at = None
+        job.status_reason, job.last_error_code = "REQUEUED", None
+        if not keeps_progress:
+            job.progress_done = job.progress_total = job.checkpoint = None
+        return True
 
     def reap(self, *, delay_ms: int, now: datetime) -> int:
         """Take all expired leases away."""

@@ -5,13 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
-from runledger.core import JobClaimOrigin, JobFailureKind, LeaseIdentity
+from runledger.core import (
+    Admin,
+    CancellationNotQuiesced,
+    ExpectationMismatch,
+    JobClaimOrigin,
+    JobFailureKind,
+    JobProgress,
+    JobStatus,
+    LeaseIdentity,
+    Requeued,
+)
 from runledger.postgres import QueryError, jobs
 from runledger.testing import EphemeralDatabase
 from tests.model.job_model import JobModel, ModelFailure
@@ -24,6 +42,15 @@ spans = st.sampled_from([timedelta(), timedelta(seconds=10), timedelta(seconds=3
 lease_ttls = st.sampled_from([timedelta(seconds=10), timedelta(seconds=30)])
 delays_ms = st.sampled_from([0, 10_000])
 workers = st.sampled_from(WORKERS)
+# Totals are not below any count, in whatever order they arrive.
+progresses = st.builds(
+    JobProgress,
+    stage=st.sampled_from([None, "running", "sending"]),
+    progress_done=st.sampled_from([None, 0, 3]),
+    progress_total=st.sampled_from([None, 3, 8]),
+    checkpoint=st.sampled_from([None, 1, 2]),
+).filter(lambda progress: progress != JobProgress())
+ENDS = [status for status in JobStatus if status.is_terminal]
 
 
 class JobLifecycle(RuleBasedStateMachine):
@@ -46,6 +73,8 @@ class JobLifecycle(RuleBasedStateMachine):
     def time_passes(self, span: timedelta) -> None:
         self._now += span
 
+    # Few jobs, so that much happens to each.
+    @precondition(lambda self: len(self._model.jobs) < 3)
     @rule(
         priority=st.sampled_from([100, 200]),
         max_attempts=st.integers(1, 3),
@@ -121,6 +150,64 @@ class JobLifecycle(RuleBasedStateMachine):
         )
         assert returned == self._model.give_back(leases, stages=self._stages, delay=delay, now=self._now)
 
+    @rule(data=st.data(), worker_id=workers, progress=progresses)
+    def update_progress(self, data: st.DataObject, worker_id: str, progress: JobProgress) -> None:
+        leases = self._draw_batch(data, worker_id)
+        updates = [jobs.JobProgressUpdate(lease=lease, progress=progress) for lease in leases]
+        updated = self._queue.run(jobs.update_progress_of_jobs(worker_id, updates, now=self._now))
+        assert updated == self._model.update_progress(leases, progress, now=self._now)
+
+    @rule(data=st.data(), delay=spans)
+    def release_unstarted_job_claim(self, data: st.DataObject, delay: timedelta) -> None:
+        for lease in self._draw_lease(data):
+            refusal = self._model.release_unstarted(lease, delay=delay, now=self._now)
+            self._run_refused(
+                jobs.release_unstarted_job_claim(lease, reason="OVERLOADED", retry_delay=delay, now=self._now), refusal
+            )
+
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        for job_id in self._draw_job(data):
+            is_canceled = self._model.cancel(job_id, now=self._now)
+            self._run_refused(
+                jobs.cancel_job(job_id, scope=Admin(), now=self._now),
+                None if is_canceled else "job.invalid_state_transition",
+            )
+
+    @rule(data=st.data())
+    def requeue(self, data: st.DataObject) -> None:
+        for job_id in self._draw_job(data):
+            is_requeued = self._model.requeue(job_id, keeps_progress=False, now=self._now)
+            self._run_refused(
+                jobs.requeue_job(job_id, scope=Admin(), now=self._now),
+                None if is_requeued else "job.invalid_state_transition",
+            )
+
+    @rule(data=st.data(), keeps_progress=st.booleans())
+    def compare_and_requeue(self, data: st.DataObject, keeps_progress: bool) -> None:  # noqa: FBT001 (drawn)
+        for job_id in self._draw_job(data):
+            job = self._model.jobs[job_id]
+            likely = [job.status] * 3 if job.status.is_terminal else []
+            status = data.draw(st.sampled_from(likely + ENDS))
+            run_number = data.draw(st.sampled_from([job.run_number, job.run_number, max(job.run_number - 1, 1)]))
+            outcome = self._queue.run(
+                jobs.compare_and_requeue_job(
+                    job_id,
+                    scope=Admin(),
+                    expected_status=status,
+                    expected_run_number=run_number,
+                    keeps_progress=keeps_progress,
+                    now=self._now,
+                )
+            )
+            if (status, run_number) != (job.status, job.run_number):
+                assert outcome == ExpectationMismatch(status=job.status, run_number=job.run_number)
+            elif (end := job.canceled_lease_expires_at) is not None and end > self._now:
+                assert outcome == CancellationNotQuiesced(retry_after=end - self._now)
+            else:
+                assert isinstance(outcome, Requeued)
+                assert self._model.requeue(job_id, keeps_progress=keeps_progress, now=self._now)
+
     @rule(delay_ms=delays_ms)
     def reap(self, delay_ms: int) -> None:
         result = self._queue.run(
@@ -133,14 +220,16 @@ class JobLifecycle(RuleBasedStateMachine):
         rows = self._queue.sql(
             """
             SELECT id, status::text, run_number, attempt, next_run_at, stage, worker_id, lease_expires_at, started_at,
-                   finished_at, status_reason, last_error_code
+                   finished_at, canceled_lease_expires_at, progress_done, progress_total, checkpoint::integer,
+                   status_reason, last_error_code
               FROM job_queue
             """
         )
         expected = [
             (
                 job.job_id, job.status.value, job.run_number, job.attempt, job.next_run_at, job.stage, job.worker_id,
-                job.lease_expires_at, job.started_at, job.finished_at, job.status_reason, job.last_error_code,
+                job.lease_expires_at, job.started_at, job.finished_at, job.canceled_lease_expires_at,
+                job.progress_done, job.progress_total, job.checkpoint, job.status_reason, job.last_error_code,
             )
             for job in self._model.jobs.values()
         ]  # fmt: skip
@@ -188,14 +277,21 @@ class JobLifecycle(RuleBasedStateMachine):
     def _draw_lease(self, data: st.DataObject) -> list[LeaseIdentity]:
         return [data.draw(st.sampled_from(self._leases[-4:]))] if self._leases else []
 
+    def _draw_job(self, data: st.DataObject) -> list[UUID]:
+        return [data.draw(st.sampled_from(list(self._model.jobs)))] if self._model.jobs else []
+
     def _run_fenced(self, operation: Any, *, is_held: bool) -> None:
         """Run an operation that answers a lost lease with an error."""
-        if is_held:
+        self._run_refused(operation, None if is_held else "job.lease_owner_mismatch")
+
+    def _run_refused(self, operation: Any, code: str | None) -> None:
+        """Run an operation that is refused with this code, or done."""
+        refused: str | None = None
+        try:
             self._queue.run(operation)
-        else:
-            with pytest.raises(QueryError) as refused:
-                self._queue.run(operation)
-            assert refused.value.code == "job.lease_owner_mismatch"
+        except QueryError as error:
+            refused = error.code
+        assert refused == code
 
 
 @pytest.fixture
@@ -215,7 +311,7 @@ def test_the_ledger_and_the_model_agree_after_every_step(queue: JobQueue) -> Non
     run_state_machine_as_test(
         Walk,
         settings=settings(
-            max_examples=100,
+            max_examples=150,
             stateful_step_count=50,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
