@@ -21,7 +21,12 @@ from runledger.core import (
     LeaseIdentity,
     Organization,
 )
-from runledger.postgres import Operation, jobs, migrate
+from runledger.postgres import (
+    Operation,
+    ensure_schema_compatible_after_idempotency_cutover,
+    jobs,
+    migrate_after_idempotency_cutover,
+)
 
 JOB_ID = UUID("0198c0de-0000-7000-8000-000000000001")
 """The job of every case, and the uuid in every row that a case is given."""
@@ -53,7 +58,8 @@ _REQUEST_DUE_AT = EnqueueRequest(
 _REQUEST_DUE_IN = EnqueueRequest("email.send", None, run_in=_TTL)
 
 OPERATION_CASES: tuple[Operation[Any], ...] = (
-    migrate(),
+    migrate_after_idempotency_cutover(),
+    ensure_schema_compatible_after_idempotency_cutover(),
     jobs.upsert_job_definitions([_DEFINITION]),
     jobs.insert_missing_job_definitions([_DEFINITION]),
     jobs.get_job_definition("email.send"),

@@ -19,8 +19,10 @@ PUBLIC_NAMES: dict[ModuleType, str] = {
         clean_error_text decide_failure decode_json encode_json retry_delay
     """,
     postgres: """
-        DEFAULT_SCHEMA Database DatabaseConnectionError MIGRATOR Migration Migrator Operation QueryError
-        QueryErrorCategory SchemaCompatibilityError SchemaProblem Statement jobs migrate run run_sync
+        DEFAULT_SCHEMA Database DatabaseConnectionError IdempotencyCheck IncompatibleSchemaError
+        LegacyIdempotencySnapshotsMissingError MIGRATOR Migration Migrator MissingMigrationHistoryError Operation
+        QueryError QueryErrorCategory SchemaCompatibilityError SchemaProblem Statement
+        ensure_schema_compatible_after_idempotency_cutover jobs migrate_after_idempotency_cutover run run_sync
     """,
     jobs: """
         AttemptFailure JobProgressUpdate JobSuccess ReapResult ReapedDeadLetter cancel_job claim_jobs

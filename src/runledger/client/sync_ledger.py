@@ -15,7 +15,16 @@ from runledger.core.jobs.requeue_outcome import RequeueOutcome
 from runledger.core.jobs.status import JobStatus
 from runledger.core.json_form import JsonEncodable
 from runledger.core.scope import Global, Scope
-from runledger.postgres import DEFAULT_SCHEMA, Database, Operation, jobs, migrate, run_sync
+from runledger.postgres import (
+    DEFAULT_SCHEMA,
+    Database,
+    IdempotencyCheck,
+    Operation,
+    ensure_schema_compatible_after_idempotency_cutover,
+    jobs,
+    migrate_after_idempotency_cutover,
+    run_sync,
+)
 from runledger.postgres.drivers.psycopg import Connection, ConnectionPool
 
 T = TypeVar("T")
@@ -98,12 +107,31 @@ class SyncLedger:
     def migrate(self, *, connection: Connection[Any] | None = None) -> list[int]:
         """Create or upgrade Runledger's tables and return the versions that were applied.
 
-        Of many processes that start at once one migrates, the others wait and find nothing to do.
+        Of many processes that start at once one migrates, the others wait and find nothing to do. Without a
+        connection of the caller's the migrations are one transaction, and the validation of the checks on idempotency
+        keys is a second one, which may read large tables and holds up nobody.
 
         Raises:
-            SchemaCompatibilityError: The database was migrated by newer or other code; nothing was changed.
+            IncompatibleSchemaError: The database was migrated by newer or other code; nothing was changed.
+            LegacyIdempotencySnapshotsMissingError: The migrations are applied, but rows with an idempotency key from
+                before the snapshots of their requests remain.
+            QueryError: ``schema.migration_session_unsuitable``, ``schema.migration_lock_timeout``, or
+                ``db.permission_denied``.
         """
-        return self._run(migrate(), connection)
+        return self._run(migrate_after_idempotency_cutover(), connection)
+
+    def check_schema(self, *, connection: Connection[Any] | None = None) -> list[IdempotencyCheck]:
+        """Check that the tables are those of this version; nothing is created, changed or locked.
+
+        For applications whose tables are migrated by somebody else. The checks that are returned hold for new rows
+        and wait to be validated for the old ones; after :meth:`migrate` there are none.
+
+        Raises:
+            MissingMigrationHistoryError: The schema was never migrated.
+            IncompatibleSchemaError: The database is older or newer than this version, or was migrated by other code.
+            LegacyIdempotencySnapshotsMissingError: Rows with an idempotency key from before the snapshots remain.
+        """
+        return self._run(ensure_schema_compatible_after_idempotency_cutover(), connection)
 
     def ensure_job_definitions(
         self, definitions: Iterable[JobDefinition], *, connection: Connection[Any] | None = None

@@ -17,7 +17,7 @@ it names fields, rules and remedies, but holds no payload, no key and no text th
     │   ├── PayloadMismatchError              job.payload_invalid
     │   ├── QueryError                        one code per failure; in runledger.postgres
     │   ├── DatabaseConnectionError           in runledger.postgres
-    │   └── SchemaCompatibilityError          in runledger.postgres
+    │   └── SchemaCompatibilityError          one class per case; in runledger.postgres
     └── JobFailure                            raised by handlers; in runledger.core.jobs.handler
 
 ``JobFailure`` stands outside the tree on purpose: it is the outcome of an application's own work, so a

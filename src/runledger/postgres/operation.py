@@ -44,12 +44,15 @@ class Statement:
             trip, instead of between BEGIN and COMMIT.
         is_guarded: Run inside a savepoint. A database error rolls back to it and is thrown into the generator as a
             :class:`~runledger.postgres.sql_errors.QueryError`, which may go on.
+        opens_part: Begin another part of the operation with this statement. On a pool the part is a transaction of
+            its own, after that of the parts before was committed; in a caller's transaction a savepoint of its own.
     """
 
     sql: SqlText
     document: str | None = field(repr=False)
     is_only: bool = False
     is_guarded: bool = False
+    opens_part: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,9 +96,8 @@ async def _run_alone(connection: psycopg.AsyncConnection[Any], operation: Operat
     except StopIteration as stop:
         return stop.value
     if first.is_only and connection.autocommit:
-        return await _drive(connection, operation, steps, first, schema)
-    async with connection.transaction():
-        return await _drive(connection, operation, steps, first, schema)
+        return await _drive_only(connection, operation, steps, first, schema)
+    return await _drive_parts(connection, operation, steps, first, schema)
 
 
 async def _run_inside(connection: psycopg.AsyncConnection[Any], operation: Operation[T], schema: str) -> T:
@@ -108,13 +107,39 @@ async def _run_inside(connection: psycopg.AsyncConnection[Any], operation: Opera
     except StopIteration as stop:
         return stop.value
     if first.is_only:
-        return await _drive(connection, operation, steps, first, schema)
+        return await _drive_only(connection, operation, steps, first, schema)
     # All or nothing here too: a caller that catches the error and commits must not keep a part. The savepoint needs a
     # transaction around it, which psycopg opens with the first statement of a connection without autocommit.
     if connection.info.transaction_status == TransactionStatus.IDLE:
         await connection.execute("SELECT", prepare=False)
-    async with connection.transaction():
-        return await _drive(connection, operation, steps, first, schema)
+    return await _drive_parts(connection, operation, steps, first, schema)
+
+
+async def _drive_only(
+    connection: psycopg.AsyncConnection[Any],
+    operation: Operation[T],
+    steps: Steps[T],
+    statement: Statement,
+    schema: str,
+) -> T:
+    end = await _drive(connection, operation, steps, statement, schema)
+    assert not isinstance(end, Statement)  # noqa: S101 (a statement that is the only one opens no other part)
+    return end
+
+
+async def _drive_parts(
+    connection: psycopg.AsyncConnection[Any],
+    operation: Operation[T],
+    steps: Steps[T],
+    statement: Statement,
+    schema: str,
+) -> T:
+    while True:
+        async with connection.transaction():
+            end = await _drive(connection, operation, steps, statement, schema)
+        if not isinstance(end, Statement):
+            return end
+        statement = end
 
 
 async def _drive(
@@ -123,7 +148,8 @@ async def _drive(
     steps: Steps[T],
     statement: Statement,
     schema: str,
-) -> T:
+) -> T | Statement:
+    """Run the operation to its end, or to the statement that opens its next part."""
     cursor = psycopg.AsyncRawCursor(connection, row_factory=dict_row)
     while True:
         try:
@@ -134,6 +160,8 @@ async def _drive(
             statement = steps.throw(outcome) if isinstance(outcome, QueryError) else steps.send(outcome)
         except StopIteration as stop:
             return stop.value
+        if statement.opens_part:
+            return statement
 
 
 async def _execute(cursor: psycopg.AsyncRawCursor[Any], statement: Statement, schema: str) -> Rows:

@@ -65,9 +65,8 @@ def _run_alone(connection: psycopg.Connection[Any], operation: Operation[T], sch
     except StopIteration as stop:
         return stop.value
     if first.is_only and connection.autocommit:
-        return _drive(connection, operation, steps, first, schema)
-    with connection.transaction():
-        return _drive(connection, operation, steps, first, schema)
+        return _drive_only(connection, operation, steps, first, schema)
+    return _drive_parts(connection, operation, steps, first, schema)
 
 
 def _run_inside(connection: psycopg.Connection[Any], operation: Operation[T], schema: str) -> T:
@@ -77,13 +76,39 @@ def _run_inside(connection: psycopg.Connection[Any], operation: Operation[T], sc
     except StopIteration as stop:
         return stop.value
     if first.is_only:
-        return _drive(connection, operation, steps, first, schema)
+        return _drive_only(connection, operation, steps, first, schema)
     # All or nothing here too: a caller that catches the error and commits must not keep a part. The savepoint needs a
     # transaction around it, which psycopg opens with the first statement of a connection without autocommit.
     if connection.info.transaction_status == TransactionStatus.IDLE:
         connection.execute("SELECT", prepare=False)
-    with connection.transaction():
-        return _drive(connection, operation, steps, first, schema)
+    return _drive_parts(connection, operation, steps, first, schema)
+
+
+def _drive_only(
+    connection: psycopg.Connection[Any],
+    operation: Operation[T],
+    steps: Steps[T],
+    statement: Statement,
+    schema: str,
+) -> T:
+    end = _drive(connection, operation, steps, statement, schema)
+    assert not isinstance(end, Statement)  # noqa: S101 (a statement that is the only one opens no other part)
+    return end
+
+
+def _drive_parts(
+    connection: psycopg.Connection[Any],
+    operation: Operation[T],
+    steps: Steps[T],
+    statement: Statement,
+    schema: str,
+) -> T:
+    while True:
+        with connection.transaction():
+            end = _drive(connection, operation, steps, statement, schema)
+        if not isinstance(end, Statement):
+            return end
+        statement = end
 
 
 def _drive(
@@ -92,7 +117,8 @@ def _drive(
     steps: Steps[T],
     statement: Statement,
     schema: str,
-) -> T:
+) -> T | Statement:
+    """Run the operation to its end, or to the statement that opens its next part."""
     cursor = psycopg.RawCursor(connection, row_factory=dict_row)
     while True:
         try:
@@ -103,6 +129,8 @@ def _drive(
             statement = steps.throw(outcome) if isinstance(outcome, QueryError) else steps.send(outcome)
         except StopIteration as stop:
             return stop.value
+        if statement.opens_part:
+            return statement
 
 
 def _execute(cursor: psycopg.RawCursor[Any], statement: Statement, schema: str) -> Rows:
