@@ -72,7 +72,7 @@ def test_embedded_that_took_another_word_for_its_name_is_explained(run_command: 
     assert "write --embedded=NAME, or put --embedded last" in ended.err
 
 
-@pytest.mark.parametrize("command", ["migrate", "worker", "job"])
+@pytest.mark.parametrize("command", ["migrate", "check", "grants", "worker", "job"])
 def test_every_command_has_the_options_of_the_place_and_explains_variables_and_exit_codes(
     run_command: RunCommand, command: str
 ) -> None:
@@ -118,6 +118,8 @@ def test_version_of_a_checkout_that_is_not_installed(run_command: RunCommand, mo
 
 def test_the_reference_has_every_option_and_no_other(run_command: RunCommand) -> None:
     reference = Path(__file__).parents[2].joinpath("docs/reference/command-line.md").read_text(encoding="utf-8")
-    helps = [run_command(*words, "--help").out for words in ([], ["migrate"], ["worker"], ["job"])]
+    helps = [
+        run_command(*words, "--help").out for words in ([], ["migrate"], ["check"], ["grants"], ["worker"], ["job"])
+    ]
 
     assert set(_OPTION.findall(reference)) == set(_OPTION.findall("".join(helps)))

@@ -36,6 +36,19 @@ exit codes:
 _MIGRATE = """\
 Create or upgrade Runledger's tables, in one transaction. Of many processes that
 start at once one migrates; the others wait and find nothing to do.
+
+With --sql nothing is done and no database is needed: the statements are printed,
+for those who apply them with a tool of their own.
+"""
+
+_CHECK = """\
+Compare the tables with this version, and say what differs and what to do. Only
+reads; it is meant for deployments whose tables are migrated by somebody else.
+"""
+
+_GRANTS = """\
+Print the statements that give roles the least rights for their duties. Nothing is
+done, and no database is needed. The roles have to exist when the statements run.
 """
 
 _WORKER = """\
@@ -65,6 +78,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_database_options(parser, default=None)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_migrate(commands.add_parser)
+    _add_check(commands.add_parser)
+    _add_grants(commands.add_parser)
     _add_worker(commands.add_parser)
     _add_job(commands.add_parser)
     return parser
@@ -74,6 +89,34 @@ def _add_migrate(add_parser: _AddParser) -> None:
     parser = add_parser(
         "migrate", help="create or upgrade the tables", description=_MIGRATE, epilog=_ENVIRONMENT_AND_CODES
     )
+    parser.add_argument(
+        "--sql",
+        metavar="VERSION",
+        nargs="?",
+        const="",
+        help="print the statements instead: of all migrations, or of VERSION",
+    )
+    _add_database_options(parser, default=argparse.SUPPRESS)
+
+
+def _add_check(add_parser: _AddParser) -> None:
+    parser = add_parser(
+        "check", help="compare the tables with this version", description=_CHECK, epilog=_ENVIRONMENT_AND_CODES
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_database_options(parser, default=argparse.SUPPRESS)
+
+
+def _add_grants(add_parser: _AddParser) -> None:
+    parser = add_parser(
+        "grants", help="print the rights that roles need", description=_GRANTS, epilog=_ENVIRONMENT_AND_CODES
+    )
+    for duty, meaning in (
+        ("migrator", "the role that owns the schema and migrates"),
+        ("worker", "the role that runs jobs"),
+        ("producer", "the role that enqueues jobs and reads what became of them"),
+    ):
+        parser.add_argument(f"--{duty}", metavar="ROLE", help=meaning)
     _add_database_options(parser, default=argparse.SUPPRESS)
 
 

@@ -61,6 +61,10 @@ def _run_command(arguments: argparse.Namespace) -> int:
     """Load the module of the command, and no other, and run it."""
     if arguments.command == "migrate":
         from runledger.cli import migrate as command
+    elif arguments.command == "check":
+        from runledger.cli import check as command
+    elif arguments.command == "grants":
+        from runledger.cli import grants as command
     elif arguments.command == "worker":
         from runledger.cli import worker as command
     else:

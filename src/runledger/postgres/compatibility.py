@@ -93,7 +93,7 @@ class IncompatibleSchemaError(SchemaCompatibilityError):
 class LegacyIdempotencySnapshotsMissingError(SchemaCompatibilityError):
     """Rows from before the snapshots have an idempotency key, so a retry cannot be compared with them.
 
-    The migrations are applied, and new rows are checked already. What is left is to drain or repair these rows, and
+    The migrations are applied, and new rows are checked already. What is left is to repair these rows, and
     to call again.
 
     Attributes:
@@ -105,7 +105,7 @@ class LegacyIdempotencySnapshotsMissingError(SchemaCompatibilityError):
         super().__init__(
             SchemaProblem.LEGACY_IDEMPOTENCY_SNAPSHOTS_MISSING,
             f"jobs with an idempotency key and without enqueue_request: {job_count}, workflow runs: {workflow_count}; "
-            "drain them, clear keys that no longer matter, or fill in the original requests, and try again",
+            "delete finished ones, clear keys that no longer matter, or fill in the original requests, and try again",
             code="schema.legacy_idempotency_snapshots_missing",
         )
         self.job_count = job_count
