@@ -59,6 +59,10 @@ def _run(words: Sequence[str]) -> int:
 
 def _run_command(arguments: argparse.Namespace) -> int:
     """Load the module of the command, and no other, and run it."""
+    if arguments.command in {"cancel", "requeue"}:
+        from runledger.cli import control
+
+        return control.run_cancel(arguments) if arguments.command == "cancel" else control.run_requeue(arguments)
     if arguments.command == "migrate":
         from runledger.cli import migrate as command
     elif arguments.command == "check":
