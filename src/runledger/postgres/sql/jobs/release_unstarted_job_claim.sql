@@ -24,10 +24,10 @@ judged AS MATERIALIZED (
                       AND j.run_number = (j.item ->> 'run_number')::integer
                       AND j.attempt = (j.item ->> 'attempt')::integer
                       AND j.lease_expires_at > j.at) IS NOT TRUE THEN 'NOT_HELD'
-                WHEN EXISTS (
-                     SELECT FROM {schema}.job_attempts AS a
-                      WHERE a.job_id = j.id AND a.run_number = j.run_number AND a.attempt = j.attempt
-                        AND a.claim_origin = 'WORKER_PRESTART' AND a.execution_started_persisted_at IS NULL)
+                -- Not EXISTS: the planner may hash the whole table for one.
+                WHEN (SELECT a.claim_origin = 'WORKER_PRESTART' AND a.execution_started_persisted_at IS NULL
+                        FROM {schema}.job_attempts AS a
+                       WHERE a.job_id = j.id AND a.run_number = j.run_number AND a.attempt = j.attempt)
                 THEN 'RELEASED'
                 ELSE 'STARTED' END AS verdict
       FROM job AS j
