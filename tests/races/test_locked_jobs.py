@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -22,7 +23,7 @@ def failure_of(claim: ClaimedJob) -> jobs.AttemptFailure:
     )
 
 
-def progress_of(claim: ClaimedJob, **fields: int) -> jobs.JobProgressUpdate:
+def progress_of(claim: ClaimedJob, **fields: Any) -> jobs.JobProgressUpdate:
     progress = JobProgress(**fields) if fields else JobProgress(stage="sending", progress_done=1, checkpoint=[1])
     return jobs.JobProgressUpdate(lease=claim.lease, progress=progress)
 
