@@ -90,6 +90,8 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
     jobs.read_canceled_leases(_WORKER, [_LEASE]),
     jobs.update_progress_of_jobs(_WORKER, [_PROGRESS], now=_NOW),
     jobs.update_job_progress(_PROGRESS, lock_timeout=_TTL, now=_NOW),
+    jobs.read_attempt_outcomes(_WORKER, [_LEASE]),
+    jobs.confirm_attempt_outcome(_LEASE, lock_timeout=_TTL),
     jobs.complete_jobs(_WORKER, [_SUCCESS], now=_NOW),
     jobs.complete_job(_SUCCESS, lock_timeout=_TTL, now=_NOW),
     jobs.fail_jobs(_WORKER, [_FAILURE], now=_NOW),

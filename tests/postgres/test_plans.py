@@ -35,6 +35,7 @@ INDEXES_OF_STATEMENT: Mapping[str, set[str]] = {
     "renew_leases": {PRIMARY_KEY},
     "heartbeat_job": {PRIMARY_KEY},
     "read_held_leases": {PRIMARY_KEY},
+    "read_attempt_outcomes": {ATTEMPTS, EVENTS},
     "lock_job": {PRIMARY_KEY},
     "lock_job_in_scope": {PRIMARY_KEY},
     "update_job_progress": {PRIMARY_KEY, ATTEMPTS},

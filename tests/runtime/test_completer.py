@@ -11,7 +11,16 @@ from uuid import UUID
 import pytest
 from psycopg.sql import SQL, Composed, Literal
 
-from runledger.core import JobContext, JobEventType, JobFailure, JobFailureKind, JobStatus
+from runledger.core import (
+    JobContext,
+    JobDeadLetterInfo,
+    JobDeadLetterReason,
+    JobEventType,
+    JobFailure,
+    JobFailureKind,
+    JobHandler,
+    JobStatus,
+)
 from runledger.postgres import Database, DatabaseConnectionError
 from runledger.runtime import completer
 from tests.runtime.app import App
@@ -244,6 +253,116 @@ async def test_an_outcome_whose_answer_was_lost_is_not_written_twice(app: App, l
     assert await app.events(job_id) == [JobEventType.ENQUEUED, JobEventType.LEASED, JobEventType.SUCCEEDED]
     assert len(await app.attempts(job_id)) == 1
     assert len(log.named("worker.outcome_write_failed")) == 1
+    assert log.named("worker.outcome_not_written") == []
+
+
+class Rejecting(JobHandler):
+    """Fails as it is told to, and notes which of its jobs were given up."""
+
+    job_type = TYPE
+
+    def __init__(self, *, together: Together | None = None) -> None:
+        self._together = together
+        self.given_up: list[tuple[str, JobDeadLetterReason]] = []
+
+    async def execute(self, context: JobContext, payload: Any) -> None:
+        if self._together is not None:
+            await self._together.handle(context, payload)
+        raise JobFailure(JobFailureKind(payload), "smtp.rejected", "no such mailbox")
+
+    async def on_dead_letter(self, context: JobContext, payload: Any, info: JobDeadLetterInfo) -> None:
+        assert context
+        self.given_up.append((payload, info.reason))
+
+
+@pytest.mark.parametrize("kind", [JobFailureKind.RETRYABLE, JobFailureKind.TERMINAL])
+async def test_a_failure_whose_answer_was_lost_is_known_to_be_written(
+    app: App, log: LogWatch, kind: JobFailureKind
+) -> None:
+    """The first write was ours: the dead-letter hook is called, and nothing is logged as lost."""
+    handler = Rejecting()
+    app.registry.register(handler)
+    async with wire_to(app.url) as wire, app.worker(database=Database(wire.url), max_global_concurrency=1) as worker:
+        for loses_answer in (False, False, True):
+            job_id = await app.enqueue(TYPE, kind.value)
+            await worker.run_once()
+            if loses_answer:
+                wire.lose_next_answer()
+            await asyncio.wait_for(worker.finish_running(), 10)
+
+    assert wire.has_lost_answer.is_set()
+    is_dead_letter = kind is JobFailureKind.TERMINAL
+    assert (await app.events(job_id))[2:] == [
+        JobEventType.FAILED,
+        JobEventType.DEAD_LETTERED if is_dead_letter else JobEventType.RETRY_SCHEDULED,
+    ]
+    reason = JobDeadLetterReason.FAILURE_KIND_NON_RETRYABLE
+    assert handler.given_up == ([(kind.value, reason)] * 3 if is_dead_letter else [])
+    assert len(log.named("worker.outcome_write_failed")) == 1
+    assert log.named("worker.outcome_not_written") == []
+
+
+async def test_a_batch_whose_answer_was_lost_is_known_to_be_written(app: App, log: LogWatch) -> None:
+    handler = Rejecting(together=Together(30))
+    app.registry.register(handler)
+    for _ in range(30):
+        await app.enqueue(TYPE, "TERMINAL")
+    await interfere(app, SQL("NEW.status = 'DEAD_LETTERED'"), WAIT)
+    async with wire_to(app.url) as wire, app.worker(database=Database(wire.url), claim_batch_size=30) as worker:
+        await app.observer.execute("SELECT pg_advisory_lock(1)")
+        await worker.run_once()
+        await app.observer.until_blocked()
+        wire.lose_next_answer()
+        await app.observer.execute("SELECT pg_advisory_unlock(1)")
+        await asyncio.wait_for(worker.finish_running(), 10)
+
+    assert wire.has_lost_answer.is_set()
+    assert await count_events(app, "DEAD_LETTERED") == 30
+    assert len(handler.given_up) == 30
+    assert log.named("worker.outcome_not_written") == []
+
+
+async def test_an_outcome_whose_answer_and_lease_are_gone_is_known_to_be_written(app: App, log: LogWatch) -> None:
+    """By the clock of the worker the lease is over when it asks: the ledger is asked all the same."""
+    echo_handlers(app)
+    lease_ttl = timedelta(seconds=1)
+    async with wire_to(app.url) as wire:
+        async with app.worker(database=Database(wire.url), max_global_concurrency=1, lease_ttl=lease_ttl) as worker:
+            for loses_answer in (False, False, True):
+                await app.enqueue(TYPE)
+                await worker.run_once()
+                if loses_answer:
+                    wire.lose_next_answer()
+                    await wire.has_lost_answer.wait()
+                    wire.freeze()
+                    await app.observer.until(
+                        "(SELECT max(occurred_at) + interval '1.1 s' < clock_timestamp() FROM runledger.job_events)"
+                    )
+                    wire.thaw()
+                await asyncio.wait_for(worker.finish_running(), 10)
+
+    assert await app.count("SUCCEEDED") == 3
+    assert log.named("worker.outcome_not_written") == []
+
+
+async def test_an_outcome_about_which_nobody_can_be_asked_is_given_up_as_unconfirmed(
+    app: App, log: LogWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runledger.runtime.completer._SHORTEST_ANSWER_TIMEOUT", timedelta(milliseconds=500))
+    gate = Gate()
+    app.registry.job(TYPE)(gate.handle)
+    await app.enqueue(TYPE)
+    lease_ttl = timedelta(milliseconds=500)
+    async with wire_to(app.url) as wire, app.worker(database=Database(wire.url), lease_ttl=lease_ttl) as worker:
+        await worker.run_once()
+        await gate.until_running(1)
+        wire.freeze()
+        gate.open()
+        await asyncio.wait_for(worker.finish_running(), 10)
+        wire.cut()
+
+    assert await app.count("LEASED") == 1
+    assert log.codes("worker.outcome_not_written") == ["db.transaction_commit_unconfirmed"]
 
 
 async def test_a_network_that_is_cut_loses_nothing(app: App) -> None:

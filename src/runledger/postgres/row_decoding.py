@@ -76,7 +76,7 @@ def decode_attempt(row: Row) -> JobAttempt:
     """Return a row of ``job_attempts``."""
     fields = dict(row)
     fields["claim_origin"] = _stored(JobClaimOrigin, row["claim_origin"])
-    fields["outcome"] = None if row["outcome"] is None else _stored(JobFailureKind, row["outcome"])
+    fields["outcome"] = decode_failure_kind(row["outcome"])
     return JobAttempt(**fields)
 
 
@@ -86,6 +86,11 @@ def decode_dead_letter(row: Row) -> JobDeadLetter:
     for name in ("payload_snapshot", "checkpoint_snapshot"):
         fields[name] = _json(fields.pop(f"{name}_json"))
     return JobDeadLetter(**fields)
+
+
+def decode_failure_kind(text: str | None) -> JobFailureKind | None:
+    """Return the kind of a failure; ``None`` where there is none."""
+    return None if text is None else _stored(JobFailureKind, text)
 
 
 def job_ids(rows: Any) -> set[UUID]:

@@ -173,7 +173,8 @@ class LeaseKeeper:
     def _lose(self, executions: list[Execution], cause: CancelCause) -> None:
         for execution in executions:
             self._call_in_loop(execution.cancel, cause)
-            execution.lease_good_until = 0.0  # the event loop may be blocked, and must not begin the handler after it
+            # The event loop may be blocked, and must not begin the handler after it.
+            execution.lease_good_until = min(execution.lease_good_until, monotonic())
 
     def _call_in_loop(self, callback: Callable[[Unpack[Arguments]], object], *arguments: *Arguments) -> None:
         if self._loop is not None:

@@ -1,5 +1,6 @@
 """Operations on jobs: definitions, enqueue, claim, lease, progress, complete, fail, cancel, requeue, reap, read."""
 
+from runledger.postgres.jobs.attempt_outcome import AttemptOutcome, confirm_attempt_outcome, read_attempt_outcomes
 from runledger.postgres.jobs.cancellation import cancel_job
 from runledger.postgres.jobs.claim import (
     claim_jobs,
@@ -32,6 +33,7 @@ from runledger.postgres.jobs.requeue import compare_and_requeue_job, requeue_job
 
 __all__ = [
     "AttemptFailure",
+    "AttemptOutcome",
     "JobProgressUpdate",
     "JobSuccess",
     "ReapResult",
@@ -42,6 +44,7 @@ __all__ = [
     "compare_and_requeue_job",
     "complete_job",
     "complete_jobs",
+    "confirm_attempt_outcome",
     "enqueue_job",
     "enqueue_jobs",
     "fail_job",
@@ -58,6 +61,7 @@ __all__ = [
     "list_job_definitions",
     "list_job_events",
     "list_worker_leases",
+    "read_attempt_outcomes",
     "read_canceled_leases",
     "read_held_leases",
     "reap_expired_leases",
