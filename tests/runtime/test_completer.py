@@ -326,20 +326,22 @@ async def test_an_outcome_whose_answer_and_lease_are_gone_is_known_to_be_written
     """By the clock of the worker the lease is over when it asks: the ledger is asked all the same."""
     echo_handlers(app)
     lease_ttl = timedelta(seconds=1)
-    async with wire_to(app.url) as wire:
-        async with app.worker(database=Database(wire.url), max_global_concurrency=1, lease_ttl=lease_ttl) as worker:
-            for loses_answer in (False, False, True):
-                await app.enqueue(TYPE)
-                await worker.run_once()
-                if loses_answer:
-                    wire.lose_next_answer()
-                    await wire.has_lost_answer.wait()
-                    wire.freeze()
-                    await app.observer.until(
-                        "(SELECT max(occurred_at) + interval '1.1 s' < clock_timestamp() FROM runledger.job_events)"
-                    )
-                    wire.thaw()
-                await asyncio.wait_for(worker.finish_running(), 10)
+    async with (
+        wire_to(app.url) as wire,
+        app.worker(database=Database(wire.url), max_global_concurrency=1, lease_ttl=lease_ttl) as worker,
+    ):
+        for loses_answer in (False, False, True):
+            await app.enqueue(TYPE)
+            await worker.run_once()
+            if loses_answer:
+                wire.lose_next_answer()
+                await wire.has_lost_answer.wait()
+                wire.freeze()
+                await app.observer.until(
+                    "(SELECT max(occurred_at) + interval '1.1 s' < clock_timestamp() FROM runledger.job_events)"
+                )
+                wire.thaw()
+            await asyncio.wait_for(worker.finish_running(), 10)
 
     assert await app.count("SUCCEEDED") == 3
     assert log.named("worker.outcome_not_written") == []

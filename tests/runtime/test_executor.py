@@ -16,6 +16,7 @@ from runledger.core import ClaimedJob, JobContext, JobFailure, JobFailureKind
 from runledger.postgres import Database
 from runledger.runtime.execution import AttemptTimeouts, CancelCause, Execution, monotonic
 from runledger.runtime.executor import Dropped, Executor, Failed, Outcome, Succeeded
+from runledger.runtime.handler_pools import HandlerPools
 from runledger.runtime.handler_threads import HandlerThreads
 from runledger.runtime.job_context import RunningJobContext
 from runledger.runtime.progress_writer import ProgressWriter
@@ -67,10 +68,14 @@ class Bench:
         self.ended = asyncio.Event()
         self._threads = HandlerThreads()
         self.is_stopping = False
-        # Connects when a handler reports progress, which none does here.
-        writer = ProgressWriter(Database("postgresql:///unused"), worker_id="worker-1", lease_ttl=timedelta(seconds=60))
+        # Both connect when a handler needs them, which none does here.
+        nowhere = Database("postgresql:///unused")
         self._executor = Executor(
-            self.registry, self._threads, progress_writer=writer, is_stopping=lambda: self.is_stopping
+            self.registry,
+            self._threads,
+            progress_writer=ProgressWriter(nowhere, worker_id="worker-1", lease_ttl=timedelta(seconds=60)),
+            pools=HandlerPools(nowhere, None, max_size=1),
+            is_stopping=lambda: self.is_stopping,
         )
 
     async def execute(self) -> Outcome:

@@ -13,6 +13,9 @@ from enum import StrEnum
 
 from runledger.core.errors import RunledgerError
 
+COMMIT_UNCONFIRMED = "db.transaction_commit_unconfirmed"
+"""Code of a commit whose answer was lost."""
+
 
 class QueryErrorCategory(StrEnum):
     """Broad kinds of database errors; branch on the code where one case matters."""

@@ -12,10 +12,11 @@ from uuid import UUID
 from runledger.core.jobs.handler import JobFailure
 from runledger.postgres import Database, DatabaseConnectionError, QueryError, jobs
 from runledger.postgres.drivers.psycopg.own_connection import AsyncOwnConnection
+from runledger.postgres.sql_errors import COMMIT_UNCONFIRMED
 from runledger.runtime.backoff import Backoff
 from runledger.runtime.error_judgement import is_systemic, meets_any_statement
 from runledger.runtime.execution import Execution
-from runledger.runtime.executor import Dropped, Failed, Outcome, Succeeded
+from runledger.runtime.executor import Dropped, Failed, Finished, Outcome, Succeeded
 from runledger.runtime.unwritten_outcome import Unwritten, take_batch
 
 _logger = logging.getLogger("runledger.worker")
@@ -28,7 +29,6 @@ _LOCK_NOT_AVAILABLE = "55P03"
 
 _LEASE_LOST = "job.lease_owner_mismatch"
 _JOB_CANCELED = "job.canceled"
-_UNCONFIRMED = "db.transaction_commit_unconfirmed"
 
 
 class Completer:
@@ -87,6 +87,9 @@ class Completer:
 
     def submit(self, execution: Execution, outcome: Outcome) -> None:
         """Take the outcome of an execution."""
+        if isinstance(outcome, Finished):
+            self._on_settled(execution)
+            return
         if isinstance(outcome, Dropped):
             execution.is_given_up = outcome.code not in {_LEASE_LOST, _JOB_CANCELED}
             self._log_lost(execution, outcome.code)
@@ -319,7 +322,7 @@ class Completer:
         unsettled = [item for item in items if not item.is_settled]
         for item in unsettled:
             if item.seconds_late() >= self._answer_timeout.total_seconds():
-                self._give_up(item, _UNCONFIRMED)
+                self._give_up(item, COMMIT_UNCONFIRMED)
         return [item for item in unsettled if not item.is_settled]
 
     def _settle_written(self, item: Unwritten, *, is_dead_letter: bool) -> None:

@@ -18,7 +18,9 @@ from runledger.core.jobs.status import JobFailureKind
 from runledger.core.json_form import JsonEncodable
 from runledger.core.json_value import encode_json
 from runledger.runtime.execution import CancelCause, Execution
+from runledger.runtime.handler_pools import HandlerPools
 from runledger.runtime.handler_threads import HandlerThreads, NoThreadError
+from runledger.runtime.handler_transaction import HandlerTransaction
 from runledger.runtime.job_context import AsyncJobContext, ThreadJobContext
 from runledger.runtime.progress_writer import ProgressWriter
 from runledger.runtime.registry import JobRegistry, RegisteredJob
@@ -61,7 +63,12 @@ class Dropped:
     code: str
 
 
-Outcome = Succeeded | Failed | Dropped
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The handler's own transaction has written the success, so nothing else is written."""
+
+
+Outcome = Succeeded | Failed | Dropped | Finished
 
 T = TypeVar("T")
 # A handler of either kind, called with the context that belongs to it.
@@ -78,6 +85,7 @@ class Executor:
         registry: Where the handlers are.
         threads: Where plain functions run.
         progress_writer: Takes what handlers report on their way.
+        pools: What the transactions of handlers take their connections from.
         is_stopping: Tells whether the worker ends, so that a cancellation from outside is its end.
     """
 
@@ -87,10 +95,12 @@ class Executor:
         threads: HandlerThreads,
         *,
         progress_writer: ProgressWriter,
+        pools: HandlerPools,
         is_stopping: Callable[[], bool],
     ) -> None:
         self._registry = registry
         self._progress_writer = progress_writer
+        self._pools = pools
         self._is_stopping = is_stopping
         self._threads = threads
 
@@ -125,20 +135,23 @@ class Executor:
                 return self._canceled(execution)
             if registered.is_async:
                 execute = cast("_Function[Awaitable[JsonEncodable]]", registered.execute)
-                return await self._call(execution, task, lambda: execute(context, payload))
-            execution.is_in_thread = is_in_thread = True
-            return await self._call(
-                execution, task, lambda: self._in_thread(execution, registered, context, payload, on_handler_ended)
-            )
+                outcome = await self._call(execution, task, lambda: execute(context, payload))
+            else:
+                execution.is_in_thread = is_in_thread = True
+                outcome = await self._call(
+                    execution, task, lambda: self._in_thread(execution, registered, context, payload, on_handler_ended)
+                )
+            return self._finished(execution, outcome) if execution.is_finished else outcome
         finally:
             execution.end()
             if not is_in_thread:
                 on_handler_ended()
 
     def _context(self, execution: Execution, registered: RegisteredJob) -> AsyncJobContext | ThreadJobContext:
+        transaction = HandlerTransaction(execution, self._pools)
         if registered.is_async:
-            return AsyncJobContext(execution, self._progress_writer)
-        return ThreadJobContext(execution, self._progress_writer, asyncio.get_running_loop())
+            return AsyncJobContext(execution, transaction, self._progress_writer)
+        return ThreadJobContext(execution, transaction, self._progress_writer, asyncio.get_running_loop())
 
     async def _in_thread(
         self,
@@ -184,7 +197,7 @@ class Executor:
     ) -> Outcome:
         try:
             result = await start()
-            return self._succeeded(execution, result) if _may_end_by_itself(execution) else self._canceled(execution)
+            return self._succeeded(execution, result) if execution.may_end_by_itself else self._canceled(execution)
         except BaseException as error:  # noqa: BLE001 (also SystemExit: a handler must not end the worker)
             return self._raised(execution, task, error)
         finally:
@@ -197,7 +210,7 @@ class Executor:
         if is_interrupted and execution.cancel_cause is None and self._is_stopping():
             # Somebody outside canceled this task, as asyncio.run does when the program ends.
             execution.cancel_cause = CancelCause.SHUTDOWN
-        if not _may_end_by_itself(execution):
+        if not execution.may_end_by_itself:
             return self._canceled(execution)
         if isinstance(error, JobFailure) and (failure := _checked(error)) is not None:
             return self._failed(execution, failure)
@@ -214,6 +227,18 @@ class Executor:
         except InvalidArgumentError as error:
             # The work is done, so doing it again cannot help; what it returned is a defect of the handler.
             return self._failed(execution, JobFailure.terminal("job.output_invalid", str(error)))
+
+    def _finished(self, execution: Execution, outcome: Outcome) -> Finished:
+        """Say what the handler did after the commit of its own transaction, which cannot be undone."""
+        job = execution.job
+        fields = {"job_id": str(job.job_id), "job_type": job.job_type}
+        if isinstance(outcome, Failed):
+            _logger.warning("worker.failed_after_commit", extra={**fields, "code": outcome.failure.code})
+        elif isinstance(outcome, Dropped):
+            _logger.warning("worker.failed_after_commit", extra={**fields, "code": outcome.code})
+        elif isinstance(outcome, Succeeded) and outcome.output_json is not None:
+            _logger.warning("worker.output_after_commit", extra=fields)
+        return Finished()
 
     def _failed(self, execution: Execution, failure: JobFailure) -> Failed:
         job = execution.job
@@ -248,14 +273,6 @@ class Executor:
             exc_info=error,
         )
         return self._failed(execution, JobFailure.panicked("job.handler_panic", _panic_text(error)))
-
-
-def _may_end_by_itself(execution: Execution) -> bool:
-    """Whether what a handler returns or raises counts, although it may have been canceled.
-
-    At a shutdown it does: it ended in time. After a timeout or with a lost lease it does not.
-    """
-    return execution.cancel_cause in {None, CancelCause.SHUTDOWN}
 
 
 def _checked(raised: JobFailure) -> JobFailure | None:

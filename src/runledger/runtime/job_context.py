@@ -10,15 +10,17 @@ from typing import Any
 
 from runledger.core.errors import InvalidArgumentError
 from runledger.core.jobs.handler import JobContext, JobProgress
+from runledger.core.json_form import JsonEncodable
 from runledger.core.json_value import JsonValue
 from runledger.runtime.execution import Execution, monotonic
+from runledger.runtime.handler_transaction import HandlerTransaction
 from runledger.runtime.progress_writer import ProgressWriter
 
 
 class RunningJobContext(JobContext):
     """The context that a worker hands to a handler; what both kinds of handlers have in common."""
 
-    def __init__(self, execution: Execution) -> None:
+    def __init__(self, execution: Execution, transaction: HandlerTransaction) -> None:
         job = execution.job
         super().__init__(
             job_id=job.job_id,
@@ -31,6 +33,42 @@ class RunningJobContext(JobContext):
             saved_checkpoint=None if job.checkpoint_json is None else job.checkpoint,
         )
         self._execution = execution
+        self._transaction = transaction
+
+    def transaction(self) -> HandlerTransaction:
+        """Open a transaction in whose commit the job is finished, together with the rows that are written in it.
+
+        ::
+
+            async with context.transaction() as connection:
+                await connection.execute("INSERT INTO invoices ...")
+                context.set_output({"invoices": 1})
+
+        An ``async`` handler uses ``async with`` and gets an asyncio connection, a plain one ``with`` and a blocking
+        connection, of the worker's ``pool`` or of one that the worker opens. The success of the job is the last thing
+        that is written: when the block ends well both are committed, or, if the lease was lost meanwhile, neither. An
+        exception in the block, the timeout and a shutdown roll back, and the attempt fails as usual.
+
+        After the block the job is SUCCEEDED. The handler may go on, but whatever it returns or raises then changes
+        nothing and is only logged. So make the block the last thing it does, and do not change other systems in it.
+        There is one for each attempt.
+
+        Raises:
+            InvalidArgumentError: It is entered a second time, or in the wrong form.
+            JobFailure: There was no connection, or it was lost and nothing is committed: another attempt may help.
+            QueryError: ``job.lease_owner_mismatch``: the lease was lost, so nothing is committed.
+        """
+        return self._transaction
+
+    def set_output(self, output: JsonEncodable) -> None:
+        """Set what is stored as the job's output, inside the block of :meth:`transaction`.
+
+        Elsewhere the output is what the handler returns.
+
+        Raises:
+            InvalidArgumentError: JSON cannot hold it, or there is no open block.
+        """
+        self._transaction.set_output(output)
 
     @property
     def deadline(self) -> datetime:
@@ -50,8 +88,8 @@ class RunningJobContext(JobContext):
 class AsyncJobContext(RunningJobContext):
     """The context of an ``async`` handler."""
 
-    def __init__(self, execution: Execution, writer: ProgressWriter) -> None:
-        super().__init__(execution)
+    def __init__(self, execution: Execution, transaction: HandlerTransaction, writer: ProgressWriter) -> None:
+        super().__init__(execution, transaction)
         self._writer = writer
 
     async def progress(self, done: int | None = None, total: int | None = None, *, stage: str | None = None) -> None:
@@ -87,8 +125,14 @@ class AsyncJobContext(RunningJobContext):
 class ThreadJobContext(RunningJobContext):
     """The context of a plain handler, which runs in a thread. Its methods block that thread until they are done."""
 
-    def __init__(self, execution: Execution, writer: ProgressWriter, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(execution)
+    def __init__(
+        self,
+        execution: Execution,
+        transaction: HandlerTransaction,
+        writer: ProgressWriter,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        super().__init__(execution, transaction)
         self._writer = writer
         self._loop = loop
 

@@ -18,6 +18,7 @@ from runledger.runtime.config import JobsConfig
 from runledger.runtime.dead_letter_hooks import DeadLetterHooks
 from runledger.runtime.execution import AttemptTimeouts, CancelCause, Execution, monotonic
 from runledger.runtime.executor import Executor
+from runledger.runtime.handler_pools import HandlerPool, HandlerPools
 from runledger.runtime.handler_threads import HandlerThreads
 from runledger.runtime.lease_keeper import LeaseKeeper
 from runledger.runtime.progress_writer import ProgressWriter
@@ -42,9 +43,14 @@ class Worker:
         database: Where the jobs are.
         registry: Handlers. The set of types is read once, when the worker starts.
         config: Settings.
+        pool: The application's pool, open, for the transactions of handlers (``context.transaction()``): an
+            ``AsyncConnectionPool`` for ``async`` handlers or a ``ConnectionPool`` for plain ones, of the same
+            database. For handlers that it does not fit the worker opens one of its own when the first of them asks.
     """
 
-    def __init__(self, database: Database, registry: JobRegistry, config: JobsConfig) -> None:
+    def __init__(
+        self, database: Database, registry: JobRegistry, config: JobsConfig, *, pool: HandlerPool | None = None
+    ) -> None:
         config.validate()
         self._config = config
         self._registry = registry
@@ -60,8 +66,13 @@ class Worker:
         self._threads = HandlerThreads()
         self._hooks = DeadLetterHooks(registry)
         self._progress_writer = ProgressWriter(database, worker_id=config.worker_id, lease_ttl=config.lease_ttl)
+        self._pools = HandlerPools(database, pool, max_size=config.max_global_concurrency)
         self._executor = Executor(
-            registry, self._threads, progress_writer=self._progress_writer, is_stopping=self._is_ending
+            registry,
+            self._threads,
+            progress_writer=self._progress_writer,
+            pools=self._pools,
+            is_stopping=self._is_ending,
         )
         self._claimer = Claimer(database, config, held=self._held)
         self._keeper = LeaseKeeper(database, worker_id=config.worker_id, lease_ttl=config.lease_ttl, held=self._held)
@@ -178,6 +189,7 @@ class Worker:
         await self._progress_writer.stop()
         await self._keeper.stop()
         self._threads.close()
+        await self._pools.close()
         await self._claimer.close()
 
     async def _claim_until_stopped(self) -> None:

@@ -50,6 +50,11 @@ async def run_on_own(connection: psycopg.AsyncConnection[Any], operation: Operat
     return await _translating(_run_alone(connection, operation, schema), operation)
 
 
+async def run_last(connection: psycopg.AsyncConnection[Any], operation: Operation[T], *, schema: str) -> T:
+    """Execute an operation as the last thing in an open transaction, which must be rolled back if it fails."""
+    return await _translating(_run_last(connection, operation, schema), operation)
+
+
 def check_open_transaction(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> None:
     """Refuse a connection whose every statement would commit by itself, or whose answers come later.
 
@@ -96,7 +101,7 @@ async def _run_alone(connection: psycopg.AsyncConnection[Any], operation: Operat
     except StopIteration as stop:
         return stop.value
     if first.is_only and connection.autocommit:
-        return await _drive_only(connection, operation, steps, first, schema)
+        return await _drive_one_part(connection, operation, steps, first, schema)
     return await _drive_parts(connection, operation, steps, first, schema)
 
 
@@ -107,7 +112,7 @@ async def _run_inside(connection: psycopg.AsyncConnection[Any], operation: Opera
     except StopIteration as stop:
         return stop.value
     if first.is_only:
-        return await _drive_only(connection, operation, steps, first, schema)
+        return await _drive_one_part(connection, operation, steps, first, schema)
     # All or nothing here too: a caller that catches the error and commits must not keep a part. The savepoint needs a
     # transaction around it, which psycopg opens with the first statement of a connection without autocommit.
     if connection.info.transaction_status == TransactionStatus.IDLE:
@@ -115,7 +120,7 @@ async def _run_inside(connection: psycopg.AsyncConnection[Any], operation: Opera
     return await _drive_parts(connection, operation, steps, first, schema)
 
 
-async def _drive_only(
+async def _drive_one_part(
     connection: psycopg.AsyncConnection[Any],
     operation: Operation[T],
     steps: Steps[T],
@@ -123,7 +128,7 @@ async def _drive_only(
     schema: str,
 ) -> T:
     end = await _drive(connection, operation, steps, statement, schema)
-    assert not isinstance(end, Statement)  # noqa: S101 (a statement that is the only one opens no other part)
+    assert not isinstance(end, Statement)  # noqa: S101 (such an operation has one part)
     return end
 
 
@@ -140,6 +145,15 @@ async def _drive_parts(
         if not isinstance(end, Statement):
             return end
         statement = end
+
+
+async def _run_last(connection: psycopg.AsyncConnection[Any], operation: Operation[T], schema: str) -> T:
+    steps = operation.begin()
+    try:
+        first = next(steps)
+    except StopIteration as stop:
+        return stop.value
+    return await _drive_one_part(connection, operation, steps, first, schema)
 
 
 async def _drive(

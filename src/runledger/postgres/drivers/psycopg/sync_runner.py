@@ -40,6 +40,11 @@ def run_sync_on_own(connection: psycopg.Connection[Any], operation: Operation[T]
     return _translating(lambda: _run_alone(connection, operation, schema), operation)
 
 
+def run_sync_last(connection: psycopg.Connection[Any], operation: Operation[T], *, schema: str) -> T:
+    """Execute an operation as the last thing in an open transaction, which must be rolled back if it fails."""
+    return _translating(lambda: _run_last(connection, operation, schema), operation)
+
+
 def _translating(execute: Callable[[], T], operation: Operation[T]) -> T:
     error: RunledgerError
     try:
@@ -65,7 +70,7 @@ def _run_alone(connection: psycopg.Connection[Any], operation: Operation[T], sch
     except StopIteration as stop:
         return stop.value
     if first.is_only and connection.autocommit:
-        return _drive_only(connection, operation, steps, first, schema)
+        return _drive_one_part(connection, operation, steps, first, schema)
     return _drive_parts(connection, operation, steps, first, schema)
 
 
@@ -76,7 +81,7 @@ def _run_inside(connection: psycopg.Connection[Any], operation: Operation[T], sc
     except StopIteration as stop:
         return stop.value
     if first.is_only:
-        return _drive_only(connection, operation, steps, first, schema)
+        return _drive_one_part(connection, operation, steps, first, schema)
     # All or nothing here too: a caller that catches the error and commits must not keep a part. The savepoint needs a
     # transaction around it, which psycopg opens with the first statement of a connection without autocommit.
     if connection.info.transaction_status == TransactionStatus.IDLE:
@@ -84,7 +89,7 @@ def _run_inside(connection: psycopg.Connection[Any], operation: Operation[T], sc
     return _drive_parts(connection, operation, steps, first, schema)
 
 
-def _drive_only(
+def _drive_one_part(
     connection: psycopg.Connection[Any],
     operation: Operation[T],
     steps: Steps[T],
@@ -92,7 +97,7 @@ def _drive_only(
     schema: str,
 ) -> T:
     end = _drive(connection, operation, steps, statement, schema)
-    assert not isinstance(end, Statement)  # noqa: S101 (a statement that is the only one opens no other part)
+    assert not isinstance(end, Statement)  # noqa: S101 (such an operation has one part)
     return end
 
 
@@ -109,6 +114,15 @@ def _drive_parts(
         if not isinstance(end, Statement):
             return end
         statement = end
+
+
+def _run_last(connection: psycopg.Connection[Any], operation: Operation[T], schema: str) -> T:
+    steps = operation.begin()
+    try:
+        first = next(steps)
+    except StopIteration as stop:
+        return stop.value
+    return _drive_one_part(connection, operation, steps, first, schema)
 
 
 def _drive(
