@@ -77,6 +77,7 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
         claim_origin=JobClaimOrigin.WORKER_PRESTART,
         is_start=True,
         excluded_job_ids=[JOB_ID],
+        max_payload_bytes=1_000,
         now=_NOW,
     ),
     jobs.claim_prestart_jobs(_WORKER, lease_ttl=_TTL, limit=10, job_types=["email.send"], now=_NOW),

@@ -71,6 +71,7 @@ DOCUMENT = {
     "job_types": ["email.send"],
     "excluded_job_ids": [JOB_ID],
     "limit": 100,
+    "max_payload_bytes": 1_000_000,
     "lease_ttl_ms": 60_000,
     "claim_origin": "WORKER_PRESTART",
     "is_start": True,

@@ -42,6 +42,7 @@ def claim_jobs(
     claim_origin: JobClaimOrigin = JobClaimOrigin.DIRECT,
     is_start: bool = False,
     excluded_job_ids: Collection[UUID] = (),
+    max_payload_bytes: int | None = None,
     now: datetime | None = None,
 ) -> Steps[list[ClaimedJob]]:
     """Lease due PENDING jobs to a worker: highest priority first, then the one due longest.
@@ -55,6 +56,8 @@ def claim_jobs(
         is_start: The caller starts every job at once. Stage ``running`` and the started marker are written in the
             same statement, so an expired lease counts as an attempt.
         excluded_job_ids: Jobs to leave where they are.
+        max_payload_bytes: Claim no further job once the payloads of those before it have reached this size. The first
+            is claimed whatever its size.
         now: Instant to use instead of the database's clock, for tests.
 
     Returns:
@@ -64,6 +67,8 @@ def claim_jobs(
         return []
     check_worker_id(worker_id)
     check_limit(limit)
+    if max_payload_bytes is not None:
+        check_limit(max_payload_bytes, field="max_payload_bytes")
     check_lease_ttl(lease_ttl)
     check_now(now)
     document = encode_document(
@@ -74,6 +79,7 @@ def claim_jobs(
         claim_origin=claim_origin.value,
         is_start=is_start,
         excluded_job_ids=_id_texts(excluded_job_ids),
+        max_payload_bytes=max_payload_bytes,
         now=now,
     )
     rows = yield Statement(sql=_CLAIM, document=document, is_only=True)
