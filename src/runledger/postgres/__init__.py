@@ -9,13 +9,21 @@ from runledger.postgres.drivers.psycopg.database import Database
 from runledger.postgres.migrator import MIGRATOR, Migration, Migrator, SchemaCompatibilityError, SchemaProblem, migrate
 from runledger.postgres.operation import Operation, Statement
 from runledger.postgres.schema_name import DEFAULT_SCHEMA
-from runledger.postgres.sql_errors import DatabaseConnectionError, QueryError, QueryErrorCategory
+from runledger.postgres.sql_errors import (
+    ConstraintClassifier,
+    DatabaseConnectionError,
+    ErrorClass,
+    QueryError,
+    QueryErrorCategory,
+)
 
 __all__ = [
     "DEFAULT_SCHEMA",
     "MIGRATOR",
+    "ConstraintClassifier",
     "Database",
     "DatabaseConnectionError",
+    "ErrorClass",
     "Migration",
     "Migrator",
     "Operation",

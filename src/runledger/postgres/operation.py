@@ -44,12 +44,15 @@ class Statement:
             trip, instead of between BEGIN and COMMIT.
         is_guarded: Run inside a savepoint. A database error rolls back to it and is thrown into the generator as a
             :class:`~runledger.postgres.sql_errors.QueryError`, which may go on.
+        recovery: What a pool runs on a new connection when the connection was lost while this, the last statement of
+            the transaction, was being committed. Its result takes the place of the one that was lost.
     """
 
     sql: SqlText
     document: str | None = field(repr=False)
     is_only: bool = False
     is_guarded: bool = False
+    recovery: Operation[Any] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
