@@ -25,6 +25,7 @@ _VALUES_OF_COLUMNS: Mapping[tuple[str, str], object] = {
     ("claim_origin", "text"): "DIRECT",
     ("outcome", "text"): "TIMEOUT",
     ("action", "text"): "DEAD_LETTER",
+    ("answer", "text"): "SAME",
     ("missing_job_types", "text[]"): [],
     ("version", "bigint"): _APPLIED.version,
     ("checksum", "bytea"): _APPLIED.checksum,

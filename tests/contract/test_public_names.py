@@ -18,12 +18,14 @@ PUBLIC_NAMES: dict[ModuleType, str] = {
         decode_json encode_json retry_delay
     """,
     postgres: """
-        DEFAULT_SCHEMA Database DatabaseConnectionError MIGRATOR Migration Migrator Operation QueryError
-        QueryErrorCategory SchemaCompatibilityError SchemaProblem Statement jobs migrate run run_sync
+        ConstraintClassifier DEFAULT_SCHEMA Database DatabaseConnectionError ErrorClass MIGRATOR Migration Migrator
+        Operation QueryError QueryErrorCategory SchemaCompatibilityError SchemaProblem Statement jobs migrate run
+        run_sync
     """,
     jobs: """
         AttemptFailure JobSuccess ReapResult ReapedDeadLetter claim_jobs complete_job complete_jobs enqueue_job
-        enqueue_jobs fail_job fail_jobs get_dead_letter get_job get_job_definition heartbeat_job
+        enqueue_jobs fail_job fail_jobs get_dead_letter get_job get_job_by_idempotency_key
+        get_job_definition get_job_payload_by_idempotency_key heartbeat_job
         insert_missing_job_definitions list_due_job_ids list_job_attempts list_job_definitions list_job_events
         list_worker_leases read_held_leases reap_expired_leases renew_leases return_claims update_job_definition
         upsert_job_definitions

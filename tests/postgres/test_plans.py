@@ -26,6 +26,7 @@ FINISHED, PENDING, LEASED = 30_000, 10_000, 500
 
 PRIMARY_KEY, CLAIM = "job_queue_pkey", "idx_job_queue_claim"
 EXPIRY, ATTEMPTS, EVENTS = "idx_job_queue_leased_expiry", "uq_job_attempts_job_run_attempt", "pk_job_events"
+KEYS = {"uq_job_queue_type_idempotency_global", "uq_job_queue_type_idempotency_org"}
 
 INDEXES_OF_STATEMENT: Mapping[str, set[str]] = {
     "claim_jobs": {CLAIM, PRIMARY_KEY},
@@ -40,7 +41,9 @@ INDEXES_OF_STATEMENT: Mapping[str, set[str]] = {
     "list_worker_leases": {EXPIRY},
     "list_expired_leases": {EXPIRY},
     "reap_jobs": {PRIMARY_KEY, ATTEMPTS},
+    "enqueue_keyed_jobs": {PRIMARY_KEY, *KEYS},
     "get_job": {PRIMARY_KEY},
+    "get_job_payload_by_idempotency_key": KEYS,
     "list_job_events": {PRIMARY_KEY, EVENTS},
     "list_job_attempts": {PRIMARY_KEY, ATTEMPTS},
 }

@@ -53,6 +53,11 @@ def decode_job(row: Row) -> JobRecord:
     return JobRecord(**fields)
 
 
+def decode_payload(row: Row) -> JsonValue:
+    """Return the payload of a job."""
+    return _json(row["payload_json"])
+
+
 def decode_event(row: Row) -> JobEvent:
     """Return a row of ``job_events``."""
     fields = dict(row)

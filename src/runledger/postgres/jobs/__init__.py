@@ -12,7 +12,14 @@ from runledger.postgres.jobs.definitions import (
 from runledger.postgres.jobs.enqueue import enqueue_job, enqueue_jobs
 from runledger.postgres.jobs.failure import AttemptFailure, fail_job, fail_jobs
 from runledger.postgres.jobs.lease import heartbeat_job, read_held_leases, renew_leases
-from runledger.postgres.jobs.reads import get_dead_letter, get_job, list_job_attempts, list_job_events
+from runledger.postgres.jobs.reads import (
+    get_dead_letter,
+    get_job,
+    get_job_by_idempotency_key,
+    get_job_payload_by_idempotency_key,
+    list_job_attempts,
+    list_job_events,
+)
 from runledger.postgres.jobs.reaping import ReapedDeadLetter, ReapResult, reap_expired_leases
 
 __all__ = [
@@ -29,7 +36,9 @@ __all__ = [
     "fail_jobs",
     "get_dead_letter",
     "get_job",
+    "get_job_by_idempotency_key",
     "get_job_definition",
+    "get_job_payload_by_idempotency_key",
     "heartbeat_job",
     "insert_missing_job_definitions",
     "list_due_job_ids",

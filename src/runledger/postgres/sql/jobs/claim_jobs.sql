@@ -38,7 +38,7 @@ claimed AS (
               AND c.id <> ALL (ARRAY(SELECT jsonb_array_elements_text(doc -> 'excluded_job_ids')::uuid FROM input))
             ORDER BY c.priority DESC, c.next_run_at, c.id
             LIMIT (SELECT (doc ->> 'limit')::bigint FROM input)
-              FOR UPDATE SKIP LOCKED))
+              FOR NO KEY UPDATE SKIP LOCKED))
     RETURNING q.id, q.job_type, q.organization_id, q.payload, q.run_number, q.attempt, q.max_attempts,
               q.timeout_seconds, q.priority, q.checkpoint, q.next_run_at
 ),
