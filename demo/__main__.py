@@ -12,7 +12,6 @@ from typing import BinaryIO
 
 import psycopg
 from psycopg import Connection, sql
-from psycopg_pool import ConnectionPool
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -40,7 +39,7 @@ CREATE TABLE module_batches (
     created_at timestamptz NOT NULL DEFAULT now());
 CREATE TABLE module_sizes (
     module text PRIMARY KEY, job_id uuid NOT NULL, line_count integer NOT NULL, function_count integer NOT NULL,
-    class_count integer NOT NULL, import_count integer NOT NULL, write_count integer NOT NULL DEFAULT 1);
+    class_count integer NOT NULL, import_count integer NOT NULL);
 """
 
 
@@ -87,8 +86,7 @@ def _prepare(url: str, poison: Path) -> int:
     requests = [EnqueueRequest(MEASURE_MODULE, {"module": name, "path": str(path)}) for name, path in modules]
     with SyncLedger.connect(url) as ledger:
         ledger.migrate()
-        pool: ConnectionPool[Connection] = ConnectionPool(url, open=False)
-        ledger.ensure_job_definitions(make_registry(pool).definitions())
+        ledger.ensure_job_definitions(make_registry().definitions())
         with ledger.transaction() as connection:
             connection.execute("INSERT INTO module_batches (module_count) VALUES (%s)", [len(requests)])
             ledger.enqueue_many(requests, connection=connection)

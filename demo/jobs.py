@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import TypedDict
 from zlib import crc32
 
-from psycopg import Connection
-from psycopg_pool import ConnectionPool
-
 from demo.measuring import measure
-from runledger import JobContext, JobFailure, JobRegistry
+from runledger import JobFailure, JobRegistry
+from runledger.runtime import RunningJobContext
 
 MEASURE_MODULE = "demo.measure_module"
 
@@ -30,27 +28,26 @@ def is_flaky(module: str) -> bool:
     return crc32(module.encode()) % _FLAKY_SHARE == 0
 
 
-def make_registry(pool: ConnectionPool[Connection]) -> JobRegistry:
-    """Return the handlers, which write with connections of the application's own pool."""
+def make_registry() -> JobRegistry:
+    """Return the handlers."""
     registry = JobRegistry()
 
     # A plain function: parsing is work for a processor, so it runs in a thread and leaves the event loop alone.
     @registry.job(MEASURE_MODULE, max_attempts=5, timeout=timedelta(seconds=30))
-    def measure_module(context: JobContext, payload: MeasureModule) -> dict[str, int]:
+    def measure_module(context: RunningJobContext, payload: MeasureModule) -> None:
         if is_flaky(payload["module"]) and context.attempt == 1:
             raise JobFailure.retryable("disk.busy", "the disk did not answer in time", retry_in=timedelta(seconds=1))
         try:
             size = measure(Path(payload["path"]).read_bytes())
         except SyntaxError as error:
             raise JobFailure.terminal("source.unparsable", f"line {error.lineno}: {error.msg}") from error
-        with pool.connection() as connection:
-            # A worker that dies between this commit and the completion of its job makes the job run again: the write
-            # has to be repeatable. The attempt that wrote the row is kept, to show that it happened.
+        # One commit writes the row and finishes the job. A worker that dies before it has written neither, so the
+        # insert needs no provision for a row that is there already.
+        with context.transaction() as connection:
             connection.execute(
                 """
                 INSERT INTO module_sizes (module, job_id, line_count, function_count, class_count, import_count)
                 VALUES (%s, %s, %s, %s, %s, %s)
-                    ON CONFLICT (module) DO UPDATE SET write_count = module_sizes.write_count + 1
                 """,
                 [
                     payload["module"],
@@ -61,6 +58,6 @@ def make_registry(pool: ConnectionPool[Connection]) -> JobRegistry:
                     size.import_count,
                 ],
             )
-        return {"line_count": size.line_count}
+            context.set_output({"line_count": size.line_count})
 
     return registry

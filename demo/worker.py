@@ -27,7 +27,7 @@ async def main(url: str, worker_id: str) -> None:
     )
     pool: ConnectionPool[Connection] = ConnectionPool(url, min_size=1, max_size=8, open=True)
     try:
-        await Supervisor(url, make_registry(pool), config).run_until_shutdown()
+        await Supervisor(url, make_registry(), config, pool=pool).run_until_shutdown()
     finally:
         pool.close()
 

@@ -244,7 +244,8 @@ END),
     CONSTRAINT chk_job_queue_run_number_positive CHECK ((run_number > 0)),
     CONSTRAINT chk_job_queue_stage_not_blank CHECK ((length(TRIM(BOTH FROM stage)) > 0)),
     CONSTRAINT chk_job_queue_timeout_positive CHECK ((timeout_seconds > 0)),
-    CONSTRAINT chk_job_queue_worker_id_not_blank CHECK (((worker_id IS NULL) OR (length(TRIM(BOTH FROM worker_id)) > 0)))
+    CONSTRAINT chk_job_queue_worker_id_not_blank CHECK (((worker_id IS NULL) OR (length(TRIM(BOTH FROM worker_id)) > 0))),
+    CONSTRAINT ck_job_queue_idempotency_enqueue_request CHECK (((idempotency_key IS NULL) OR (enqueue_request IS NOT NULL)))
 )
 WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_insert_scale_factor='0.05', autovacuum_analyze_scale_factor='0.05');
 
@@ -433,7 +434,8 @@ CREATE TABLE runledger.workflow_runs (
     enqueue_request jsonb,
     CONSTRAINT chk_workflow_runs_idempotency_key_not_blank CHECK (((idempotency_key IS NULL) OR (length(TRIM(BOTH FROM idempotency_key)) > 0))),
     CONSTRAINT chk_workflow_runs_result_step_key_not_blank CHECK (((result_step_key IS NULL) OR (length(TRIM(BOTH FROM result_step_key)) > 0))),
-    CONSTRAINT chk_workflow_runs_type_not_blank CHECK ((length(TRIM(BOTH FROM workflow_type)) > 0))
+    CONSTRAINT chk_workflow_runs_type_not_blank CHECK ((length(TRIM(BOTH FROM workflow_type)) > 0)),
+    CONSTRAINT ck_workflow_runs_idempotency_enqueue_request CHECK (((idempotency_key IS NULL) OR (enqueue_request IS NOT NULL)))
 );
 
 CREATE TABLE runledger.workflow_step_dependencies (
@@ -482,12 +484,6 @@ END),
     CONSTRAINT chk_workflow_steps_step_key_not_blank CHECK ((length(TRIM(BOTH FROM step_key)) > 0)),
     CONSTRAINT chk_workflow_steps_timeout_positive CHECK (((timeout_seconds IS NULL) OR (timeout_seconds > 0)))
 );
-
-ALTER TABLE runledger.job_queue
-    ADD CONSTRAINT ck_job_queue_idempotency_enqueue_request CHECK (((idempotency_key IS NULL) OR (enqueue_request IS NOT NULL))) NOT VALID;
-
-ALTER TABLE runledger.workflow_runs
-    ADD CONSTRAINT ck_workflow_runs_idempotency_enqueue_request CHECK (((idempotency_key IS NULL) OR (enqueue_request IS NOT NULL))) NOT VALID;
 
 ALTER TABLE ONLY runledger.job_dead_letters
     ADD CONSTRAINT job_dead_letters_pkey PRIMARY KEY (job_id);

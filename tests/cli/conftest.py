@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -39,6 +40,17 @@ def without_variables(monkeypatch: pytest.MonkeyPatch) -> None:
             "RUNLEDGER_SCHEMA",
         }:
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def forgotten_imports() -> Iterator[None]:
+    """Forget the application ``shop`` that a test imported: the next test has another one of this name."""
+    path = sys.path.copy()
+    yield
+    sys.path[:] = path
+    for name in list(sys.modules):
+        if name.partition(".")[0] == "shop":
+            del sys.modules[name]
 
 
 @pytest.fixture

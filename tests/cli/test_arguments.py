@@ -38,6 +38,9 @@ JOB_ID = "0197c1de-6f3a-7c01-9b6e-6b1f2f3c4d5e"
         (["worker", "app:registry", "--lease-ttl", "9s"], "argument --lease-ttl: '9s' is too short; give at least 10s"),
         (["worker", "app:registry", "--worker-id", " "], "argument --worker-id: is blank; leave the option out"),
         (["worker", "app:registry", "--log-level", "loud"], "argument --log-level: invalid choice: 'loud'"),
+        (["cancel"], "the following arguments are required: ID"),
+        (["cancel", "42"], "argument ID: '42' is no job id; give the UUID that enqueue returned"),
+        (["requeue", JOB_ID, "--at-once", "--keep-progress"], "not allowed with argument"),
         (["worker"], "the following arguments are required: MODULE:ATTRIBUTE"),
         (["migrat"], "invalid choice: 'migrat'"),
         (["migrate", "--schem", "x"], "unrecognized arguments: --schem x"),
@@ -72,7 +75,7 @@ def test_embedded_that_took_another_word_for_its_name_is_explained(run_command: 
     assert "write --embedded=NAME, or put --embedded last" in ended.err
 
 
-@pytest.mark.parametrize("command", ["migrate", "worker", "job"])
+@pytest.mark.parametrize("command", ["migrate", "check", "grants", "worker", "job", "cancel", "requeue"])
 def test_every_command_has_the_options_of_the_place_and_explains_variables_and_exit_codes(
     run_command: RunCommand, command: str
 ) -> None:
@@ -118,6 +121,9 @@ def test_version_of_a_checkout_that_is_not_installed(run_command: RunCommand, mo
 
 def test_the_reference_has_every_option_and_no_other(run_command: RunCommand) -> None:
     reference = Path(__file__).parents[2].joinpath("docs/reference/command-line.md").read_text(encoding="utf-8")
-    helps = [run_command(*words, "--help").out for words in ([], ["migrate"], ["worker"], ["job"])]
+    helps = [
+        run_command(*words, "--help").out
+        for words in ([], ["migrate"], ["check"], ["grants"], ["worker"], ["job"], ["cancel"], ["requeue"])
+    ]
 
     assert set(_OPTION.findall(reference)) == set(_OPTION.findall("".join(helps)))

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,18 +27,14 @@ settings = {}
 
 
 @pytest.fixture(autouse=True)
-def application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory with the package ``shop``, in which the command is started."""
-    modules, path = set(sys.modules), sys.path.copy()
     monkeypatch.chdir(tmp_path)
     package = tmp_path / "shop"
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "jobs.py").write_text(_APPLICATION, encoding="utf-8")
-    yield package
-    sys.path[:] = path
-    for name in set(sys.modules) - modules:
-        del sys.modules[name]
+    return package
 
 
 def refusal(path: str) -> str:

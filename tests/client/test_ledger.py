@@ -21,7 +21,7 @@ from runledger.core import (
     Organization,
     Scope,
 )
-from runledger.postgres import Database, QueryError, jobs
+from runledger.postgres import Database, MissingMigrationHistoryError, QueryError, jobs
 from runledger.testing import EphemeralDatabase
 from tests.client.blocking import execute
 from tests.client.conftest import TYPE
@@ -201,6 +201,19 @@ async def test_definitions_that_exist_are_kept(ledger: Ledger) -> None:
 
 async def test_a_migrated_database_needs_no_migration(ledger: Ledger) -> None:
     assert await ledger.migrate() == []
+    assert await ledger.check_schema() == []
+
+
+async def test_the_check_of_the_schema_is_part_of_the_callers_transaction(ledger: Ledger) -> None:
+    async def check_without_tables() -> None:
+        async with ledger.transaction() as connection:
+            await execute(connection, "DROP SCHEMA runledger CASCADE")
+            await ledger.check_schema(connection=connection)
+
+    with pytest.raises(MissingMigrationHistoryError):
+        await check_without_tables()
+
+    assert await ledger.check_schema() == []
 
 
 # Reading -----------------------------------------------------------------------------------------------------------

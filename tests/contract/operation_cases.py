@@ -17,10 +17,17 @@ from runledger.core import (
     JobClaimOrigin,
     JobDefinition,
     JobFailureKind,
+    JobProgress,
+    JobStatus,
     LeaseIdentity,
     Organization,
 )
-from runledger.postgres import Operation, jobs, migrate
+from runledger.postgres import (
+    Operation,
+    ensure_schema_compatible_after_idempotency_cutover,
+    jobs,
+    migrate_after_idempotency_cutover,
+)
 
 JOB_ID = UUID("0198c0de-0000-7000-8000-000000000001")
 """The job of every case, and the uuid in every row that a case is given."""
@@ -34,6 +41,10 @@ _DEFINITION = JobDefinition(job_type="email.send")
 _SUCCESS = jobs.JobSuccess(lease=_LEASE, output_json='{"sent":1}')
 _FAILURE = jobs.AttemptFailure(
     lease=_LEASE, kind=JobFailureKind.RETRYABLE, error_code="smtp.busy", error_message="try later", retry_delay=_TTL
+)
+_PROGRESS = jobs.JobProgressUpdate(
+    lease=_LEASE,
+    progress=JobProgress(stage="sending", progress_done=1, progress_total=2, checkpoint={"page": 1}),
 )
 _REQUEST_DUE_AT = EnqueueRequest(
     "email.send",
@@ -50,7 +61,8 @@ _KEYED_REQUEST = dataclasses.replace(_REQUEST_DUE_AT, idempotency_key="order-17"
 _KEYED_REQUEST_DUE_IN = dataclasses.replace(_REQUEST_DUE_IN, idempotency_key="order-18")
 
 OPERATION_CASES: tuple[Operation[Any], ...] = (
-    migrate(),
+    migrate_after_idempotency_cutover(),
+    ensure_schema_compatible_after_idempotency_cutover(),
     jobs.upsert_job_definitions([_DEFINITION]),
     jobs.insert_missing_job_definitions([_DEFINITION]),
     jobs.get_job_definition("email.send"),
@@ -69,23 +81,46 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
         claim_origin=JobClaimOrigin.WORKER_PRESTART,
         is_start=True,
         excluded_job_ids=[JOB_ID],
+        max_payload_bytes=1_000,
         now=_NOW,
     ),
+    jobs.claim_prestart_jobs(_WORKER, lease_ttl=_TTL, limit=10, job_types=["email.send"], now=_NOW),
+    jobs.release_unstarted_job_claim(_LEASE, reason="QUEUE_FULL", retry_delay=_TTL, now=_NOW),
     jobs.list_due_job_ids(limit=10, job_types=["email.send"], excluded_job_ids=[JOB_ID], now=_NOW),
     jobs.return_claims(_WORKER, [_LEASE], reason="SHUTDOWN", retry_delay=_TTL, now=_NOW),
     jobs.list_worker_leases(_WORKER, now=_NOW),
     jobs.renew_leases(_WORKER, [_LEASE], lease_ttl=_TTL, now=_NOW),
     jobs.heartbeat_job(_LEASE, lease_ttl=_TTL, now=_NOW),
     jobs.read_held_leases(_WORKER, [_LEASE], now=_NOW),
+    jobs.read_canceled_leases(_WORKER, [_LEASE]),
+    jobs.update_progress_of_jobs(_WORKER, [_PROGRESS], now=_NOW),
+    jobs.update_job_progress(_PROGRESS, lock_timeout=_TTL, now=_NOW),
+    jobs.read_attempt_outcomes(_WORKER, [_LEASE]),
+    jobs.confirm_attempt_outcome(_LEASE, lock_timeout=_TTL),
     jobs.complete_jobs(_WORKER, [_SUCCESS], now=_NOW),
     jobs.complete_job(_SUCCESS, lock_timeout=_TTL, now=_NOW),
     jobs.fail_jobs(_WORKER, [_FAILURE], now=_NOW),
     jobs.fail_job(_FAILURE, lock_timeout=_TTL, now=_NOW),
     jobs.reap_expired_leases(limit=10, retry_delay=_TTL, now=_NOW),
+    jobs.cancel_job(JOB_ID, scope=Organization(_ORGANIZATION), reason="obsolete", now=_NOW),
+    jobs.requeue_job(JOB_ID, scope=Organization(_ORGANIZATION), reason="repaired", now=_NOW),
+    jobs.compare_and_requeue_job(
+        JOB_ID,
+        scope=Organization(_ORGANIZATION),
+        expected_status=JobStatus.CANCELED,
+        expected_run_number=1,
+        reason="repaired",
+        keeps_progress=True,
+        now=_NOW,
+    ),
+    jobs.get_job_payload_by_idempotency_key(_ORGANIZATION, "email.send", "order-17"),
+    jobs.get_latest_job_payload_for_run(_ORGANIZATION, "email.send", JOB_ID),
+    jobs.update_job_payload_uuid_array_field(
+        _ORGANIZATION, JOB_ID, "email.send", field="documents", uuids=[JOB_ID], now=_NOW
+    ),
     jobs.get_job(JOB_ID, scope=Organization(_ORGANIZATION)),
     jobs.get_job(JOB_ID, scope=Admin()),
     jobs.get_job_by_idempotency_key("email.send", "order-17", scope=Organization(_ORGANIZATION)),
-    jobs.get_job_payload_by_idempotency_key("email.send", "order-17", scope=Global()),
     jobs.list_job_events(JOB_ID, scope=Organization(_ORGANIZATION), limit=10, after_id=5),
     jobs.list_job_attempts(JOB_ID, scope=Organization(_ORGANIZATION)),
     jobs.list_job_attempts(JOB_ID, scope=Global()),

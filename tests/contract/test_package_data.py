@@ -18,6 +18,7 @@ def files_of_the_wheel() -> set[str]:
 
 
 def test_the_wheel_holds_every_sql_file_and_migration() -> None:
+    """MIG-013."""
     package = ROOT / "src"
     wanted = {path.relative_to(package).as_posix() for path in package.rglob("*.sql")}
 

@@ -9,25 +9,31 @@ from runledger.postgres import jobs
 
 PUBLIC_NAMES: dict[ModuleType, str] = {
     core: """
-        Admin BlankJobTypeError BlankStepKeyError BlankWorkflowTypeError ClaimedJob ConfigError DeadLetterDecision
-        EnqueueRequest FailureDecision Global InvalidArgumentError JobAttempt JobClaimOrigin JobContext JobDeadLetter
-        JobDeadLetterInfo JobDeadLetterReason JobDefinition JobEvent JobEventType JobFailure JobFailureKind JobHandler
-        JobProgress JobRecord JobStage JobStatus JobType JsonValue LeaseIdentity Organization RetryDecision
-        RunledgerError Scope StepKey UndecodableJsonError UnknownStoredTextError WorkflowDependencyReleaseMode
-        WorkflowRunStatus WorkflowStepExecutionKind WorkflowStepStatus WorkflowType clean_error_text decide_failure
-        decode_json encode_json retry_delay
+        Admin BlankJobTypeError BlankStepKeyError BlankWorkflowTypeError CancellationNotQuiesced ClaimedJob
+        ConfigError DeadLetterDecision EnqueueRequest ExpectationMismatch FailureDecision Global InvalidArgumentError
+        JobAttempt JobClaimOrigin JobContext JobDeadLetter JobDeadLetterInfo JobDeadLetterReason JobDefinition
+        JobEvent JobEventType JobFailure JobFailureKind JobHandler JobPayload JobProgress JobRecord JobStage JobStatus
+        JobType JsonEncodable JsonValue LeaseIdentity Organization PayloadMismatchError RequeueOutcome Requeued
+        RetryDecision RunledgerError Scope StepKey UndecodableJsonError UnknownStoredTextError
+        WorkflowDependencyReleaseMode WorkflowRunStatus WorkflowStepExecutionKind WorkflowStepStatus WorkflowType
+        clean_error_text decide_failure decode_json encode_json retry_delay
     """,
     postgres: """
-        ConstraintClassifier DEFAULT_SCHEMA Database DatabaseConnectionError ErrorClass MIGRATOR Migration Migrator
-        Operation QueryError QueryErrorCategory SchemaCompatibilityError SchemaProblem Statement jobs migrate run
-        run_sync
+        ConstraintClassifier DEFAULT_SCHEMA Database DatabaseConnectionError ErrorClass IdempotencyCheck
+        IncompatibleSchemaError
+        LegacyIdempotencySnapshotsMissingError MIGRATOR Migration Migrator MissingMigrationHistoryError Operation
+        QueryError QueryErrorCategory SchemaCompatibilityError SchemaProblem Statement
+        ensure_schema_compatible_after_idempotency_cutover jobs migrate_after_idempotency_cutover run run_sync
     """,
     jobs: """
-        AttemptFailure JobSuccess ReapResult ReapedDeadLetter claim_jobs complete_job complete_jobs enqueue_job
-        enqueue_jobs fail_job fail_jobs get_dead_letter get_job get_job_by_idempotency_key
-        get_job_definition get_job_payload_by_idempotency_key heartbeat_job
-        insert_missing_job_definitions list_due_job_ids list_job_attempts list_job_definitions list_job_events
-        list_worker_leases read_held_leases reap_expired_leases renew_leases return_claims update_job_definition
+        AttemptFailure AttemptOutcome JobProgressUpdate JobSuccess ReapResult ReapedDeadLetter cancel_job claim_jobs
+        claim_prestart_jobs compare_and_requeue_job complete_job complete_jobs confirm_attempt_outcome enqueue_job
+        enqueue_jobs fail_job fail_jobs get_dead_letter get_job get_job_by_idempotency_key get_job_definition
+        get_job_payload_by_idempotency_key
+        get_latest_job_payload_for_run heartbeat_job insert_missing_job_definitions list_due_job_ids list_job_attempts
+        list_job_definitions list_job_events list_worker_leases read_attempt_outcomes read_canceled_leases
+        read_held_leases reap_expired_leases release_unstarted_job_claim renew_leases requeue_job return_claims
+        update_job_definition update_job_payload_uuid_array_field update_job_progress update_progress_of_jobs
         upsert_job_definitions
     """,
 }

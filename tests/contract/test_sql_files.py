@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 import runledger.postgres
-from runledger.postgres import migrate, run_sync
+from runledger.postgres import migrate_after_idempotency_cutover, run_sync
 from runledger.postgres.sql_files import SqlFile
 from runledger.testing import EphemeralDatabase
 from tools.sql_lock.lock import SQL_ROOT, describe_all, sql_files
@@ -78,7 +78,7 @@ def test_statements_and_migrations_name_the_schema_of_all_they_use(runledger_dat
         # Neither the default schema nor a search path can help: what is not named with its schema is not found.
         connection.execute("DROP SCHEMA runledger CASCADE")
         connection.execute("SET search_path = ''")
-        run_sync(connection, migrate(), schema="Other schema")
+        run_sync(connection, migrate_after_idempotency_cutover(), schema="Other schema")
 
         assert set(describe_all(connection, "Other schema")) == {f"{file.area}/{file.name}" for file in FILES}
         schemas = connection.execute("""

@@ -3,9 +3,10 @@
 import json
 import traceback
 from collections.abc import Callable, ItemsView
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
-from enum import IntEnum, StrEnum
+from enum import Enum, IntEnum, StrEnum
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -90,9 +91,10 @@ BAD_VALUES = [
     b"bytes",
     {1, 2},
     object(),
-    Decimal(1),
-    datetime(2026, 1, 1, tzinfo=UTC),
-    UUID(int=1),
+    Decimal("NaN"),
+    Decimal("sNaN"),
+    timedelta(1),
+    Enum("Kind", {"SET": frozenset()}).SET,
     10**5000,
 ]
 
@@ -206,6 +208,54 @@ def test_tuples_and_members_of_string_and_integer_enumerations_are_their_values(
         LOW = 1
 
     assert encode_json((Colour.RED, Level.LOW), field="payload") == '["red",1]'
+
+
+@dataclass
+class Node:
+    name: str
+    children: list["Node"] = field(default_factory=list["Node"])
+    length: int = field(init=False, default=0)
+
+
+def test_what_json_does_not_have_is_written_as_what_stands_for_it() -> None:
+    class Kind(Enum):
+        WIDE = "w"
+
+    instant = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=timezone(timedelta(hours=1)))
+
+    value = {
+        "node": Node("a", [Node("b")]),
+        "rest": (Kind.WIDE, UUID(int=1), date(2026, 1, 2), instant, Decimal("1.50"), Decimal("1E+3")),
+    }
+    assert decode_json(encode_json(value, field="payload")) == {
+        "node": {"name": "a", "children": [{"name": "b", "children": []}]},
+        "rest": [
+            "w",
+            "00000000-0000-0000-0000-000000000001",
+            "2026-01-02",
+            "2026-01-02T03:04:05.000006+01:00",
+            "1.50",
+            "1E+3",
+        ],
+    }
+
+
+def test_a_dataclass_is_refused_by_the_path_of_its_field() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"^payload\.top\.children\[0\]\.name: contains a NUL character"):
+        encode_json({"top": Node("a", [Node("\0")])}, field="payload")
+
+
+def test_a_class_in_place_of_its_instance_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"^payload: is of type type, which JSON does not have"):
+        encode_json(Node, field="payload")  # pyright: ignore[reportArgumentType]
+
+
+def test_a_dataclass_that_contains_itself_is_refused_where_the_cycle_closes() -> None:
+    node = Node("a")
+    node.children.append(node)
+
+    with pytest.raises(InvalidArgumentError, match=r"^payload\.children\[0\]: contains itself"):
+        encode_json(node, field="payload")
 
 
 def test_precisely_typed_variables_are_json_values_for_a_type_checker() -> None:

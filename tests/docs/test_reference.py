@@ -92,6 +92,6 @@ def test_the_table_of_log_records_has_every_event_with_its_level() -> None:
         and isinstance(argument.value, str)
     }
     documented = {(row[0], row[1]) for row in _rows("log-records", r"`[a-z_]+\.[a-z_]+`")}
-    # Two errors attach the traceback of an exception that they did not catch themselves.
-    attached = {"worker.handler_panicked", "worker.dead_letter_hook_failed"}
+    # Three errors attach the traceback of an exception that they did not catch themselves.
+    attached = {"worker.handler_panicked", "worker.dead_letter_hook_failed", "worker.outcome_write_crashed"}
     assert documented == {(event, "error, traceback" if event in attached else level) for event, level in logged}

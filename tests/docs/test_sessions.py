@@ -21,6 +21,7 @@ from tests.docs.pages import DOCS, Block, blocks_of
 
 _PAGES = [
     "how-to/enqueue-in-your-transaction.md",
+    "how-to/migrate.md",
     "how-to/run-workers.md",
     "how-to/write-a-handler.md",
     "reference/python-api.md",
@@ -58,7 +59,7 @@ def test_every_page_with_examples_is_tested() -> None:
 def _run(block: Block, namespace: dict[str, Any], runner: asyncio.Runner) -> str:
     # The empty lines give tracebacks the line numbers of the page.
     source = "\n" * (block.line - 1) + block.text
-    code = compile(source, block.place, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    code = compile(source, block.place, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         result = eval(code, namespace)  # noqa: S307 (our own pages)

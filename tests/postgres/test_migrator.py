@@ -10,15 +10,17 @@ from typing import Any
 import psycopg
 import pytest
 
-from runledger.core import EnqueueRequest, InvalidArgumentError, JobDefinition, JobStatus, RunledgerError
+from runledger.core import EnqueueRequest, InvalidArgumentError, JobDefinition, JobStatus
 from runledger.postgres import (
     MIGRATOR,
+    IncompatibleSchemaError,
     Migration,
     QueryError,
     SchemaCompatibilityError,
     SchemaProblem,
+    ensure_schema_compatible_after_idempotency_cutover,
     jobs,
-    migrate,
+    migrate_after_idempotency_cutover,
     run_sync,
 )
 from runledger.testing import EphemeralDatabase
@@ -47,8 +49,8 @@ def connection_for_sql(runledger_database: EphemeralDatabase) -> Iterator[psycop
 @pytest.mark.parametrize("target", Target)
 async def test_an_empty_database_is_migrated_and_a_second_time_nothing_happens(empty_url: str, target: Target) -> None:
     """MIG-001."""
-    assert await target.run(empty_url, migrate()) == VERSIONS
-    assert await target.run(empty_url, migrate()) == []
+    assert await target.run(empty_url, migrate_after_idempotency_cutover()) == VERSIONS
+    assert await target.run(empty_url, migrate_after_idempotency_cutover()) == []
 
 
 def test_the_recorded_migrations_are_the_bundled_ones(sql: psycopg.Connection[Any]) -> None:
@@ -72,7 +74,7 @@ def test_ten_concurrent_starters_migrate_once(empty_url: str) -> None:
     def start() -> list[int]:
         with psycopg.connect(empty_url) as connection:
             everyone_is_there.wait(timeout=30)
-            return run_sync(connection, migrate())
+            return run_sync(connection, migrate_after_idempotency_cutover())
 
     with ThreadPoolExecutor(10) as threads:
         outcomes = [future.result() for future in [threads.submit(start) for _ in range(10)]]
@@ -87,7 +89,7 @@ def test_a_migration_that_fails_leaves_no_trace(empty_url: str) -> None:
         connection.execute("CREATE TYPE runledger.workflow_run_status AS ENUM ()")
         connection.commit()
         with pytest.raises(QueryError):
-            run_sync(connection, migrate())
+            run_sync(connection, migrate_after_idempotency_cutover())
         connection.rollback()
 
         assert connection.execute("SELECT to_regtype('runledger.job_status')").fetchone() == (None,)
@@ -95,11 +97,17 @@ def test_a_migration_that_fails_leaves_no_trace(empty_url: str) -> None:
 
 
 def problem_of(sql: psycopg.Connection[Any]) -> tuple[SchemaProblem, int]:
-    with pytest.raises(SchemaCompatibilityError) as caught:
-        run_sync(sql, migrate())
-    assert isinstance(caught.value, RunledgerError)
-    assert caught.value.code == "schema.incompatible"
-    return caught.value.problem, caught.value.version
+    """Return what both functions say."""
+    said: list[tuple[SchemaProblem, int]] = []
+    for operation in (migrate_after_idempotency_cutover(), ensure_schema_compatible_after_idempotency_cutover()):
+        with pytest.raises(IncompatibleSchemaError) as caught:
+            run_sync(sql, operation)
+        assert isinstance(caught.value, SchemaCompatibilityError)
+        assert caught.value.code == "schema.incompatible"
+        assert caught.value.latest_applied_version == VERSIONS[-1]
+        said.append((caught.value.problem, caught.value.version))
+    assert said[0] == said[1]
+    return said[0]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -131,14 +139,19 @@ def test_records_of_other_applications_do_not_matter(sql: psycopg.Connection[Any
         "INSERT INTO runledger_migrations (version, description, success, checksum) VALUES (1, 'ours', false, '')"
     )
 
-    assert run_sync(sql, migrate()) == []
+    sql.execute("""
+        INSERT INTO runledger_migrations (version, description, success, checksum)
+        VALUES (202603280002, 'runledger_baseline', true, '')""")
+
+    assert run_sync(sql, migrate_after_idempotency_cutover()) == []
+    assert run_sync(sql, ensure_schema_compatible_after_idempotency_cutover()) == []
 
 
 @pytest.mark.parametrize("schema", ["other-schema", "Other Schema", "schéma", "select", "a.b", "%s", "{schema}"])
 def test_any_schema_holds_everything_and_works(empty_url: str, schema: str) -> None:
     with psycopg.connect(empty_url) as connection:
-        assert run_sync(connection, migrate(), schema=schema) == VERSIONS
-        assert run_sync(connection, migrate(), schema=schema) == []
+        assert run_sync(connection, migrate_after_idempotency_cutover(), schema=schema) == VERSIONS
+        assert run_sync(connection, migrate_after_idempotency_cutover(), schema=schema) == []
     queue = JobQueue(empty_url, schema=schema)
     queue.define()
     claimed = queue.enqueue_and_claim()
@@ -151,7 +164,7 @@ def test_any_schema_holds_everything_and_works(empty_url: str, schema: str) -> N
 
 def test_two_schemas_side_by_side_know_nothing_of_each_other(queue: JobQueue) -> None:
     with psycopg.connect(queue.url) as connection:
-        run_sync(connection, migrate(), schema="other-schema")
+        run_sync(connection, migrate_after_idempotency_cutover(), schema="other-schema")
         definition = JobDefinition(job_type="sms.send")
         run_sync(connection, jobs.upsert_job_definitions([definition]), schema="other-schema")
         request = EnqueueRequest("sms.send", None)
@@ -165,7 +178,7 @@ def test_two_schemas_side_by_side_know_nothing_of_each_other(queue: JobQueue) ->
 
 def test_the_linkage_check_of_a_schema_looks_into_its_own_tables(empty_url: str) -> None:
     with psycopg.connect(empty_url) as connection:
-        run_sync(connection, migrate(), schema="other-schema")
+        run_sync(connection, migrate_after_idempotency_cutover(), schema="other-schema")
         run_sync(connection, jobs.upsert_job_definitions([JobDefinition(job_type="a")]), schema="other-schema")
         run_sync(connection, jobs.enqueue_job(EnqueueRequest("a", None)), schema="other-schema")
         connection.execute("INSERT INTO \"other-schema\".workflow_runs (workflow_type) VALUES ('w')")
@@ -186,7 +199,7 @@ def test_an_existing_empty_schema_is_used(empty_url: str) -> None:
     with psycopg.connect(empty_url) as connection:
         connection.execute("CREATE SCHEMA runledger")
 
-        assert run_sync(connection, migrate()) == VERSIONS
+        assert run_sync(connection, migrate_after_idempotency_cutover()) == VERSIONS
 
 
 def test_a_role_without_create_on_the_database_migrates_a_schema_of_its_own(empty_url: str) -> None:
@@ -195,7 +208,7 @@ def test_a_role_without_create_on_the_database_migrates_a_schema_of_its_own(empt
         connection.execute("CREATE SCHEMA runledger AUTHORIZATION plain_migrator")
         connection.execute("SET ROLE plain_migrator")
 
-        assert run_sync(connection, migrate()) == VERSIONS
+        assert run_sync(connection, migrate_after_idempotency_cutover()) == VERSIONS
         connection.rollback()
 
 
@@ -206,7 +219,7 @@ def test_a_role_without_create_on_the_database_migrates_a_schema_of_its_own(empt
 )
 def test_a_schema_that_postgresql_could_not_have_or_we_not_quote_is_refused(empty_url: str, schema: str) -> None:
     with psycopg.connect(empty_url) as connection, pytest.raises(InvalidArgumentError) as caught:
-        run_sync(connection, migrate(), schema=schema)
+        run_sync(connection, migrate_after_idempotency_cutover(), schema=schema)
 
     assert caught.value.field == "schema"
 

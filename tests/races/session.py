@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any, TypeVar
 from uuid import UUID
@@ -31,7 +30,20 @@ class Session:
 
     def begin(self, operation: Operation[T], queue: JobQueue) -> Future[T]:
         """Start an operation, and return when it waits for a lock."""
-        return self._begin(lambda: self.run(operation), queue)
+        future = self.start(operation, queue)
+        assert not future.done(), "it did not have to wait"
+        return future
+
+    def start(self, operation: Operation[T], queue: JobQueue) -> Future[T]:
+        """Start an operation, and return when it waits for a lock or has ended."""
+        process_id = self._connection.info.backend_pid
+        future = self._thread.submit(self.run, operation)
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not future.done():
+            if queue.sql("SELECT FROM pg_locks WHERE pid = %s AND NOT granted", process_id):
+                break
+            assert time.monotonic() < deadline, "it neither waits nor ends"
+        return future
 
     def lock(self, *job_ids: UUID) -> None:
         """Lock rows, as a handler's own transaction or an open cancel does."""
@@ -49,12 +61,3 @@ class Session:
 
     def rollback(self) -> None:
         self._connection.rollback()
-
-    def _begin(self, step: Callable[[], T], queue: JobQueue) -> Future[T]:
-        process_id = self._connection.info.backend_pid
-        future = self._thread.submit(step)
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while queue.sql("SELECT FROM pg_locks WHERE pid = %s AND NOT granted", process_id) == []:
-            assert not future.done(), "it did not have to wait"
-            assert time.monotonic() < deadline, "it neither waits nor ends"
-        return future

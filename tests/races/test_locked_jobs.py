@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
 
-from runledger.core import ClaimedJob, JobFailureKind, JobStatus
+from runledger.core import Admin, ClaimedJob, JobFailureKind, JobProgress, JobStatus
 from runledger.postgres import Operation, QueryError, jobs
 from tests.postgres.job_queue import MINUTE, WORKER, JobQueue
 from tests.races.session import Session
@@ -22,12 +23,18 @@ def failure_of(claim: ClaimedJob) -> jobs.AttemptFailure:
     )
 
 
+def progress_of(claim: ClaimedJob, **fields: Any) -> jobs.JobProgressUpdate:
+    progress = JobProgress(**fields) if fields else JobProgress(stage="sending", progress_done=1, checkpoint=[1])
+    return jobs.JobProgressUpdate(lease=claim.lease, progress=progress)
+
+
 Claims = list[ClaimedJob]
 
 BATCHES: dict[str, Callable[[Claims], Operation[Collection[UUID]]]] = {
     "renew": lambda claims: jobs.renew_leases(WORKER, [claim.lease for claim in claims], lease_ttl=MINUTE),
     "complete": lambda claims: jobs.complete_jobs(WORKER, [jobs.JobSuccess(lease=claim.lease) for claim in claims]),
     "fail": lambda claims: jobs.fail_jobs(WORKER, [failure_of(claim) for claim in claims]),
+    "progress": lambda claims: jobs.update_progress_of_jobs(WORKER, [progress_of(claim) for claim in claims]),
     "return": lambda claims: jobs.return_claims(WORKER, [claim.lease for claim in claims], reason="SHUTDOWN"),
 }
 
@@ -35,6 +42,7 @@ SINGLE_WRITES: dict[str, Callable[[ClaimedJob], Operation[object]]] = {
     "heartbeat": lambda claim: jobs.heartbeat_job(claim.lease, lease_ttl=MINUTE),
     "complete": lambda claim: jobs.complete_job(jobs.JobSuccess(lease=claim.lease)),
     "fail": lambda claim: jobs.fail_job(failure_of(claim)),
+    "progress": lambda claim: jobs.update_job_progress(progress_of(claim)),
 }
 
 EVERY_SINGLE_WRITE = pytest.mark.parametrize("write", SINGLE_WRITES.values(), ids=SINGLE_WRITES)
@@ -93,7 +101,7 @@ def test_a_single_write_waits_for_the_lock(
 def test_a_single_write_judges_the_expiry_by_the_clock_after_it_has_the_lock(
     queue: JobQueue, first: Session, second: Session, write: Callable[[ClaimedJob], Operation[object]]
 ) -> None:
-    """LIFE-008.
+    """LIFE-008, LIFE-033.
 
     The lease ends after the write began to wait and before it gets the lock. Only a clock that is read afterwards sees
     that it has ended: by the start of the transaction, or of the waiting statement, the lease is alive.
@@ -108,7 +116,8 @@ def test_a_single_write_judges_the_expiry_by_the_clock_after_it_has_the_lock(
         waiting.result()
 
     second.rollback()
-    assert queue.job(claim.job_id).status is JobStatus.LEASED
+    job = queue.job(claim.job_id)
+    assert (job.status, job.stage, job.progress_done, job.checkpoint) == (JobStatus.LEASED, "queued", None, None)
     assert queue.event_types(claim.job_id) == ["ENQUEUED", "LEASED"]
 
 
@@ -117,9 +126,7 @@ def test_a_single_write_that_waited_for_a_cancel_is_refused(
     queue: JobQueue, first: Session, second: Session, write: Callable[[ClaimedJob], Operation[object]]
 ) -> None:
     (claim,) = claims_of(queue, 1)
-    first.sql("""
-        UPDATE runledger.job_queue
-           SET status = 'CANCELED', worker_id = NULL, lease_expires_at = NULL, finished_at = now()""")
+    first.run(jobs.cancel_job(claim.job_id, scope=Admin()))
 
     waiting = second.begin(write(claim), queue)
     first.commit()
@@ -140,6 +147,28 @@ def test_a_renewal_that_waited_behind_keeps_the_lease_for_the_completion(
     second.commit()
 
     assert queue.event_types(claim.job_id) == ["ENQUEUED", "LEASED", "HEARTBEAT", "SUCCEEDED"]
+
+
+@pytest.mark.parametrize("is_done_first", [True, False])
+def test_of_two_updates_that_are_valid_only_apart_one_is_stored_and_the_lease_stays_usable(
+    queue: JobQueue, first: Session, second: Session, *, is_done_first: bool
+) -> None:
+    """LIFE-034."""
+    (claim,) = claims_of(queue, 1)
+    updates = [progress_of(claim, progress_done=5), progress_of(claim, progress_total=3)]
+    stored, refused = updates if is_done_first else reversed(updates)
+    first.run(jobs.update_job_progress(stored))
+
+    waiting = second.begin(jobs.update_job_progress(refused), queue)
+    first.commit()
+    with pytest.raises(QueryError, check=lambda error: error.code == "db.business_rule_violation"):
+        waiting.result()
+    second.commit()
+
+    job = queue.job(claim.job_id)
+    assert (job.progress_done, job.progress_total) == ((5, None) if is_done_first else (None, 3))
+    assert queue.event_types(claim.job_id) == ["ENQUEUED", "LEASED", "PROGRESS"]
+    queue.run(jobs.complete_job(jobs.JobSuccess(lease=claim.lease)))
 
 
 @pytest.mark.parametrize("kind", ["complete", "fail"])

@@ -57,6 +57,10 @@ class App:
         finally:
             await worker.stop(handler_timeout=timedelta())
 
+    def config(self, **settings: Any) -> JobsConfig:
+        """Settings for a worker that a test makes itself."""
+        return quiet_config(**settings)
+
     async def enqueue(self, job_type: str, payload: Any = None, **settings: Any) -> UUID:
         """Enqueue a job of a registered type."""
         await self.ledger.ensure_job_definitions(self.registry.definitions())

@@ -13,9 +13,13 @@ from uuid import UUID
 import pytest
 
 from runledger.core import ClaimedJob, JobContext, JobFailure, JobFailureKind
-from runledger.runtime.execution import AttemptTimeouts, CancelCause, Execution, RunningJobContext, monotonic
+from runledger.postgres import Database
+from runledger.runtime.execution import AttemptTimeouts, CancelCause, Execution, monotonic
 from runledger.runtime.executor import Dropped, Executor, Failed, Outcome, Succeeded
+from runledger.runtime.handler_pools import HandlerPools
 from runledger.runtime.handler_threads import HandlerThreads
+from runledger.runtime.job_context import RunningJobContext
+from runledger.runtime.progress_writer import ProgressWriter
 from runledger.runtime.registry import JobRegistry
 
 JOB = UUID("018fa1f8-0000-7000-8000-000000000123")
@@ -64,7 +68,15 @@ class Bench:
         self.ended = asyncio.Event()
         self._threads = HandlerThreads()
         self.is_stopping = False
-        self._executor = Executor(self.registry, self._threads, is_stopping=lambda: self.is_stopping)
+        # Both connect when a handler needs them, which none does here.
+        nowhere = Database("postgresql:///unused")
+        self._executor = Executor(
+            self.registry,
+            self._threads,
+            progress_writer=ProgressWriter(nowhere, worker_id="worker-1", lease_ttl=timedelta(seconds=60)),
+            pools=HandlerPools(nowhere, None, max_size=1),
+            is_stopping=lambda: self.is_stopping,
+        )
 
     async def execute(self) -> Outcome:
         return await self._executor.execute(self.execution, on_handler_ended=self.ended.set)
@@ -551,7 +563,7 @@ async def test_a_handler_gets_context_and_payload(kind: Callable[[Handler], Hand
     assert payload == {"to": "a@example.org"}
     assert (context.job_id, context.job_type, context.organization_id) == (JOB, "email.send", ORGANIZATION)
     assert (context.run_number, context.attempt, context.max_attempts, context.worker_id) == (2, 3, 5, "worker-1")
-    assert context.checkpoint == [7]
+    assert context.saved_checkpoint == [7]
     assert not context.cancel_requested
     remaining = context.deadline - datetime.now(UTC)
     assert timedelta(seconds=30) < remaining <= timedelta(seconds=61)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -12,10 +14,11 @@ import psycopg
 import pytest
 
 from runledger.core import ClaimedJob, JobContext, JobEventType, JobStatus
-from runledger.postgres import Database, jobs
+from runledger.postgres import Database, DatabaseConnectionError, jobs
 from runledger.runtime import Reaper, Worker
 from runledger.runtime.execution import CancelCause, Execution, monotonic
 from runledger.runtime.lease_keeper import LeaseKeeper
+from runledger.testing import EphemeralDatabase
 from tests.runtime.app import App, quiet_config
 from tests.runtime.gate import Gate
 from tests.runtime.log_watch import LogWatch
@@ -169,6 +172,55 @@ async def test_a_renewal_after_a_lost_connection_connects_again(app: App, log: L
             await log.wait_for("lease_keeper.renewal_recovered")
 
     assert log.codes("lease_keeper.renewal_failed") == ["db.connection_failed"]
+
+
+async def test_a_renewal_that_nobody_answers_is_given_up_after_a_third_of_the_lease(app: App, log: LogWatch) -> None:
+    """The network swallows everything and tells nobody, so no timeout of the server or of TCP ends the wait."""
+    (job,) = await claim(app, 1)
+    async with wire_to(app.url) as wire:
+        database = Database(wire.url)
+        async with keeping(app, execution_of(job), database=database, lease_ttl=timedelta(seconds=1)):
+            wire.freeze()
+            await log.wait_for("lease_keeper.renewal_failed")
+            wire.thaw()
+            await log.wait_for("lease_keeper.renewal_recovered")
+
+    assert log.codes("lease_keeper.renewal_failed") == ["db.connection_failed"]
+
+
+async def test_a_keeper_needs_no_thread_of_the_application(app: App) -> None:
+    """The default executor of the loop may be full of work that waits for this very worker."""
+    release = threading.Event()
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(max_workers=1))
+    blocked = loop.run_in_executor(None, release.wait)
+    try:
+        async with asyncio.timeout(10), keeping(app) as keeper:
+            assert keeper.renew()
+    finally:
+        release.set()
+        await blocked
+
+
+async def test_a_keeper_that_cannot_connect_says_so(app: App) -> None:
+    database = Database("host=127.0.0.1 port=1 user=nobody connect_timeout=2")
+
+    with pytest.raises(DatabaseConnectionError):
+        async with keeping(app, database=database):
+            pass
+
+
+def test_a_keeper_ends_with_its_event_loop(runledger_database: EphemeralDatabase) -> None:
+    """Leases of a loop that was closed without a stop must end: nobody finishes their jobs."""
+    keeper = LeaseKeeper(
+        Database(runledger_database.url), worker_id=WORKER, lease_ttl=timedelta(seconds=0.3), held=set()
+    )
+    before = set(threading.enumerate())
+    asyncio.run(keeper.start())
+
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 # A worker and its leases ---------------------------------------------------------------------------------------------

@@ -145,6 +145,26 @@ async def test_a_row_that_cannot_be_reaped_is_reported_and_holds_up_no_other(app
     assert (await app.job(ids[7])).status is JobStatus.LEASED
 
 
+async def test_a_pass_that_takes_nothing_away_ends(app: App, log: LogWatch) -> None:
+    """Without a delay a lease that was put off has expired again at once."""
+    app.registry.job(TYPE)(echo)
+    await app.enqueue_many(TYPE, 3)
+    await app.expire_claim()
+    await app.observer.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;"
+        "CREATE TRIGGER refuse BEFORE UPDATE ON runledger.job_queue FOR EACH ROW"
+        " WHEN (NEW.status = 'PENDING') EXECUTE FUNCTION refuse()"
+    )
+    config = quiet_config(reaper_retry_delay=timedelta(), reaper_batch_size=3)
+    reaper = Reaper(app.database, app.registry, config)
+
+    async with asyncio.timeout(10):
+        assert await reaper.run_once() == 0
+    await reaper.stop()
+
+    assert len(log.named("reaper.job_deferred")) == 3
+
+
 async def test_the_loop_reaps_when_it_is_woken(app: App, reaper: Reaper, log: LogWatch) -> None:
     await reaper.start()
     try:

@@ -616,3 +616,36 @@ async def test_a_late_answer_starts_no_handler(app: App) -> None:
 
     assert gate.most == 0
     assert (await app.job(job_id)).attempt == 0
+
+
+async def test_a_claim_brings_no_more_payload_into_memory_than_configured(app: App) -> None:
+    """The claims follow each other at once, and small payloads come in full batches again."""
+    gate = Gate()
+    app.registry.job(TYPE)(gate.handle)
+    for payload in ["x" * 10_000] * 9 + [None] * 20:
+        await app.enqueue(TYPE, payload)
+
+    claimed: list[int] = []
+    async with app.worker(claim_max_payload_bytes=30_000, max_global_concurrency=100) as worker:
+        while (count := await worker.run_once()) > 0:
+            claimed.append(count)
+        gate.open()
+        await worker.finish_running()
+
+    assert claimed[:3] == [3, 3, 3]
+    assert sum(claimed) == 29
+    assert max(claimed[3:]) > 6
+
+
+async def test_a_worker_polls_at_once_after_a_claim_that_payloads_filled(app: App) -> None:
+    gate = Gate()
+    app.registry.job(TYPE)(gate.handle)
+    for _ in range(6):
+        await app.enqueue(TYPE, "x" * 10_000)
+    worker = Worker(app.database, app.registry, app.config(claim_max_payload_bytes=20_000))
+    await worker.start()
+    try:
+        await gate.until_running(6)
+    finally:
+        gate.open()
+        await worker.stop()

@@ -29,13 +29,26 @@ A URL in a variable keeps its password out of the list of processes.
 exit codes:
   0  done
   1  it could not be done: the database cannot be reached, its tables are not
-     migrated or not of this version, there is no such job
+     migrated or not of this version, there is no such job, or a rule forbids it
   2  an argument or a variable cannot be used
 """
 
 _MIGRATE = """\
 Create or upgrade Runledger's tables, in one transaction. Of many processes that
 start at once one migrates; the others wait and find nothing to do.
+
+With --sql nothing is done and no database is needed: the statements are printed,
+for those who apply them with a tool of their own.
+"""
+
+_CHECK = """\
+Compare the tables with this version, and say what differs and what to do. Only
+reads; it is meant for deployments whose tables are migrated by somebody else.
+"""
+
+_GRANTS = """\
+Print the statements that give roles the least rights for their duties. Nothing is
+done, and no database is needed. The roles have to exist when the statements run.
 """
 
 _WORKER = """\
@@ -55,6 +68,18 @@ Payload, checkpoint, output and idempotency key may hold secrets: they are shown
 only with --show-payload. Codes and messages of failures are always shown.
 """
 
+_CANCEL = """\
+Cancel jobs that have not ended, of any organization; each in a transaction of its
+own, so that one that is refused does not keep the others. A handler that runs hears
+of it at the next renewal of its lease, and its outcome is not kept.
+"""
+
+_REQUEUE = """\
+Start jobs that have ended over, of any organization: a new run, due at once; each in
+a transaction of its own, so that one that is refused does not keep the others. A job
+that was canceled is refused as long as its handler may still be running.
+"""
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line; ``command`` of its result names the command."""
@@ -65,8 +90,12 @@ def build_parser() -> argparse.ArgumentParser:
     _add_database_options(parser, default=None)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_migrate(commands.add_parser)
+    _add_check(commands.add_parser)
+    _add_grants(commands.add_parser)
     _add_worker(commands.add_parser)
     _add_job(commands.add_parser)
+    _add_cancel(commands.add_parser)
+    _add_requeue(commands.add_parser)
     return parser
 
 
@@ -74,6 +103,34 @@ def _add_migrate(add_parser: _AddParser) -> None:
     parser = add_parser(
         "migrate", help="create or upgrade the tables", description=_MIGRATE, epilog=_ENVIRONMENT_AND_CODES
     )
+    parser.add_argument(
+        "--sql",
+        metavar="VERSION",
+        nargs="?",
+        const="",
+        help="print the statements instead: of all migrations, or of VERSION",
+    )
+    _add_database_options(parser, default=argparse.SUPPRESS)
+
+
+def _add_check(add_parser: _AddParser) -> None:
+    parser = add_parser(
+        "check", help="compare the tables with this version", description=_CHECK, epilog=_ENVIRONMENT_AND_CODES
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_database_options(parser, default=argparse.SUPPRESS)
+
+
+def _add_grants(add_parser: _AddParser) -> None:
+    parser = add_parser(
+        "grants", help="print the rights that roles need", description=_GRANTS, epilog=_ENVIRONMENT_AND_CODES
+    )
+    for duty, meaning in (
+        ("migrator", "the role that owns the schema and migrates"),
+        ("worker", "the role that runs jobs"),
+        ("producer", "the role that enqueues jobs and reads what became of them"),
+    ):
+        parser.add_argument(f"--{duty}", metavar="ROLE", help=meaning)
     _add_database_options(parser, default=argparse.SUPPRESS)
 
 
@@ -118,6 +175,28 @@ def _add_job(add_parser: _AddParser) -> None:
     parser.add_argument(
         "--show-payload", action="store_true", help="show payload, checkpoint, output and idempotency key too"
     )
+    _add_database_options(parser, default=argparse.SUPPRESS)
+
+
+def _add_cancel(add_parser: _AddParser) -> None:
+    parser = add_parser("cancel", help="cancel jobs", description=_CANCEL, epilog=_ENVIRONMENT_AND_CODES)
+    _add_control_options(parser, done="canceled")
+
+
+def _add_requeue(add_parser: _AddParser) -> None:
+    parser = add_parser("requeue", help="start jobs over", description=_REQUEUE, epilog=_ENVIRONMENT_AND_CODES)
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument(
+        "--keep-progress", action="store_true", help="keep counts and checkpoint, so that handlers go on from there"
+    )
+    way.add_argument("--at-once", action="store_true", help="also while a canceled handler may still be running")
+    _add_control_options(parser, done="requeued")
+
+
+def _add_control_options(parser: argparse.ArgumentParser, *, done: str) -> None:
+    parser.add_argument("job_ids", type=_job_id, metavar="ID", nargs="+", help="the UUIDs that enqueue returned")
+    parser.add_argument("--reason", metavar="TEXT", help="why; kept with the job and its event")
+    parser.add_argument("--json", action="store_true", help=f"print one JSON object: {done}, refused; without payloads")
     _add_database_options(parser, default=argparse.SUPPRESS)
 
 

@@ -36,6 +36,15 @@ def encode_history(history: JobHistory, *, shows_payload: bool) -> str:
     return json.dumps(document, indent=2, default=_encode)
 
 
+def job_document(job: JobRecord) -> dict[str, object]:
+    """Return a job as plain JSON values, without what may be secret."""
+    members = _members(job, _MAY_HOLD_SECRETS)
+    return {
+        name: _encode(value) if isinstance(value, datetime | Decimal | UUID) else value
+        for name, value in members.items()
+    }
+
+
 def _members(record: JobRecord | JobAttempt | JobEvent | JobDeadLetter, hidden: frozenset[str]) -> dict[str, object]:
     return {field.name: getattr(record, field.name) for field in dataclasses.fields(record) if field.name not in hidden}
 

@@ -66,7 +66,7 @@ def open_place(arguments: argparse.Namespace) -> Generator[Place]:
         BadInputError: The arguments and the environment name no place, two, or an impossible one.
         CommandError: The database or the embedded server cannot be used.
     """
-    schema, schema_source = _chosen_schema(arguments)
+    schema, schema_source = chosen_schema(arguments)
     with contextlib.ExitStack() as stack:
         if arguments.embedded is None:
             url, url_source = _chosen_url(arguments)
@@ -84,7 +84,8 @@ def open_place(arguments: argparse.Namespace) -> Generator[Place]:
         yield place
 
 
-def _chosen_schema(arguments: argparse.Namespace) -> tuple[str, str | None]:
+def chosen_schema(arguments: argparse.Namespace) -> tuple[str, str | None]:
+    """Return the schema that arguments or environment name, and who named it; ``None`` for the default."""
     if arguments.schema is not None:
         return arguments.schema, "--schema"
     if schema := os.environ.get(SCHEMA_VARIABLE):

@@ -59,8 +59,16 @@ def _run(words: Sequence[str]) -> int:
 
 def _run_command(arguments: argparse.Namespace) -> int:
     """Load the module of the command, and no other, and run it."""
+    if arguments.command in {"cancel", "requeue"}:
+        from runledger.cli import control
+
+        return control.run_cancel(arguments) if arguments.command == "cancel" else control.run_requeue(arguments)
     if arguments.command == "migrate":
         from runledger.cli import migrate as command
+    elif arguments.command == "check":
+        from runledger.cli import check as command
+    elif arguments.command == "grants":
+        from runledger.cli import grants as command
     elif arguments.command == "worker":
         from runledger.cli import worker as command
     else:

@@ -11,9 +11,21 @@ from uuid import UUID
 
 from runledger.core.jobs.enqueue_request import EnqueueRequest
 from runledger.core.jobs.records import JobAttempt, JobDeadLetter, JobDefinition, JobEvent, JobRecord
-from runledger.core.json_value import JsonValue
+from runledger.core.jobs.requeue_outcome import RequeueOutcome
+from runledger.core.jobs.status import JobStatus
+from runledger.core.json_form import JsonEncodable
 from runledger.core.scope import Global, Scope
-from runledger.postgres import DEFAULT_SCHEMA, ConstraintClassifier, Database, Operation, jobs, migrate, run
+from runledger.postgres import (
+    DEFAULT_SCHEMA,
+    ConstraintClassifier,
+    Database,
+    IdempotencyCheck,
+    Operation,
+    ensure_schema_compatible_after_idempotency_cutover,
+    jobs,
+    migrate_after_idempotency_cutover,
+    run,
+)
 from runledger.postgres.drivers.psycopg import AsyncConnection, AsyncConnectionPool
 
 T = TypeVar("T")
@@ -22,7 +34,7 @@ _GLOBAL = Global()
 
 
 class Ledger:
-    """What an application calls: enqueue jobs and read what became of them.
+    """What an application calls: enqueue jobs, read what became of them, cancel them and start them over.
 
     ::
 
@@ -113,12 +125,31 @@ class Ledger:
     async def migrate(self, *, connection: AsyncConnection[Any] | None = None) -> list[int]:
         """Create or upgrade Runledger's tables and return the versions that were applied.
 
-        Of many processes that start at once one migrates, the others wait and find nothing to do.
+        Of many processes that start at once one migrates, the others wait and find nothing to do. Without a
+        connection of the caller's the migrations are one transaction, and the validation of the checks on idempotency
+        keys is a second one, which may read large tables and holds up nobody.
 
         Raises:
-            SchemaCompatibilityError: The database was migrated by newer or other code; nothing was changed.
+            IncompatibleSchemaError: The database was migrated by newer or other code; nothing was changed.
+            LegacyIdempotencySnapshotsMissingError: The migrations are applied, but rows with an idempotency key from
+                before the snapshots of their requests remain.
+            QueryError: ``schema.migration_session_unsuitable``, ``schema.migration_lock_timeout``, or
+                ``db.permission_denied``.
         """
-        return await self._run(migrate(), connection)
+        return await self._run(migrate_after_idempotency_cutover(), connection)
+
+    async def check_schema(self, *, connection: AsyncConnection[Any] | None = None) -> list[IdempotencyCheck]:
+        """Check that the tables are those of this version; nothing is created, changed or locked.
+
+        For applications whose tables are migrated by somebody else. The checks that are returned hold for new rows
+        and wait to be validated for the old ones; after :meth:`migrate` there are none.
+
+        Raises:
+            MissingMigrationHistoryError: The schema was never migrated.
+            IncompatibleSchemaError: The database is older or newer than this version, or was migrated by other code.
+            LegacyIdempotencySnapshotsMissingError: Rows with an idempotency key from before the snapshots remain.
+        """
+        return await self._run(ensure_schema_compatible_after_idempotency_cutover(), connection)
 
     async def ensure_job_definitions(
         self, definitions: Iterable[JobDefinition], *, connection: AsyncConnection[Any] | None = None
@@ -130,10 +161,57 @@ class Ledger:
         """
         return await self._run(jobs.insert_missing_job_definitions(definitions), connection)
 
+    async def upsert_job_definitions(
+        self, definitions: Iterable[JobDefinition], *, connection: AsyncConnection[Any] | None = None
+    ) -> None:
+        """Insert definitions, or overwrite all fields of those that exist. Existing jobs are untouched."""
+        await self._run(jobs.upsert_job_definitions(definitions), connection)
+
+    async def update_job_definition(
+        self,
+        job_type: str,
+        *,
+        max_attempts: int | None = None,
+        default_timeout: timedelta | None = None,
+        default_priority: int | None = None,
+        is_enabled: bool | None = None,
+        connection: AsyncConnection[Any] | None = None,
+    ) -> JobDefinition | None:
+        """Change the given fields of a definition and return it, or ``None`` when the type is unknown.
+
+        A type that is disabled takes no new jobs; those that it has still run.
+        """
+        operation = jobs.update_job_definition(
+            job_type,
+            max_attempts=max_attempts,
+            default_timeout=default_timeout,
+            default_priority=default_priority,
+            is_enabled=is_enabled,
+        )
+        return await self._run(operation, connection)
+
+    async def get_job_definition(
+        self, job_type: str, *, connection: AsyncConnection[Any] | None = None
+    ) -> JobDefinition | None:
+        """Return the definition of a type, or ``None``."""
+        return await self._run(jobs.get_job_definition(job_type), connection)
+
+    async def list_job_definitions(
+        self,
+        *,
+        job_type_contains: str | None = None,
+        limit: int = 100,
+        offset: int = 0,
+        connection: AsyncConnection[Any] | None = None,
+    ) -> list[JobDefinition]:
+        """Return definitions in the order of their type; only those whose type holds a text, in any case of letters."""
+        operation = jobs.list_job_definitions(job_type_contains=job_type_contains, limit=limit, offset=offset)
+        return await self._run(operation, connection)
+
     async def enqueue(
         self,
         job_type: str,
-        payload: JsonValue = None,
+        payload: JsonEncodable = None,
         *,
         organization_id: UUID | None = None,
         priority: int | None = None,
@@ -149,7 +227,7 @@ class Ledger:
 
         Args:
             job_type: A type with an enabled definition.
-            payload: Any JSON value; what the handler gets.
+            payload: What the handler gets: any JSON value, or an instance of what its annotation names.
             organization_id: The tenant it belongs to.
             priority: Higher runs first; from the definition when not given.
             max_attempts: From the definition when not given.
@@ -262,6 +340,94 @@ class Ledger:
     ) -> JobDeadLetter | None:
         """Return why and with what payload a job was given up the last time, or ``None``."""
         return await self._run(jobs.get_dead_letter(job_id, scope=scope), connection)
+
+    async def cancel_job(
+        self,
+        job_id: UUID,
+        *,
+        scope: Scope = _GLOBAL,
+        reason: str | None = None,
+        connection: AsyncConnection[Any] | None = None,
+    ) -> JobRecord:
+        """Cancel a job that has not ended, and return it.
+
+        A handler that runs is not stopped by the database: its worker hears of it at the next renewal of the lease, and
+        whatever it writes is refused. In the caller's transaction the row stays locked until its end.
+
+        Args:
+            job_id: The job.
+            scope: Whose jobs may be canceled, see :meth:`get_job`.
+            reason: Kept with the job and its event; ``CANCELED`` when not given.
+            connection: The caller's open transaction.
+
+        Raises:
+            QueryError: ``job.not_found``: there is none in the scope. ``job.invalid_state_transition``: it has ended.
+        """
+        return await self._run(jobs.cancel_job(job_id, scope=scope, reason=reason), connection)
+
+    async def requeue_job(
+        self,
+        job_id: UUID,
+        *,
+        scope: Scope = _GLOBAL,
+        reason: str | None = None,
+        connection: AsyncConnection[Any] | None = None,
+    ) -> JobRecord:
+        """Start a job that has ended over, in a new run that is due at once, and return it.
+
+        The handler of a job that was canceled just now may still be running; :meth:`compare_and_requeue_job` takes care
+        of that, and of two people who requeue the same job.
+
+        Args:
+            job_id: The job.
+            scope: Whose jobs may be requeued, see :meth:`get_job`.
+            reason: Kept with the job and its event; ``REQUEUED`` when not given.
+            connection: The caller's open transaction.
+
+        Raises:
+            QueryError: ``job.not_found``: there is none in the scope. ``job.invalid_state_transition``: it has not
+                ended. ``job.workflow_requeue_not_supported``: it belongs to a workflow.
+        """
+        return await self._run(jobs.requeue_job(job_id, scope=scope, reason=reason), connection)
+
+    async def compare_and_requeue_job(
+        self,
+        job_id: UUID,
+        *,
+        expected_status: JobStatus,
+        expected_run_number: int,
+        scope: Scope = _GLOBAL,
+        reason: str | None = None,
+        keeps_progress: bool = False,
+        connection: AsyncConnection[Any] | None = None,
+    ) -> RequeueOutcome:
+        """Requeue a job if it still is what the caller saw, and no handler of a canceled lease may still be running.
+
+        Args:
+            job_id: The job.
+            expected_status: The status that the caller saw: SUCCEEDED, DEAD_LETTERED or CANCELED.
+            expected_run_number: The run that the caller saw.
+            scope: Whose jobs may be requeued, see :meth:`get_job`.
+            reason: Kept with the job and its event; ``REQUEUED`` when not given.
+            keeps_progress: The new run starts with the counts and the checkpoint of the old one.
+            connection: The caller's open transaction.
+
+        Returns:
+            ``Requeued``, or why nothing was written: ``ExpectationMismatch`` or ``CancellationNotQuiesced``.
+
+        Raises:
+            QueryError: ``job.not_found`` or ``job.workflow_requeue_not_supported``.
+            InvalidArgumentError: The expected status does not end a run.
+        """
+        operation = jobs.compare_and_requeue_job(
+            job_id,
+            scope=scope,
+            expected_status=expected_status,
+            expected_run_number=expected_run_number,
+            reason=reason,
+            keeps_progress=keeps_progress,
+        )
+        return await self._run(operation, connection)
 
     async def _run(self, operation: Operation[T], connection: AsyncConnection[Any] | None) -> T:
         target = self._pool if connection is None else connection

@@ -4,12 +4,13 @@ Layout, lowest first; a module imports only from lines above its own:
 
 - ``errors``: the error tree, drawn there.
 - ``database_text``: what PostgreSQL cannot store as text.
-- ``identifiers``, ``stored_text``, ``json_value``, ``scope``: names, stored enumerations, JSON, whose rows
-  are seen.
+- ``identifiers``, ``stored_text``, ``scope``: names, stored enumerations, whose rows are seen.
+- ``json_form``, ``json_value``: what JSON has, what stands for the rest, and the way to text and back.
+- ``json_shape``, ``json_annotation``: from an annotation to the values that it allows.
 - ``jobs.status``, ``workflows.status``: states, what each means, and the permitted transitions as data.
 - ``jobs.setting_checks``: the rules for numbers, durations and stages.
-- ``jobs.enqueue_request``, ``jobs.records``, ``jobs.handler``: what goes in, what comes back, what
-  applications write.
+- ``jobs.enqueue_request``, ``jobs.records``, ``jobs.requeue_outcome``, ``jobs.handler``: what goes in, what comes
+  back, what applications write.
 - ``jobs.failure_text``, ``jobs.failure_decision``, ``jobs.retry_policy``: what becomes of a failure.
 """
 
@@ -19,6 +20,7 @@ from runledger.core.errors import (
     BlankWorkflowTypeError,
     ConfigError,
     InvalidArgumentError,
+    PayloadMismatchError,
     RunledgerError,
     UndecodableJsonError,
     UnknownStoredTextError,
@@ -39,8 +41,15 @@ from runledger.core.jobs.records import (
     JobDeadLetter,
     JobDefinition,
     JobEvent,
+    JobPayload,
     JobRecord,
     LeaseIdentity,
+)
+from runledger.core.jobs.requeue_outcome import (
+    CancellationNotQuiesced,
+    ExpectationMismatch,
+    Requeued,
+    RequeueOutcome,
 )
 from runledger.core.jobs.retry_policy import retry_delay
 from runledger.core.jobs.status import (
@@ -51,6 +60,7 @@ from runledger.core.jobs.status import (
     JobStage,
     JobStatus,
 )
+from runledger.core.json_form import JsonEncodable
 from runledger.core.json_value import JsonValue, decode_json, encode_json
 from runledger.core.scope import Admin, Global, Organization, Scope
 from runledger.core.workflows.status import (
@@ -65,10 +75,12 @@ __all__ = [
     "BlankJobTypeError",
     "BlankStepKeyError",
     "BlankWorkflowTypeError",
+    "CancellationNotQuiesced",
     "ClaimedJob",
     "ConfigError",
     "DeadLetterDecision",
     "EnqueueRequest",
+    "ExpectationMismatch",
     "FailureDecision",
     "Global",
     "InvalidArgumentError",
@@ -84,14 +96,19 @@ __all__ = [
     "JobFailure",
     "JobFailureKind",
     "JobHandler",
+    "JobPayload",
     "JobProgress",
     "JobRecord",
     "JobStage",
     "JobStatus",
     "JobType",
+    "JsonEncodable",
     "JsonValue",
     "LeaseIdentity",
     "Organization",
+    "PayloadMismatchError",
+    "RequeueOutcome",
+    "Requeued",
     "RetryDecision",
     "RunledgerError",
     "Scope",

@@ -14,9 +14,10 @@ it names fields, rules and remedies, but holds no payload, no key and no text th
     │   ├── ConfigError                       config.invalid
     │   ├── UnknownStoredTextError            core.unknown_stored_text
     │   ├── UndecodableJsonError              core.json_undecodable
+    │   ├── PayloadMismatchError              job.payload_invalid
     │   ├── QueryError                        one code per failure; in runledger.postgres
     │   ├── DatabaseConnectionError           in runledger.postgres
-    │   └── SchemaCompatibilityError          in runledger.postgres
+    │   └── SchemaCompatibilityError          one class per case; in runledger.postgres
     └── JobFailure                            raised by handlers; in runledger.core.jobs.handler
 
 ``JobFailure`` stands outside the tree on purpose: it is the outcome of an application's own work, so a
@@ -138,3 +139,22 @@ class UndecodableJsonError(RunledgerError):
 
     def __init__(self, problem: str) -> None:
         super().__init__(f"the stored JSON cannot be decoded: {problem}", code="core.json_undecodable")
+
+
+class PayloadMismatchError(RunledgerError):
+    """A payload does not have the shape that a handler's annotation asks for.
+
+    The text reads ``"payload.items[3].amount: expected integer, found text"`` and never holds the value.
+
+    Attributes:
+        path: The place.
+        problem: What is wrong there.
+    """
+
+    path: str
+    problem: str
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}", code="job.payload_invalid")
+        self.path = path
+        self.problem = problem

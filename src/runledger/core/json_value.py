@@ -6,10 +6,12 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import TypeAlias, cast
 
 from runledger.core.database_text import unstorable_text_problem
 from runledger.core.errors import InvalidArgumentError, UndecodableJsonError
+from runledger.core.json_form import JsonEncodable, json_form
 
 JsonValue: TypeAlias = bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"] | None
 """Any JSON value. Decoded arrays and objects are ``list`` and ``dict``; those and ``tuple`` can be encoded.
@@ -18,7 +20,8 @@ The alias names the read-only types because ``list`` and ``dict`` are invariant:
 ``dict[str, str]`` is no ``dict[str, JsonValue]`` for a type checker, and such variables are what people pass.
 """
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+# The encoder asks for a form only of what it does not know: plain values pay nothing for it.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=json_form)
 
 # json turns keys of type int, float, bool and None into strings and says nothing. Their texts end in a digit
 # or are one of three words, so the encoded text tells whether the value has to be walked. The first
@@ -32,12 +35,17 @@ _NUL_ESCAPE = "\\u0000"
 
 _SHOWN_KEY_LENGTH = 40
 
+_NOT_FINITE = ("is NaN or infinite", "pass None or text")
 
-def encode_json(value: JsonValue, *, field: str) -> str:
+
+def encode_json(value: JsonEncodable, *, field: str) -> str:
     """Return the compact JSON text of a value that PostgreSQL can store as ``jsonb``.
 
+    A dataclass instance becomes an object of what its ``__init__`` takes, an enum member its value; UUIDs, dates,
+    datetimes and decimals become text.
+
     Refused rather than changed: keys that are no strings, NaN and the infinities, strings with a NUL
-    character or a lone surrogate, and objects of classes that JSON does not have. The order of object members
+    character or a lone surrogate, and objects of other classes that JSON does not have. The order of object members
     is kept here but not by ``jsonb``, which also has numbers as decimals: 1e16 comes back as an integer.
 
     Args:
@@ -99,12 +107,13 @@ def _needs_walk(text: str) -> bool:
 
 def _first_offence(root: object, field: str) -> tuple[str, tuple[str, str]] | None:
     """Return path and offence of the first place that cannot be stored, depth first, without recursion."""
-    offence = _offence_at(root)
+    form = _form_of(root)
+    offence = _offence_at(form)
     if offence is not None:
         return field, offence
     path = [field]
     ancestors = {id(root)}
-    frames: list[tuple[object, Iterator[tuple[str, object]]]] = [(root, _children(root))]
+    frames: list[tuple[object, Iterator[tuple[str, object]]]] = [(root, _children(form))]
     while frames:
         parent, children = frames[-1]
         segment, child = next(children, (None, None))
@@ -114,15 +123,27 @@ def _first_offence(root: object, field: str) -> tuple[str, tuple[str, str]] | No
             ancestors.discard(id(parent))
             continue
         path.append(segment)
-        offence = ("contains itself", "break the cycle") if id(child) in ancestors else _offence_at(child)
+        form = _form_of(child)
+        offence = ("contains itself", "break the cycle") if id(child) in ancestors else _offence_at(form)
         if offence is not None:
             return "".join(path), offence
-        if isinstance(child, (dict, list, tuple)):
-            frames.append((cast("object", child), _children(cast("object", child))))
-            ancestors.add(id(cast("object", child)))
+        if isinstance(form, (dict, list, tuple)):
+            frames.append((child, _children(cast("object", form))))
+            ancestors.add(id(child))
         else:
             path.pop()
     return None
+
+
+def _form_of(value: object) -> object:
+    """Return what the encoder writes for a value, itself where that is what JSON has or cannot have."""
+    form = value
+    while not isinstance(form, (str, int, float, dict, list, tuple)):
+        try:
+            form = json_form(form)
+        except TypeError:
+            break
+    return cast("object", form)
 
 
 def _offence_at(value: object) -> tuple[str, str] | None:
@@ -132,7 +153,9 @@ def _offence_at(value: object) -> tuple[str, str] | None:
     if isinstance(value, int):  # bool too
         return _int_offence(value)
     if isinstance(value, float):
-        return None if math.isfinite(value) else ("is NaN or infinite", "pass None or text")
+        return None if math.isfinite(value) else _NOT_FINITE
+    if isinstance(value, Decimal):  # a finite one has a form
+        return _NOT_FINITE
     if isinstance(value, dict):
         for key in cast("dict[object, object]", value):
             if not isinstance(key, str):
@@ -145,7 +168,7 @@ def _offence_at(value: object) -> tuple[str, str] | None:
         return None
     return (
         f"is of type {type(value).__name__}, which JSON does not have",
-        "convert it to text, number, dict or list",
+        "convert it to text, number, dict, list or a dataclass instance",
     )
 
 
@@ -165,13 +188,14 @@ def _int_offence(number: int) -> tuple[str, str] | None:
 def _children(value: object) -> Iterator[tuple[str, object]]:
     if isinstance(value, dict):
         for key, child in cast("dict[str, object]", value).items():
-            yield _key_segment(key), child
+            yield member_path(key), child
     elif isinstance(value, (list, tuple)):
         for index, child in enumerate(cast("Sequence[object]", value)):
             yield f"[{index}]", child
 
 
-def _key_segment(key: str) -> str:
+def member_path(key: str) -> str:
+    """Return how a path goes on to the member of an object: ``.price``, or ``["unit price"]``, cut if it is long."""
     if len(key) > _SHOWN_KEY_LENGTH:
         key = key[:_SHOWN_KEY_LENGTH] + "…"
     return f".{key}" if key.isidentifier() else f"[{json.dumps(key, ensure_ascii=False)}]"

@@ -1,13 +1,23 @@
 """PostgreSQL: operations, the statements behind them, migrations and drivers.
 
-``run`` and ``run_sync`` execute the operations of ``jobs`` and ``migrate`` on psycopg connections and pools.
+``run`` and ``run_sync`` execute the operations of ``jobs`` and those on the schema on psycopg connections and pools.
 """
 
 from runledger.postgres import jobs
+from runledger.postgres.compatibility import (
+    IdempotencyCheck,
+    IncompatibleSchemaError,
+    LegacyIdempotencySnapshotsMissingError,
+    MissingMigrationHistoryError,
+    SchemaCompatibilityError,
+    SchemaProblem,
+    ensure_schema_compatible_after_idempotency_cutover,
+)
 from runledger.postgres.drivers.psycopg import run, run_sync
 from runledger.postgres.drivers.psycopg.database import Database
-from runledger.postgres.migrator import MIGRATOR, Migration, Migrator, SchemaCompatibilityError, SchemaProblem, migrate
+from runledger.postgres.migrator import MIGRATOR, Migration, Migrator
 from runledger.postgres.operation import Operation, Statement
+from runledger.postgres.schema_migration import migrate_after_idempotency_cutover
 from runledger.postgres.schema_name import DEFAULT_SCHEMA
 from runledger.postgres.sql_errors import (
     ConstraintClassifier,
@@ -24,16 +34,21 @@ __all__ = [
     "Database",
     "DatabaseConnectionError",
     "ErrorClass",
+    "IdempotencyCheck",
+    "IncompatibleSchemaError",
+    "LegacyIdempotencySnapshotsMissingError",
     "Migration",
     "Migrator",
+    "MissingMigrationHistoryError",
     "Operation",
     "QueryError",
     "QueryErrorCategory",
     "SchemaCompatibilityError",
     "SchemaProblem",
     "Statement",
+    "ensure_schema_compatible_after_idempotency_cutover",
     "jobs",
-    "migrate",
+    "migrate_after_idempotency_cutover",
     "run",
     "run_sync",
 ]

@@ -1,4 +1,4 @@
-"""The schema's migrations and the operation that applies them."""
+"""The bundled migrations."""
 
 from __future__ import annotations
 
@@ -6,45 +6,22 @@ import functools
 import hashlib
 import re
 from dataclasses import dataclass, field
-from enum import StrEnum
 from importlib.resources import files
 
-from runledger.core.errors import RunledgerError
-from runledger.postgres.document import encode_document
-from runledger.postgres.operation import Row, Statement, Steps, operation
-from runledger.postgres.schema_name import quote_schema
-from runledger.postgres.sql_files import SqlFile
-
-_LOCK = SqlFile("migrations", "lock_migrations")
-_SCHEMA_EXISTS = SqlFile("migrations", "schema_exists")
-_LIST_APPLIED = SqlFile("migrations", "list_applied")
-_LIST_RECORDED = SqlFile("migrations", "list_recorded_versions")
-_RECORD = SqlFile("migrations", "record_migration")
+from runledger.postgres.schema_name import DEFAULT_SCHEMA, quote_schema
 
 _FILE_NAME = re.compile(r"(\d{12})_(\w+)\.sql")
 _DOLLAR_QUOTE = re.compile(r"\$\w*\$")
 
-
-class SchemaProblem(StrEnum):
-    """Why a schema and this version of the code do not fit together."""
-
-    VERSION_MISMATCH = "VersionMismatch"
-    DIRTY = "Dirty"
-    VERSION_MISSING = "VersionMissing"
-
-
-class SchemaCompatibilityError(RunledgerError):
-    """The migrations recorded in the database and the bundled ones disagree; nothing was changed.
-
-    Attributes:
-        problem: What disagrees.
-        version: The migration concerned.
-    """
-
-    def __init__(self, problem: SchemaProblem, version: int, remedy: str) -> None:
-        super().__init__(f"migration {version}: {remedy}", code="schema.incompatible")
-        self.problem = problem
-        self.version = version
+CREATE_HISTORY_TABLE = """\
+CREATE TABLE IF NOT EXISTS {schema}.runledger_migrations (
+    version       bigint PRIMARY KEY,
+    description   text NOT NULL,
+    installed_on  timestamptz NOT NULL DEFAULT now(),
+    success       boolean NOT NULL,
+    checksum      bytea NOT NULL
+)"""
+"""The table of applied migrations, which has to be there before the first of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,20 +41,75 @@ class Migration:
     checksum: bytes
 
     def statements(self) -> list[str]:
-        """Return the statements, one per call, in order."""
+        """Return the statements, one per call, in order. ``{schema}`` is still in them."""
         return _split(self.source)
+
+    def script(self, schema: str) -> list[str]:
+        """Return the statements for a schema, the last of which records the migration.
+
+        They belong into one transaction. What records it is the row that ``migrate_after_idempotency_cutover`` would
+        write into ``runledger_migrations``, so that it and the check know what was applied.
+
+        Raises:
+            InvalidArgumentError: PostgreSQL could not have a schema of this name.
+        """
+        quoted = quote_schema(schema)
+        record = (
+            f"INSERT INTO {quoted}.runledger_migrations (version, description, success, checksum)\n"
+            f"VALUES ({self.version}, '{self.description}', true, decode('{self.checksum.hex()}', 'hex'))"
+        )
+        return [*(statement.replace("{schema}", quoted) for statement in self.statements()), record]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdempotencyCheck:
+    """A check constraint that holds for new rows and was not validated for the old ones.
+
+    Attributes:
+        table_name: The table, without its schema.
+        constraint_name: The constraint.
+    """
+
+    table_name: str
+    constraint_name: str
+
+    def text(self, schema: str) -> str:
+        """Return the statement that validates it. It reads the whole table, and holds up neither readers nor writers.
+
+        Raises:
+            InvalidArgumentError: PostgreSQL could not have a schema of this name.
+        """
+        return f"ALTER TABLE {quote_schema(schema)}.{self.table_name} VALIDATE CONSTRAINT {self.constraint_name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Migrator:
-    """The bundled migrations, for hosts that apply them with their own tooling and for ``migrate``."""
+    """The bundled migrations, also for hosts that apply them with their own tooling.
+
+    Attributes:
+        migrations: In the order in which they apply.
+        checks: What they leave NOT VALID, to be validated when no old row is in the way.
+    """
 
     migrations: tuple[Migration, ...]
+    checks: tuple[IdempotencyCheck, ...]
 
     @property
     def checksum(self) -> str:
         """Hexadecimal digest over all migrations; it changes whenever the schema does."""
-        return hashlib.sha256(b"".join(migration.checksum for migration in self.migrations)).hexdigest()
+        digest = hashlib.sha256(b"".join(migration.checksum for migration in self.migrations))
+        for check in self.checks:
+            digest.update(check.text(DEFAULT_SCHEMA).encode())
+        return digest.hexdigest()
+
+    def preparation(self, schema: str) -> list[str]:
+        """Return the statements that make the schema and its table of applied migrations, before the first migration.
+
+        Raises:
+            InvalidArgumentError: PostgreSQL could not have a schema of this name.
+        """
+        quoted = quote_schema(schema)
+        return [f"CREATE SCHEMA IF NOT EXISTS {quoted}", CREATE_HISTORY_TABLE.replace("{schema}", quoted)]
 
     @property
     def versions(self) -> tuple[int, ...]:
@@ -85,14 +117,10 @@ class Migrator:
         return tuple(migration.version for migration in self.migrations)
 
 
-@dataclass(frozen=True, slots=True)
-class _MigrationText:
-    """A statement of a migration, before the schema is known."""
-
-    source: str
-
-    def text(self, schema: str) -> str:
-        return self.source.replace("{schema}", quote_schema(schema))
+_CHECKS = (
+    IdempotencyCheck(table_name="job_queue", constraint_name="ck_job_queue_idempotency_enqueue_request"),
+    IdempotencyCheck(table_name="workflow_runs", constraint_name="ck_workflow_runs_idempotency_enqueue_request"),
+)
 
 
 @functools.cache
@@ -104,79 +132,10 @@ def _load() -> Migrator:
             source = entry.read_text(encoding="utf-8")
             digest = hashlib.sha256(source.encode()).digest()
             migrations.append(Migration(version=int(match[1]), description=match[2], source=source, checksum=digest))
-    return Migrator(migrations=tuple(sorted(migrations, key=lambda migration: migration.version)))
+    return Migrator(migrations=tuple(sorted(migrations, key=lambda migration: migration.version)), checks=_CHECKS)
 
 
 MIGRATOR = _load()
-
-
-@operation("schema.migrate")
-def migrate() -> Steps[list[int]]:
-    """Apply the missing migrations and return their versions; an up-to-date schema gives an empty list.
-
-    One transaction, under an advisory lock that ends with it: of many processes that start at once one migrates and
-    the others find nothing to do. The schema itself is created when it is missing.
-
-    Raises:
-        SchemaCompatibilityError: The database was migrated by newer or other code, or a migration is recorded as
-            failed. Nothing was changed.
-    """
-    yield Statement(sql=_LOCK, document=encode_document())
-    schema_exists = (yield Statement(sql=_SCHEMA_EXISTS, document=encode_document()))[0]["schema_exists"]
-    if not schema_exists:
-        yield Statement(sql=_MigrationText("CREATE SCHEMA {schema}"), document=None)
-    yield Statement(sql=_MigrationText(_HISTORY_TABLE), document=None)
-    applied = {row["version"]: row for row in (yield Statement(sql=_LIST_APPLIED, document=encode_document()))}
-    if applied:
-        recorded = yield Statement(sql=_LIST_RECORDED, document=encode_document())
-        _check_history(applied, [row["version"] for row in recorded])
-    missing = [migration for migration in MIGRATOR.migrations if migration.version not in applied]
-    for migration in missing:
-        for statement in migration.statements():
-            yield Statement(sql=_MigrationText(statement), document=None)
-        document = encode_document(
-            version=migration.version, description=migration.description, checksum=migration.checksum.hex()
-        )
-        yield Statement(sql=_RECORD, document=document)
-    return [migration.version for migration in missing]
-
-
-_HISTORY_TABLE = """
-CREATE TABLE IF NOT EXISTS {schema}.runledger_migrations (
-    version       bigint PRIMARY KEY,
-    description   text NOT NULL,
-    installed_on  timestamptz NOT NULL DEFAULT now(),
-    success       boolean NOT NULL,
-    checksum      bytea NOT NULL
-)
-"""
-
-
-def _check_history(applied: dict[int, Row], recorded: list[int]) -> None:
-    """Compare what the database says about the bundled versions; versions of other applications do not matter."""
-    for migration in MIGRATOR.migrations:
-        row = applied.get(migration.version)
-        if row is None:
-            continue
-        if not row["success"]:
-            raise SchemaCompatibilityError(
-                SchemaProblem.DIRTY,
-                migration.version,
-                "is recorded as failed; repair the schema and its record by hand",
-            )
-        if row["checksum"] != migration.checksum:
-            raise SchemaCompatibilityError(
-                SchemaProblem.VERSION_MISMATCH,
-                migration.version,
-                "was applied with another text; run the version of the code that applied it",
-            )
-    unknown = sorted(set(recorded) - set(MIGRATOR.versions))
-    if unknown:
-        raise SchemaCompatibilityError(
-            SchemaProblem.VERSION_MISSING,
-            unknown[-1],
-            "is unknown to this code; the database is newer, upgrade the code",
-        )
 
 
 def _split(source: str) -> list[str]:

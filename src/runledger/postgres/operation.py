@@ -46,6 +46,8 @@ class Statement:
             :class:`~runledger.postgres.sql_errors.QueryError`, which may go on.
         recovery: What a pool runs on a new connection when the connection was lost while this, the last statement of
             the transaction, was being committed. Its result takes the place of the one that was lost.
+        opens_part: Begin another part of the operation with this statement. On a pool the part is a transaction of
+            its own, after that of the parts before was committed; in a caller's transaction a savepoint of its own.
     """
 
     sql: SqlText
@@ -53,6 +55,7 @@ class Statement:
     is_only: bool = False
     is_guarded: bool = False
     recovery: Operation[Any] | None = field(default=None, repr=False)
+    opens_part: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

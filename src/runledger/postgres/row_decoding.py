@@ -13,6 +13,7 @@ from runledger.core.jobs.records import (
     JobDeadLetter,
     JobDefinition,
     JobEvent,
+    JobPayload,
     JobRecord,
     LeaseIdentity,
 )
@@ -53,9 +54,14 @@ def decode_job(row: Row) -> JobRecord:
     return JobRecord(**fields)
 
 
-def decode_payload(row: Row) -> JsonValue:
+def decode_job_status(text: str) -> JobStatus:
+    """Return the status that a row names."""
+    return _stored(JobStatus, text)
+
+
+def decode_payload(row: Row) -> JobPayload:
     """Return the payload of a job."""
-    return _json(row["payload_json"])
+    return JobPayload(job_id=row["job_id"], payload=_json(row["payload_json"]))
 
 
 def decode_event(row: Row) -> JobEvent:
@@ -70,7 +76,7 @@ def decode_attempt(row: Row) -> JobAttempt:
     """Return a row of ``job_attempts``."""
     fields = dict(row)
     fields["claim_origin"] = _stored(JobClaimOrigin, row["claim_origin"])
-    fields["outcome"] = None if row["outcome"] is None else _stored(JobFailureKind, row["outcome"])
+    fields["outcome"] = decode_failure_kind(row["outcome"])
     return JobAttempt(**fields)
 
 
@@ -80,6 +86,11 @@ def decode_dead_letter(row: Row) -> JobDeadLetter:
     for name in ("payload_snapshot", "checkpoint_snapshot"):
         fields[name] = _json(fields.pop(f"{name}_json"))
     return JobDeadLetter(**fields)
+
+
+def decode_failure_kind(text: str | None) -> JobFailureKind | None:
+    """Return the kind of a failure; ``None`` where there is none."""
+    return None if text is None else _stored(JobFailureKind, text)
 
 
 def job_ids(rows: Any) -> set[UUID]:

@@ -13,6 +13,9 @@ from enum import StrEnum
 
 from runledger.core.errors import RunledgerError
 
+COMMIT_UNCONFIRMED = "db.transaction_commit_unconfirmed"
+"""Code of a commit whose answer was lost."""
+
 
 class QueryErrorCategory(StrEnum):
     """Broad kinds of database errors; branch on the code where one case matters."""
@@ -199,7 +202,7 @@ def commit_unconfirmed(operation_name: str, *, source: Exception | None = None) 
     """Return the error of a transaction of which nobody can say whether it was committed."""
     return DatabaseConnectionError(
         f"{operation_name}: the connection to PostgreSQL was lost during the commit; it may have taken place",
-        code="db.transaction_commit_unconfirmed",
+        code=COMMIT_UNCONFIRMED,
         source=source,
     )
 

@@ -1,7 +1,7 @@
 """The loops that run jobs: worker, reaper, and the supervisor that owns them."""
 
 from runledger.runtime.config import JobsConfig
-from runledger.runtime.execution import RunningJobContext
+from runledger.runtime.job_context import AsyncJobContext, RunningJobContext, ThreadJobContext
 from runledger.runtime.loops import run_reaper_loop, run_worker_loop
 from runledger.runtime.reaper import Reaper
 from runledger.runtime.registry import JobRegistry
@@ -9,11 +9,13 @@ from runledger.runtime.supervisor import Supervisor
 from runledger.runtime.worker import Worker
 
 __all__ = [
+    "AsyncJobContext",
     "JobRegistry",
     "JobsConfig",
     "Reaper",
     "RunningJobContext",
     "Supervisor",
+    "ThreadJobContext",
     "Worker",
     "run_reaper_loop",
     "run_worker_loop",

@@ -23,6 +23,8 @@ _REFUSED_SECONDS = 60.0
 _MAX_REFUSED = 500
 _RECONCILE_PAUSE_SECONDS = 1.0
 _LAST_RECONCILE_SECONDS = 2.0
+# A payload as text is at least so much of its size in the database: small numbers take twelve bytes there.
+_SHORTEST_TEXT = 1 / 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +33,12 @@ class Claim:
 
     Attributes:
         jobs: The claimed jobs, in the order in which they should start.
-        is_cut: It asked for less than it was told to, so there may be more.
+        asked_at: Instant of the monotonic clock before which no lease of them began.
+        is_cut: It may have brought less than there is, although it was told to bring more.
     """
 
     jobs: list[ClaimedJob]
+    asked_at: float
     is_cut: bool = False
 
 
@@ -44,6 +48,9 @@ class Claimer:
     A claim that PostgreSQL refuses because of one row is made again with half the limit, until that job stands alone;
     then it is left out for a minute. A claim whose answer was lost may have been committed: until its leases must have
     ended, those that nobody in this worker knows are looked for and given back.
+
+    A claim ends with the payload that fills ``claim_max_payload_bytes``. The next one asks for at most twice as many
+    jobs as that brought, so that the database does not lock and measure many that cannot come.
 
     Args:
         database: Where the jobs are.
@@ -62,6 +69,7 @@ class Claimer:
         self._given_up_until: dict[LeaseIdentity, float] = {}
         self._lost_until: float | None = None
         self._next_reconcile_at = 0.0
+        self._fitting = config.claim_batch_size
 
     async def insert_missing_definitions(self, definitions: Sequence[JobDefinition]) -> None:
         """Insert the definitions that the database does not have yet."""
@@ -76,17 +84,21 @@ class Claimer:
         if self._lost_until is not None and monotonic() >= self._next_reconcile_at:
             await self._return_forgotten()
         excluded = self._excluded()
-        asked = limit
+        asked = fitting = min(limit, self._fitting)
         while True:
+            asked_at = monotonic()
             try:
-                return Claim(jobs=await self._claim(asked, job_types, excluded), is_cut=asked < limit)
+                claimed = await self._claim(asked, job_types, excluded)
+                is_full = self._measure(claimed)
+                is_less = asked < fitting or len(claimed) == asked < limit
+                return Claim(jobs=claimed, asked_at=asked_at, is_cut=is_full or is_less)
             except QueryError as error:
                 if error.sqlstate is None or meets_any_statement(error):
                     raise
                 if asked == 1:
                     if not await self._refuse_first(job_types, excluded, error):
                         raise
-                    return Claim(jobs=[], is_cut=True)
+                    return Claim(jobs=[], asked_at=asked_at, is_cut=True)
             asked //= 2
 
     async def give_back(self, leases: Sequence[LeaseIdentity], *, reason: str) -> None:
@@ -131,6 +143,7 @@ class Claimer:
                     claim_origin=JobClaimOrigin.WORKER_PRESTART,
                     is_start=True,
                     excluded_job_ids=excluded,
+                    max_payload_bytes=self._config.claim_max_payload_bytes,
                 )
             )
         except BaseException as error:
@@ -139,6 +152,13 @@ class Claimer:
                 self._lost_until = monotonic() + self._lease_ttl
                 self._next_reconcile_at = 0.0
             raise
+
+    def _measure(self, claimed: Sequence[ClaimedJob]) -> bool:
+        """Tell whether the payloads may have filled the claim, and set how many jobs to ask for next."""
+        size = sum(len(job.payload_json) for job in claimed)
+        is_full = size >= self._config.claim_max_payload_bytes * _SHORTEST_TEXT
+        self._fitting = min(2 * (len(claimed) if is_full else self._fitting), self._config.claim_batch_size)
+        return is_full
 
     def _excluded(self) -> list[UUID]:
         now = monotonic()

@@ -6,42 +6,29 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
 from runledger.core.jobs.handler import JobFailure
 from runledger.postgres import Database, DatabaseConnectionError, QueryError, jobs
-from runledger.postgres.document import MAX_BATCH_BYTES
 from runledger.postgres.drivers.psycopg.own_connection import AsyncOwnConnection
+from runledger.postgres.sql_errors import COMMIT_UNCONFIRMED
 from runledger.runtime.backoff import Backoff
 from runledger.runtime.error_judgement import is_systemic, meets_any_statement
-from runledger.runtime.execution import Execution, monotonic
-from runledger.runtime.executor import Dropped, Failed, Outcome, Succeeded
+from runledger.runtime.execution import Execution
+from runledger.runtime.executor import Dropped, Failed, Finished, Outcome, Succeeded
+from runledger.runtime.unwritten_outcome import Unwritten, take_batch
 
 _logger = logging.getLogger("runledger.worker")
 
 _WRITERS = 2
-_MAX_BATCH = 500
 _LOCK_TIMEOUT = timedelta(seconds=5)
 _SHORTEST_ANSWER_TIMEOUT = timedelta(seconds=5)
 
 _LOCK_NOT_AVAILABLE = "55P03"
 
 _LEASE_LOST = "job.lease_owner_mismatch"
-
-
-@dataclass(slots=True, eq=False)
-class _Unwritten:
-    """An outcome on its way into the ledger."""
-
-    execution: Execution
-    outcome: Succeeded | Failed
-    is_settled: bool = False
-
-    @property
-    def job_id(self) -> UUID:
-        return self.execution.job.job_id
+_JOB_CANCELED = "job.canceled"
 
 
 class Completer:
@@ -51,6 +38,9 @@ class Completer:
     are in flight, each on a connection of its own. An outcome that cannot be written with others, because somebody
     has locked its row or PostgreSQL refuses it, leaves its batch and joins a line of its own, where outcomes are
     written one by one on a third connection, so that it holds up nobody.
+
+    The answer to a write may be lost although the write was done. So an outcome is not lost when its lease is gone: the
+    ledger tells whether the attempt ended as the outcome says.
 
     Args:
         database: Where to write.
@@ -74,8 +64,8 @@ class Completer:
         self._answer_timeout = max(lease_ttl, _SHORTEST_ANSWER_TIMEOUT)
         self._on_settled = on_settled
         self._on_dead_letter = on_dead_letter
-        self._pending: deque[_Unwritten] = deque()
-        self._singles: deque[_Unwritten] = deque()
+        self._pending: deque[Unwritten] = deque()
+        self._singles: deque[Unwritten] = deque()
         self._has_pending = asyncio.Event()
         self._has_singles = asyncio.Event()
         self._is_empty = asyncio.Event()
@@ -97,14 +87,17 @@ class Completer:
 
     def submit(self, execution: Execution, outcome: Outcome) -> None:
         """Take the outcome of an execution."""
+        if isinstance(outcome, Finished):
+            self._on_settled(execution)
+            return
         if isinstance(outcome, Dropped):
-            execution.is_given_up = outcome.code != _LEASE_LOST
+            execution.is_given_up = outcome.code not in {_LEASE_LOST, _JOB_CANCELED}
             self._log_lost(execution, outcome.code)
             self._on_settled(execution)
             return
         self._unwritten_count += 1
         self._is_empty.clear()
-        self._pending.append(_Unwritten(execution, outcome))
+        self._pending.append(Unwritten(execution, outcome))
         self._has_pending.set()
 
     async def drain(self) -> None:
@@ -123,14 +116,14 @@ class Completer:
         try:
             while True:
                 await self._has_pending.wait()
-                batch = _take(self._pending)
+                batch = take_batch(self._pending)
                 if not self._pending:
                     self._has_pending.clear()
                 await self._write_until_settled(connection, batch)
         finally:
             await connection.close()
 
-    async def _write_until_settled(self, connection: AsyncOwnConnection, batch: list[_Unwritten]) -> None:
+    async def _write_until_settled(self, connection: AsyncOwnConnection, batch: list[Unwritten]) -> None:
         backoff = Backoff()
         parts = [batch] if batch else []
         while parts:
@@ -140,10 +133,10 @@ class Completer:
                 await asyncio.sleep(backoff.failed())
 
     async def _write_parts(
-        self, connection: AsyncOwnConnection, parts: list[list[_Unwritten]], *, is_first: bool
-    ) -> list[list[_Unwritten]]:
+        self, connection: AsyncOwnConnection, parts: list[list[Unwritten]], *, is_first: bool
+    ) -> list[list[Unwritten]]:
         """Write each part and return what to try next time. What failed is halved, until each item stands alone."""
-        again: list[list[_Unwritten]] = []
+        again: list[list[Unwritten]] = []
         for position, part in enumerate(parts):
             try:
                 await self._write(connection, part)
@@ -155,25 +148,28 @@ class Completer:
                 again += self._halve(part)
         return again
 
-    async def _write(self, connection: AsyncOwnConnection, batch: list[_Unwritten]) -> None:
-        successes = [item for item in batch if isinstance(item.outcome, Succeeded)]
+    async def _write(self, connection: AsyncOwnConnection, batch: list[Unwritten]) -> None:
+        late = [item for item in batch if item.seconds_late() >= 0]
+        if late:
+            await self._settle_ended(connection, late)
+        successes = [item for item in batch if isinstance(item.outcome, Succeeded) and not item.is_settled]
         if successes:
             await self._write_group(connection, successes, self._complete)
-        failures = [item for item in batch if isinstance(item.outcome, Failed)]
+        failures = [item for item in batch if isinstance(item.outcome, Failed) and not item.is_settled]
         if failures:
             await self._write_group(connection, failures, self._fail)
 
     async def _write_group(
         self,
         connection: AsyncOwnConnection,
-        group: list[_Unwritten],
-        write: Callable[[AsyncOwnConnection, list[_Unwritten]], Awaitable[set[UUID]]],
+        group: list[Unwritten],
+        write: Callable[[AsyncOwnConnection, list[Unwritten]], Awaitable[set[UUID]]],
     ) -> None:
         try:
             written = await write(connection, group)
         except DatabaseConnectionError:
             raise
-        except Exception as error:  # noqa: BLE001 (also TypeError and the like: an outcome that cannot be encoded)
+        except Exception as error:  # also TypeError and the like: an outcome that cannot be encoded
             if isinstance(error, QueryError) and meets_any_statement(error):
                 raise
         else:
@@ -183,7 +179,7 @@ class Completer:
         for half in self._halve(group):
             await self._write_group(connection, half, write)
 
-    def _halve(self, group: Iterable[_Unwritten]) -> list[list[_Unwritten]]:
+    def _halve(self, group: Iterable[Unwritten]) -> list[list[Unwritten]]:
         """Return the halves of what is still to write. An item that stands alone goes on in the line of its own."""
         rest = [item for item in group if not item.is_settled]
         if len(rest) > 1:
@@ -193,29 +189,43 @@ class Completer:
             self._set_aside(item)
         return []
 
-    async def _complete(self, connection: AsyncOwnConnection, group: list[_Unwritten]) -> set[UUID]:
+    async def _complete(self, connection: AsyncOwnConnection, group: list[Unwritten]) -> set[UUID]:
         written = await connection.run(jobs.complete_jobs(self._worker_id, [_success(item) for item in group]))
         for item in group:
             if len(written) == len(group) or item.job_id in written:
                 self._settle(item)
         return written
 
-    async def _fail(self, connection: AsyncOwnConnection, group: list[_Unwritten]) -> set[UUID]:
+    async def _fail(self, connection: AsyncOwnConnection, group: list[Unwritten]) -> set[UUID]:
         dead_letters = await connection.run(jobs.fail_jobs(self._worker_id, [_failure(item) for item in group]))
         for item in group:
             if item.job_id in dead_letters:
-                self._settle_failed(item, is_dead_letter=dead_letters[item.job_id])
+                self._settle_written(item, is_dead_letter=dead_letters[item.job_id])
         return set(dead_letters)
 
-    async def _sort_out(self, connection: AsyncOwnConnection, missing: Sequence[_Unwritten]) -> None:
+    async def _sort_out(self, connection: AsyncOwnConnection, missing: Sequence[Unwritten]) -> None:
         """Tell apart what the batch left out: rows locked by somebody else, and leases that are gone."""
         held = await connection.run(jobs.read_held_leases(self._worker_id, [item.execution.lease for item in missing]))
         for item in missing:
             if item.job_id in held:
                 self._set_aside(item)
+        await self._settle_ended(connection, [item for item in missing if not item.is_settled])
+
+    async def _settle_ended(self, connection: AsyncOwnConnection, items: Sequence[Unwritten]) -> None:
+        """Settle outcomes whose lease is over: written by an earlier write whose answer was lost, or lost."""
+        leases = [item.execution.lease for item in items]
+        recorded = await connection.run(jobs.read_attempt_outcomes(self._worker_id, leases))
+        unrecorded = [lease for lease in leases if lease.job_id not in recorded]
+        canceled = await connection.run(jobs.read_canceled_leases(self._worker_id, unrecorded))
+        for item in items:
+            found = recorded.get(item.job_id)
+            if found is not None and item.is_recorded_as(found):
+                self._settle_written(item, is_dead_letter=found.is_dead_letter)
             else:
+                # By our clock alone the lease may live on a little.
+                item.execution.is_given_up = found is None
                 self._settle(item)
-                self._log_lost(item.execution, _LEASE_LOST)
+                self._log_lost(item.execution, _JOB_CANCELED if item.job_id in canceled else _LEASE_LOST)
 
     async def _write_singles(self) -> None:
         connection = self._own_connection(self._answer_timeout + _LOCK_TIMEOUT)
@@ -239,23 +249,24 @@ class Completer:
         finally:
             await connection.close()
 
-    async def _write_single(self, connection: AsyncOwnConnection, item: _Unwritten) -> None:
+    async def _write_single(self, connection: AsyncOwnConnection, item: Unwritten) -> None:
+        if item.seconds_late() >= 0:
+            await self._settle_ended(connection, [item])
+            return
         try:
             if isinstance(item.outcome, Succeeded):
                 await connection.run(jobs.complete_job(_success(item), lock_timeout=_LOCK_TIMEOUT))
                 self._settle(item)
             else:
                 is_dead_letter = await connection.run(jobs.fail_job(_failure(item), lock_timeout=_LOCK_TIMEOUT))
-                self._settle_failed(item, is_dead_letter=is_dead_letter)
+                self._settle_written(item, is_dead_letter=is_dead_letter)
         except DatabaseConnectionError:
             raise
         except QueryError as error:
             if error.code == _LEASE_LOST:
-                self._settle(item)
-                self._log_lost(item.execution, error.code)
+                await self._settle_ended(connection, [item])
             elif error.sqlstate == _LOCK_NOT_AVAILABLE:
-                if not self._give_up_if_late(item):
-                    self._stand_in_line(item)  # at its end, so that the others get their turn
+                self._stand_in_line(item)  # at its end, so that the others get their turn
             elif is_systemic(error):
                 raise
             else:
@@ -265,7 +276,7 @@ class Completer:
             await self._fail_poison(connection, item, error, JobFailure.terminal("job.outcome_unwritable", text))
 
     async def _fail_poison(
-        self, connection: AsyncOwnConnection, item: _Unwritten, error: Exception, failure: JobFailure
+        self, connection: AsyncOwnConnection, item: Unwritten, error: Exception, failure: JobFailure
     ) -> None:
         """Fail the one job whose outcome cannot be written."""
         job = item.execution.job
@@ -274,111 +285,86 @@ class Completer:
             extra={"job_id": str(job.job_id), "job_type": job.job_type, "code": failure.code},
             exc_info=None if isinstance(error, QueryError) else error,
         )
-        refused = _attempt_failure(item.execution, failure)
+        item.outcome = Failed(failure=failure, retry_delay=timedelta())  # what is written, or repeated, from now on
         try:
-            is_dead_letter = await connection.run(jobs.fail_job(refused, lock_timeout=_LOCK_TIMEOUT))
+            is_dead_letter = await connection.run(jobs.fail_job(_failure(item), lock_timeout=_LOCK_TIMEOUT))
         except QueryError as second:
             if is_systemic(second):
-                raise  # and refused and failed once more, when the database is well again
-            item.execution.is_given_up = second.code != _LEASE_LOST
-            self._settle(item)
-            self._log_lost(item.execution, second.code)
+                raise
+            if second.code == _LEASE_LOST:
+                await self._settle_ended(connection, [item])
+            else:
+                self._give_up(item, second.code)
         else:
-            self._settle(item)
-            if is_dead_letter:
-                self._on_dead_letter(item.execution, failure)
+            self._settle_written(item, is_dead_letter=is_dead_letter)
 
     def _own_connection(self, answer_timeout: timedelta) -> AsyncOwnConnection:
         return self._database.own_connection(answer_timeout_seconds=answer_timeout.total_seconds())
 
-    def _set_aside(self, item: _Unwritten) -> None:
+    def _set_aside(self, item: Unwritten) -> None:
         item.is_settled = True  # for its batch; the same outcome goes on alone
-        self._stand_in_line(_Unwritten(item.execution, item.outcome))
+        self._stand_in_line(Unwritten(item.execution, item.outcome))
 
-    def _stand_in_line(self, item: _Unwritten) -> None:
+    def _stand_in_line(self, item: Unwritten) -> None:
         self._singles.append(item)
         self._has_singles.set()
 
     def _give_up_late_singles(self) -> None:
-        """Give up those whose lease has ended now: their turn may be far away."""
+        """Give up those that nobody told anything about for so long: their turn may be far away."""
         remaining = self._still_to_write(self._singles)
         self._singles.clear()
         self._singles.extend(remaining)
         if not remaining:
             self._has_singles.clear()
 
-    def _still_to_write(self, items: Iterable[_Unwritten]) -> list[_Unwritten]:
-        return [item for item in items if not item.is_settled and not self._give_up_if_late(item)]
+    def _still_to_write(self, items: Iterable[Unwritten]) -> list[Unwritten]:
+        """Return what is not settled. A lease that has been over for long while nobody could be asked settles it."""
+        unsettled = [item for item in items if not item.is_settled]
+        for item in unsettled:
+            if item.seconds_late() >= self._answer_timeout.total_seconds():
+                self._give_up(item, COMMIT_UNCONFIRMED)
+        return [item for item in unsettled if not item.is_settled]
 
-    def _settle_failed(self, item: _Unwritten, *, is_dead_letter: bool) -> None:
+    def _settle_written(self, item: Unwritten, *, is_dead_letter: bool) -> None:
         self._settle(item)
         if is_dead_letter and isinstance(item.outcome, Failed):
             self._on_dead_letter(item.execution, item.outcome.failure)
 
-    def _settle(self, item: _Unwritten) -> None:
+    def _settle(self, item: Unwritten) -> None:
         item.is_settled = True
         self._unwritten_count -= 1
         if self._unwritten_count == 0:
             self._is_empty.set()
         self._on_settled(item.execution)
 
-    def _give_up_if_late(self, item: _Unwritten) -> bool:
-        if item.execution.lease_good_until > monotonic():
-            return False
+    def _give_up(self, item: Unwritten, code: str) -> None:
         item.execution.is_given_up = True
         self._settle(item)
-        self._log_lost(item.execution, _LEASE_LOST)
-        return True
+        self._log_lost(item.execution, code)
 
     def _log_lost(self, execution: Execution, code: str) -> None:
         job = execution.job
-        _logger.warning(
-            "worker.outcome_not_written",
-            extra={"job_id": str(job.job_id), "job_type": job.job_type, "attempt": job.attempt, "code": code},
-        )
+        facts = {"job_id": str(job.job_id), "job_type": job.job_type, "attempt": job.attempt}
+        if code == _JOB_CANCELED:  # somebody wanted it so
+            _logger.info("worker.job_canceled", extra=facts)
+        else:
+            _logger.warning("worker.outcome_not_written", extra=facts | {"code": code})
 
 
-def _take(queue: deque[_Unwritten]) -> list[_Unwritten]:
-    """Take a batch: what one statement can carry, and at least one item.
-
-    A job id occurs once in it: the statement's document is keyed by it.
-    """
-    batch: dict[UUID, _Unwritten] = {}
-    room = MAX_BATCH_BYTES
-    while queue and len(batch) < _MAX_BATCH and queue[0].job_id not in batch:
-        room -= _output_size(queue[0].outcome)
-        if room < 0 and batch:
-            break
-        item = queue.popleft()
-        batch[item.job_id] = item
-    return list(batch.values())
-
-
-def _output_size(outcome: Succeeded | Failed) -> int:
-    if isinstance(outcome, Failed) or outcome.output_json is None:
-        return 0  # the text of a failure is cut when it is stored
-    return len(outcome.output_json.encode())
-
-
-def _success(item: _Unwritten) -> jobs.JobSuccess:
+def _success(item: Unwritten) -> jobs.JobSuccess:
     assert isinstance(item.outcome, Succeeded)  # noqa: S101 (the caller sorted them)
     return jobs.JobSuccess(lease=item.execution.lease, output_json=item.outcome.output_json)
 
 
-def _failure(item: _Unwritten) -> jobs.AttemptFailure:
+def _failure(item: Unwritten) -> jobs.AttemptFailure:
     assert isinstance(item.outcome, Failed)  # noqa: S101 (the caller sorted them)
-    return _attempt_failure(item.execution, item.outcome.failure, retry_delay=item.outcome.retry_delay)
-
-
-def _attempt_failure(
-    execution: Execution, failure: JobFailure, *, retry_delay: timedelta = timedelta()
-) -> jobs.AttemptFailure:
+    failure = item.outcome.failure
     return jobs.AttemptFailure(
-        lease=execution.lease,
+        lease=item.execution.lease,
         kind=failure.kind,
         error_code=failure.code,
         error_message=failure.message,
-        retry_delay=retry_delay,
+        retry_delay=item.outcome.retry_delay,
     )
 
 

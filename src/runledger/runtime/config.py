@@ -33,6 +33,7 @@ class JobsConfig:
         worker_id: Unique among live workers. Two processes must never share one.
         poll_interval: Wait after a claim that found less than it asked for.
         claim_batch_size: Jobs that one claim takes at most.
+        claim_max_payload_bytes: A claim takes no further job once its payloads have reached this size.
         lease_ttl: How long a claimed job stays with a worker that no longer renews it. Renewals come every third.
         max_global_concurrency: Jobs that run at once in this worker.
         reaper_interval: Wait between two passes of the reaper.
@@ -46,6 +47,7 @@ class JobsConfig:
     worker_id: str = field(default_factory=new_worker_id)
     poll_interval: timedelta = timedelta(milliseconds=500)
     claim_batch_size: int = 16
+    claim_max_payload_bytes: int = 16 * 1024 * 1024
     lease_ttl: timedelta = timedelta(seconds=60)
     max_global_concurrency: int = 32
     reaper_interval: timedelta = timedelta(seconds=15)
@@ -93,7 +95,7 @@ class JobsConfig:
         problem = unstorable_text_problem(self.worker_id)
         if problem is not None:
             raise ConfigError(f"worker_id {problem}, which PostgreSQL cannot store")
-        for name in ("claim_batch_size", "max_global_concurrency", "reaper_batch_size"):
+        for name in ("claim_batch_size", "claim_max_payload_bytes", "max_global_concurrency", "reaper_batch_size"):
             if not 1 <= getattr(self, name) <= _INT32_MAX:
                 raise ConfigError(f"{name} must be at least 1 and fit 32 bits")
         for name in ("poll_interval", "lease_ttl", "reaper_interval", "schedule_poll_interval"):

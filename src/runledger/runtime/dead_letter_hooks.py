@@ -9,7 +9,7 @@ from typing import Any
 
 from runledger.core.jobs.handler import JobContext, JobDeadLetterInfo
 from runledger.core.json_value import JsonValue
-from runledger.runtime.registry import JobRegistry
+from runledger.runtime.registry import JobRegistry, RegisteredJob
 
 _logger = logging.getLogger("runledger.worker")
 
@@ -34,7 +34,7 @@ class DeadLetterHooks:
         registered = self._registry.get(context.job_type)
         if registered is None or registered.on_dead_letter is None:
             return
-        task = asyncio.create_task(self._call(registered.on_dead_letter, context, payload, info))
+        task = asyncio.create_task(self._call(registered, context, payload, info))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -55,16 +55,14 @@ class DeadLetterHooks:
             await asyncio.wait(pending, timeout=_GRACE_SECONDS)
 
     async def _call(
-        self,
-        hook: Any,  # noqa: ANN401 (an application's function)
-        context: JobContext,
-        payload: JsonValue,
-        info: JobDeadLetterInfo,
+        self, registered: RegisteredJob, context: JobContext, payload: JsonValue, info: JobDeadLetterInfo
     ) -> None:
+        hook: Any = registered.on_dead_letter
+        decode = registered.decode_dead_payload
         async with self._slots:
             try:
                 async with asyncio.timeout(_TIMEOUT_SECONDS):
-                    called = hook(context, payload, info)
+                    called = hook(context, payload if decode is None else decode(payload), info)
                     if inspect.isawaitable(called):
                         await called
             except asyncio.CancelledError:

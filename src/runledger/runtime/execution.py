@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from typing import Any
 
-from runledger.core.jobs.handler import JobContext
 from runledger.core.jobs.records import ClaimedJob, LeaseIdentity
 
 
@@ -17,9 +16,13 @@ class CancelCause(Enum):
     """Why the worker canceled a handler. A handler that is canceled without one did it itself."""
 
     TIMEOUT = auto()
+    JOB_CANCELED = auto()
     LEASE_LOST = auto()
     LEASE_MAINTENANCE_FAILED = auto()
     SHUTDOWN = auto()
+
+
+_LEASE_CAUSES = {CancelCause.LEASE_LOST, CancelCause.LEASE_MAINTENANCE_FAILED}
 
 
 class Execution:
@@ -37,6 +40,9 @@ class Execution:
         started_at: Instant at which the handler was called, or ``None``.
         is_in_thread: Whether the handler runs in a thread, which nothing can stop.
         is_given_up: Whether it ended without a word from the database, in which its lease may live on.
+        is_finishing: Whether the handler's own transaction is writing the success of the job just now.
+        is_finished: Whether it has: no other outcome is written.
+        lease_seconds: Time to live of the lease.
     """
 
     __slots__ = (
@@ -44,11 +50,14 @@ class Execution:
         "_task",
         "_timeouts",
         "cancel_cause",
+        "is_finished",
+        "is_finishing",
         "is_given_up",
         "is_in_thread",
         "job",
         "lease",
         "lease_good_until",
+        "lease_seconds",
         "renew_until",
         "started_at",
     )
@@ -56,12 +65,15 @@ class Execution:
     def __init__(self, job: ClaimedJob, *, claimed_at: float, lease_ttl: float) -> None:
         self.job = job
         self.lease: LeaseIdentity = job.lease
+        self.lease_seconds = lease_ttl
         self.lease_good_until = claimed_at + lease_ttl
         self.renew_until = claimed_at + self.timeout_seconds + lease_ttl
         self.cancel_cause: CancelCause | None = None
         self.started_at: float | None = None
         self.is_in_thread = False
         self.is_given_up = False
+        self.is_finishing = False
+        self.is_finished = False
         self._task: asyncio.Task[Any] | None = None
         self._timeouts: AttemptTimeouts | None = None
         self._has_ended = False
@@ -70,6 +82,14 @@ class Execution:
     def timeout_seconds(self) -> int:
         """How long the handler may take."""
         return max(self.job.timeout_seconds, 1)
+
+    @property
+    def may_end_by_itself(self) -> bool:
+        """Whether what the handler returns, raises or commits counts, although it may have been canceled.
+
+        At a shutdown it does: it ended in time. After a timeout or with a lost lease it does not.
+        """
+        return self.cancel_cause in {None, CancelCause.SHUTDOWN}
 
     def begin(self, task: asyncio.Task[Any]) -> bool:
         """The handler is about to be called in this task; ``False`` when it must not be any more.
@@ -102,9 +122,22 @@ class Execution:
         """
         if self.cancel_cause is not None or self._has_ended:
             return
+        if (self.is_finishing or self.is_finished) and cause in _LEASE_CAUSES:
+            return  # the handler's own commit ends the lease; if it is lost, the commit finds that out
         self.cancel_cause = cause
         if self._task is not None and not (self.is_in_thread and cause is CancelCause.SHUTDOWN):
             self._task.cancel()
+
+    def finished(self) -> None:
+        """The handler's own transaction has finished the job. The handler may go on until its timeout."""
+        self.is_finished = True
+        self.renew_until = 0.0
+        self.lease_good_until = math.inf
+
+    def lose_lease(self) -> None:
+        """The handler's own transaction found the lease gone."""
+        if self.cancel_cause is None:
+            self.cancel_cause = CancelCause.LEASE_LOST
 
     def abandon(self) -> None:
         """Wait no longer for a handler in a thread that was asked to end."""
@@ -143,38 +176,6 @@ class AttemptTimeouts:
                 next_seconds = min(next_seconds, self._seconds - age)
         if self._members:
             self._timer = asyncio.get_running_loop().call_later(next_seconds, self._expire)
-
-
-class RunningJobContext(JobContext):
-    """The context that a worker hands to a handler."""
-
-    def __init__(self, execution: Execution) -> None:
-        job = execution.job
-        super().__init__(
-            job_id=job.job_id,
-            job_type=job.job_type,
-            run_number=job.run_number,
-            attempt=job.attempt,
-            max_attempts=job.max_attempts,
-            organization_id=job.organization_id,
-            worker_id=job.worker_id,
-            checkpoint=None if job.checkpoint_json is None else job.checkpoint,
-        )
-        self._execution = execution
-
-    @property
-    def deadline(self) -> datetime:
-        """When the attempt's timeout ends, by this host's clock."""
-        elapsed = 0.0 if self._execution.started_at is None else monotonic() - self._execution.started_at
-        return datetime.now(UTC) + timedelta(seconds=self._execution.timeout_seconds - elapsed)
-
-    @property
-    def cancel_requested(self) -> bool:
-        """Whether the worker wants this attempt to end, because of its timeout, a lost lease or a shutdown.
-
-        An ``async`` handler is canceled anyway. One in a thread cannot be: a long one looks here now and then.
-        """
-        return self._execution.cancel_cause is not None
 
 
 def monotonic() -> float:

@@ -9,15 +9,20 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-from runledger.core.errors import InvalidArgumentError, UndecodableJsonError
+from runledger.core.errors import InvalidArgumentError, PayloadMismatchError, UndecodableJsonError
 from runledger.core.jobs.failure_text import clean_error_text
 from runledger.core.jobs.handler import JobFailure
 from runledger.core.jobs.status import JobFailureKind
-from runledger.core.json_value import JsonValue, encode_json
-from runledger.runtime.execution import CancelCause, Execution, RunningJobContext
+from runledger.core.json_form import JsonEncodable
+from runledger.core.json_value import encode_json
+from runledger.runtime.execution import CancelCause, Execution
+from runledger.runtime.handler_pools import HandlerPools
 from runledger.runtime.handler_threads import HandlerThreads, NoThreadError
+from runledger.runtime.handler_transaction import HandlerTransaction
+from runledger.runtime.job_context import AsyncJobContext, ThreadJobContext
+from runledger.runtime.progress_writer import ProgressWriter
 from runledger.runtime.registry import JobRegistry, RegisteredJob
 
 _logger = logging.getLogger("runledger.worker")
@@ -58,7 +63,16 @@ class Dropped:
     code: str
 
 
-Outcome = Succeeded | Failed | Dropped
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The handler's own transaction has written the success, so nothing else is written."""
+
+
+Outcome = Succeeded | Failed | Dropped | Finished
+
+T = TypeVar("T")
+# A handler of either kind, called with the context that belongs to it.
+_Function = Callable[[AsyncJobContext | ThreadJobContext, Any], T]
 
 _NOT_CALLED = object()
 _PANIC_PLACEHOLDER = "the handler raised an exception whose text could not be read"
@@ -70,11 +84,23 @@ class Executor:
     Args:
         registry: Where the handlers are.
         threads: Where plain functions run.
+        progress_writer: Takes what handlers report on their way.
+        pools: What the transactions of handlers take their connections from.
         is_stopping: Tells whether the worker ends, so that a cancellation from outside is its end.
     """
 
-    def __init__(self, registry: JobRegistry, threads: HandlerThreads, *, is_stopping: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        registry: JobRegistry,
+        threads: HandlerThreads,
+        *,
+        progress_writer: ProgressWriter,
+        pools: HandlerPools,
+        is_stopping: Callable[[], bool],
+    ) -> None:
         self._registry = registry
+        self._progress_writer = progress_writer
+        self._pools = pools
         self._is_stopping = is_stopping
         self._threads = threads
 
@@ -97,38 +123,51 @@ class Executor:
                     JobFailure.terminal("job.handler_not_registered", "no handler is registered for the job type"),
                 )
             try:
-                context, payload = RunningJobContext(execution), execution.job.payload
+                context, payload = self._context(execution, registered), execution.job.payload
+                if registered.decode_payload is not None:
+                    payload = registered.decode_payload(payload)
             except UndecodableJsonError as error:
                 return self._failed(execution, JobFailure.terminal("job.payload_undecodable", str(error)))
+            except PayloadMismatchError as error:
+                # What is stored does not change, so trying again cannot help.
+                return self._failed(execution, JobFailure.terminal(error.code, str(error)))
             if not execution.begin(task):
                 return self._canceled(execution)
             if registered.is_async:
-                execute = cast("Callable[[RunningJobContext, JsonValue], Awaitable[JsonValue]]", registered.execute)
-                return await self._call(execution, task, lambda: execute(context, payload))
-            execution.is_in_thread = is_in_thread = True
-            return await self._call(
-                execution, task, lambda: self._in_thread(execution, registered, context, payload, on_handler_ended)
-            )
+                execute = cast("_Function[Awaitable[JsonEncodable]]", registered.execute)
+                outcome = await self._call(execution, task, lambda: execute(context, payload))
+            else:
+                execution.is_in_thread = is_in_thread = True
+                outcome = await self._call(
+                    execution, task, lambda: self._in_thread(execution, registered, context, payload, on_handler_ended)
+                )
+            return self._finished(execution, outcome) if execution.is_finished else outcome
         finally:
             execution.end()
             if not is_in_thread:
                 on_handler_ended()
 
+    def _context(self, execution: Execution, registered: RegisteredJob) -> AsyncJobContext | ThreadJobContext:
+        transaction = HandlerTransaction(execution, self._pools)
+        if registered.is_async:
+            return AsyncJobContext(execution, transaction, self._progress_writer)
+        return ThreadJobContext(execution, transaction, self._progress_writer, asyncio.get_running_loop())
+
     async def _in_thread(
         self,
         execution: Execution,
         registered: RegisteredJob,
-        context: RunningJobContext,
-        payload: JsonValue,
+        context: AsyncJobContext | ThreadJobContext,
+        payload: Any,  # noqa: ANN401 (what the handler's annotation asks for)
         on_handler_ended: Callable[[], None],
-    ) -> JsonValue:
+    ) -> JsonEncodable:
         loop = asyncio.get_running_loop()
 
         def call() -> Any:  # noqa: ANN401 (a handler's result)
             try:
                 if execution.cancel_cause is not None:
                     return _NOT_CALLED
-                return registered.execute(context, payload)
+                return cast("_Function[Any]", registered.execute)(context, payload)
             finally:
                 # A closed loop counts no slots any more.
                 with contextlib.suppress(RuntimeError):
@@ -154,11 +193,11 @@ class Executor:
         return result.value
 
     async def _call(
-        self, execution: Execution, task: asyncio.Task[Any], start: Callable[[], Awaitable[JsonValue]]
+        self, execution: Execution, task: asyncio.Task[Any], start: Callable[[], Awaitable[JsonEncodable]]
     ) -> Outcome:
         try:
             result = await start()
-            return self._succeeded(execution, result) if _may_end_by_itself(execution) else self._canceled(execution)
+            return self._succeeded(execution, result) if execution.may_end_by_itself else self._canceled(execution)
         except BaseException as error:  # noqa: BLE001 (also SystemExit: a handler must not end the worker)
             return self._raised(execution, task, error)
         finally:
@@ -171,7 +210,7 @@ class Executor:
         if is_interrupted and execution.cancel_cause is None and self._is_stopping():
             # Somebody outside canceled this task, as asyncio.run does when the program ends.
             execution.cancel_cause = CancelCause.SHUTDOWN
-        if not _may_end_by_itself(execution):
+        if not execution.may_end_by_itself:
             return self._canceled(execution)
         if isinstance(error, JobFailure) and (failure := _checked(error)) is not None:
             return self._failed(execution, failure)
@@ -180,7 +219,7 @@ class Executor:
             return self._canceled(execution)
         return self._panicked(execution, error)
 
-    def _succeeded(self, execution: Execution, result: JsonValue) -> Outcome:
+    def _succeeded(self, execution: Execution, result: JsonEncodable) -> Outcome:
         if result is None:
             return Succeeded(output_json=None)
         try:
@@ -188,6 +227,18 @@ class Executor:
         except InvalidArgumentError as error:
             # The work is done, so doing it again cannot help; what it returned is a defect of the handler.
             return self._failed(execution, JobFailure.terminal("job.output_invalid", str(error)))
+
+    def _finished(self, execution: Execution, outcome: Outcome) -> Finished:
+        """Say what the handler did after the commit of its own transaction, which cannot be undone."""
+        job = execution.job
+        fields = {"job_id": str(job.job_id), "job_type": job.job_type}
+        if isinstance(outcome, Failed):
+            _logger.warning("worker.failed_after_commit", extra={**fields, "code": outcome.failure.code})
+        elif isinstance(outcome, Dropped):
+            _logger.warning("worker.failed_after_commit", extra={**fields, "code": outcome.code})
+        elif isinstance(outcome, Succeeded) and outcome.output_json is not None:
+            _logger.warning("worker.output_after_commit", extra=fields)
+        return Finished()
 
     def _failed(self, execution: Execution, failure: JobFailure) -> Failed:
         job = execution.job
@@ -208,6 +259,8 @@ class Executor:
                     JobFailureKind.RETRYABLE, "job.worker_shutdown", "the worker was shut down during the attempt"
                 )
                 return Failed(failure=failure, retry_delay=timedelta())
+            case CancelCause.JOB_CANCELED:
+                return Dropped(code="job.canceled")
             case CancelCause.LEASE_MAINTENANCE_FAILED:
                 return Dropped(code="job.lease_maintenance_failed")
             case _:
@@ -220,14 +273,6 @@ class Executor:
             exc_info=error,
         )
         return self._failed(execution, JobFailure.panicked("job.handler_panic", _panic_text(error)))
-
-
-def _may_end_by_itself(execution: Execution) -> bool:
-    """Whether what a handler returns or raises counts, although it may have been canceled.
-
-    At a shutdown it does: it ended in time. After a timeout or with a lost lease it does not.
-    """
-    return execution.cancel_cause in {None, CancelCause.SHUTDOWN}
 
 
 def _checked(raised: JobFailure) -> JobFailure | None:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
+from collections.abc import Callable
 from datetime import timedelta
+from typing import TypeVar, TypeVarTuple, Unpack
 from uuid import UUID
 
 from runledger.core.errors import RunledgerError
-from runledger.postgres import Database, jobs
+from runledger.postgres import Database, Operation, jobs
 from runledger.postgres.document import MAX_BATCH_ROWS
 from runledger.postgres.drivers.psycopg.own_connection import SyncOwnConnection
 from runledger.runtime.execution import CancelCause, Execution, monotonic
+
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 
 _logger = logging.getLogger("runledger.lease_keeper")
 
 _LONGEST_RETRY_SECONDS = 1.0
 _LONGEST_MARGIN_SECONDS = 1.0
+_STOP_SECONDS = 2.0
 _SHORTEST_CONNECT_TIMEOUT_SECONDS = 2  # libpq takes whole seconds, and not fewer
 
 
@@ -53,8 +60,9 @@ class LeaseKeeper:
         )
         self._stop = threading.Event()
         self._is_failing = False
+        self._asked_at: float | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._ended: asyncio.Event | None = None
         self._watch: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -64,10 +72,13 @@ class LeaseKeeper:
             DatabaseConnectionError: PostgreSQL cannot be reached, so no lease could be kept.
         """
         self._loop = asyncio.get_running_loop()
-        await self._loop.run_in_executor(None, self._connection.open)
-        self._thread = threading.Thread(target=self._run, name="runledger-lease-keeper", daemon=True)
-        self._thread.start()
-        self._watch = asyncio.create_task(self._watch_leases())
+        self._ended = asyncio.Event()
+        is_open: asyncio.Future[None] = self._loop.create_future()
+        # Not in the loop's default executor: an application may have filled that with work of its own.
+        thread = threading.Thread(target=self._run, args=[is_open], name="runledger-lease-keeper", daemon=True)
+        thread.start()
+        await is_open
+        self._watch = asyncio.create_task(self._watch_renewals())
 
     async def stop(self) -> None:
         """Stop renewing and close the connection."""
@@ -75,9 +86,11 @@ class LeaseKeeper:
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
-        if self._thread is not None and self._loop is not None:
-            await self._loop.run_in_executor(None, self._thread.join, self._interval)
-        self._connection.close()
+        if self._ended is not None:
+            try:
+                await asyncio.wait_for(self._ended.wait(), _STOP_SECONDS)
+            except TimeoutError:
+                self._connection.abort()  # the thread sees it and ends; it is a daemon, should it not
 
     def renew(self) -> bool:
         """Renew once and tell whether every lease was found: renewed, or known to be gone.
@@ -92,15 +105,29 @@ class LeaseKeeper:
         for execution in sorted(held, key=_order):
             newest[execution.job.job_id] = execution
         executions = list(newest.values())
-        self._call_in_loop([one for one in held if newest[one.job.job_id] is not one], CancelCause.LEASE_LOST)
+        self._lose([one for one in held if newest[one.job.job_id] is not one], CancelCause.LEASE_LOST)
         is_complete = True
         for start in range(0, len(executions), MAX_BATCH_ROWS):
             is_complete &= self._renew_batch(executions[start : start + MAX_BATCH_ROWS])
         return is_complete
 
-    def _run(self) -> None:
+    def _run(self, is_open: asyncio.Future[None]) -> None:
+        try:
+            self._connection.open()
+        except Exception as error:  # noqa: BLE001 (handed to whoever waits in `start`)
+            self._call_in_loop(_fail, is_open, error)
+        else:
+            self._call_in_loop(_finish, is_open)
+            self._renew_until_stopped()
+        finally:
+            self._connection.close()
+            if self._ended is not None:
+                self._call_in_loop(self._ended.set)
+
+    def _renew_until_stopped(self) -> None:
         delay = self._interval
-        while not self._stop.wait(delay):
+        # A loop that was closed without a stop will never start another handler: its leases may end.
+        while not self._stop.wait(delay) and not self._is_loop_closed():
             try:
                 delay = self._interval if self.renew() else self._retry_seconds
             except RunledgerError as error:
@@ -120,7 +147,7 @@ class LeaseKeeper:
     def _renew_batch(self, executions: list[Execution]) -> bool:
         sent_at = monotonic()
         leases = [execution.lease for execution in executions]
-        renewed = self._connection.run(jobs.renew_leases(self._worker_id, leases, lease_ttl=self._lease_ttl))
+        renewed = self._ask(jobs.renew_leases(self._worker_id, leases, lease_ttl=self._lease_ttl))
         missing: list[Execution] = []
         for execution in executions:
             if execution.job.job_id in renewed:
@@ -129,27 +156,57 @@ class LeaseKeeper:
                 missing.append(execution)
         if not missing:
             return True
-        still_held = self._connection.run(
-            jobs.read_held_leases(self._worker_id, [execution.lease for execution in missing])
-        )
+        still_held = self._ask(jobs.read_held_leases(self._worker_id, [execution.lease for execution in missing]))
         lost = [execution for execution in missing if execution.job.job_id not in still_held]
-        self._call_in_loop(lost, CancelCause.LEASE_LOST)
+        canceled = self._ask(jobs.read_canceled_leases(self._worker_id, [execution.lease for execution in lost]))
+        self._lose([execution for execution in lost if execution.job.job_id in canceled], CancelCause.JOB_CANCELED)
+        self._lose([execution for execution in lost if execution.job.job_id not in canceled], CancelCause.LEASE_LOST)
         return len(lost) == len(missing)
 
-    def _call_in_loop(self, executions: list[Execution], cause: CancelCause) -> None:
-        if self._loop is not None and not self._loop.is_closed():
-            for execution in executions:
-                self._loop.call_soon_threadsafe(execution.cancel, cause)
+    def _ask(self, operation: Operation[T]) -> T:
+        self._asked_at = monotonic()
+        try:
+            return self._connection.run(operation)
+        finally:
+            self._asked_at = None
 
-    async def _watch_leases(self) -> None:
-        """Cancel what can no longer be renewed in time. In the event loop: the thread may hang in a dead connection."""
+    def _lose(self, executions: list[Execution], cause: CancelCause) -> None:
+        for execution in executions:
+            self._call_in_loop(execution.cancel, cause)
+            # The event loop may be blocked, and must not begin the handler after it.
+            execution.lease_good_until = min(execution.lease_good_until, monotonic())
+
+    def _call_in_loop(self, callback: Callable[[Unpack[Arguments]], object], *arguments: *Arguments) -> None:
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+                self._loop.call_soon_threadsafe(callback, *arguments)
+
+    def _is_loop_closed(self) -> bool:
+        return self._loop is not None and self._loop.is_closed()
+
+    async def _watch_renewals(self) -> None:
+        """End what the thread cannot end while it hangs: a renewal without answer, and leases it did not save."""
         while True:
             await asyncio.sleep(self._retry_seconds)
-            deadline = monotonic() + self._margin_seconds
+            now = monotonic()
+            asked_at = self._asked_at
+            # The server ends a slow statement by itself after a third; later than that nobody will answer.
+            if asked_at is not None and now - asked_at > self._interval + self._retry_seconds:
+                self._connection.abort()
             for execution in list(self._held):
-                if execution.lease_good_until < deadline:
+                if execution.lease_good_until < now + self._margin_seconds:
                     execution.cancel(CancelCause.LEASE_MAINTENANCE_FAILED)
 
 
 def _order(execution: Execution) -> tuple[int, int]:
     return execution.job.run_number, execution.job.attempt
+
+
+def _finish(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _fail(future: asyncio.Future[None], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -6,13 +6,19 @@ import asyncio
 
 from runledger.postgres import Database
 from runledger.runtime.config import JobsConfig
+from runledger.runtime.handler_pools import HandlerPool
 from runledger.runtime.reaper import Reaper
 from runledger.runtime.registry import JobRegistry
 from runledger.runtime.worker import Worker
 
 
 async def run_worker_loop(
-    database: Database, registry: JobRegistry, config: JobsConfig, shutdown: asyncio.Event
+    database: Database,
+    registry: JobRegistry,
+    config: JobsConfig,
+    shutdown: asyncio.Event,
+    *,
+    pool: HandlerPool | None = None,
 ) -> None:
     """Run a worker until ``shutdown`` is set, then wait for its running jobs as long as the configuration allows.
 
@@ -22,8 +28,9 @@ async def run_worker_loop(
         registry: Handlers.
         config: Settings.
         shutdown: Set it to stop.
+        pool: For the transactions of handlers, see :class:`Worker`.
     """
-    worker = Worker(database, registry, config)
+    worker = Worker(database, registry, config, pool=pool)
     try:
         await worker.start()
         await shutdown.wait()

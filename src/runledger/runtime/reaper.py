@@ -20,6 +20,7 @@ _logger = logging.getLogger("runledger.reaper")
 
 _WORKER_ID = "reaper"
 _PASS_GRACE_SECONDS = 5.0
+_ANSWER_TIMEOUT_SECONDS = 60.0
 
 
 class Reaper:
@@ -34,7 +35,7 @@ class Reaper:
     def __init__(self, database: Database, registry: JobRegistry, config: JobsConfig) -> None:
         config.validate()
         self._config = config
-        self._connection = database.own_connection()
+        self._connection = database.own_connection(answer_timeout_seconds=_ANSWER_TIMEOUT_SECONDS)
         self._hooks = DeadLetterHooks(registry)
         self._wait = WakeableWait()
         self._is_stopping = False
@@ -85,8 +86,8 @@ class Reaper:
                 _logger.error("reaper.job_stuck", extra={"job_id": str(job_id)})
             for dead_letter in result.dead_letters:
                 self._call_hook(dead_letter)
-            # A full batch that moved nothing is locked by somebody else, or stuck: the next pass finds it again.
-            if not result.is_full or self._is_stopping or not (result.processed_count or result.deferred_job_ids):
+            # A full batch of which nothing was taken away would be found again at once: it waits for the next pass.
+            if not result.is_full or self._is_stopping or not result.processed_count:
                 return processed_count
 
     async def finish_hooks(self) -> None:

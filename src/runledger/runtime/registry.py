@@ -13,13 +13,17 @@ from runledger.core.errors import InvalidArgumentError
 from runledger.core.jobs.handler import JobContext, JobDeadLetterInfo, JobFailure, JobHandler
 from runledger.core.jobs.records import JobDefinition
 from runledger.core.jobs.retry_policy import retry_delay
-from runledger.core.json_value import JsonValue
-from runledger.runtime.execution import RunningJobContext
+from runledger.core.json_form import JsonEncodable
+from runledger.runtime.job_context import AsyncJobContext, ThreadJobContext
+from runledger.runtime.payload_annotation import PayloadDecoder, payload_decoder
 
-JobFunction = Callable[[RunningJobContext, Any], Awaitable[JsonValue] | JsonValue]
+JobFunction = (
+    Callable[[AsyncJobContext, Any], Awaitable[JsonEncodable]] | Callable[[ThreadJobContext, Any], JsonEncodable]
+)
 """A handler as a function of context and payload, ``async`` or plain; its return value is the job's output.
 
-The context may be annotated as ``JobContext``, or as ``RunningJobContext`` by a handler that uses what only that has.
+The context may be annotated as ``JobContext``, or as what the kind of handler gets: ``AsyncJobContext`` or
+``ThreadJobContext``.
 """
 
 DeadLetterHook = Callable[[JobContext, Any, JobDeadLetterInfo], Awaitable[None]]
@@ -39,12 +43,16 @@ class RegisteredJob:
         is_async: Whether ``execute`` is a coroutine function; a plain one runs in a thread.
         on_dead_letter: Called after a dead letter was committed.
         definition: The defaults that a worker inserts at its start where the type has no definition yet.
+        decode_payload: Makes what the annotation of ``execute`` asks for; ``None`` hands it the plain JSON value.
+        decode_dead_payload: The same for ``on_dead_letter``, which has an annotation of its own.
     """
 
     execute: JobFunction
     is_async: bool
     on_dead_letter: DeadLetterHook | None
     definition: JobDefinition
+    decode_payload: PayloadDecoder | None
+    decode_dead_payload: PayloadDecoder | None
 
 
 class JobRegistry:
@@ -55,7 +63,12 @@ class JobRegistry:
         registry = JobRegistry()
 
         @registry.job("email.send", max_attempts=5)
-        async def send_email(context: JobContext, payload: dict[str, str]) -> None: ...
+        async def send_email(context: JobContext, payload: Email) -> None: ...
+
+    The annotation of the payload decides what the handler gets. With a dataclass, a ``TypedDict``, or anything else
+    that JSON does not have in it, the payload is checked and decoded, and one that does not fit fails its job with
+    ``job.payload_invalid``. Without an annotation, and with one of plain JSON types, the handler gets the JSON value as
+    it was enqueued, unchecked.
     """
 
     def __init__(self) -> None:
@@ -83,7 +96,8 @@ class JobRegistry:
             priority: Default of its jobs; higher runs first.
 
         Raises:
-            InvalidArgumentError: A value breaks a rule, or the function does not take two positional arguments.
+            InvalidArgumentError: A value breaks a rule, the function does not take two positional arguments, or its
+                payload has an annotation to which JSON cannot be decoded.
         """
 
         def decorate(function: F) -> F:
@@ -115,7 +129,8 @@ class JobRegistry:
             priority: Default of its jobs; higher runs first.
 
         Raises:
-            InvalidArgumentError: A value breaks a rule; the job type is blank or missing.
+            InvalidArgumentError: A value breaks a rule, the job type is blank or missing, or a payload has an
+                annotation to which JSON cannot be decoded.
         """
         definition = JobDefinition(
             job_type=getattr(handler, "job_type", ""),
@@ -163,6 +178,8 @@ class JobRegistry:
             is_async=_is_async(execute),
             on_dead_letter=on_dead_letter,
             definition=definition,
+            decode_payload=payload_decoder(execute),
+            decode_dead_payload=None if on_dead_letter is None else payload_decoder(on_dead_letter),
         )
 
 

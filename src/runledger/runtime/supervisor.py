@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from runledger.postgres import Database
 from runledger.runtime.config import JobsConfig
+from runledger.runtime.handler_pools import HandlerPool
 from runledger.runtime.reaper import Reaper
 from runledger.runtime.registry import JobRegistry
 from runledger.runtime.worker import Worker
@@ -33,14 +34,22 @@ class Supervisor:
         database: Where the jobs are: a :class:`~runledger.postgres.Database` or its URL.
         registry: Handlers.
         config: Settings; from the ``JOBS_*`` environment variables when not given.
+        pool: For the transactions of handlers, see :class:`Worker`.
     """
 
-    def __init__(self, database: Database | str, registry: JobRegistry, config: JobsConfig | None = None) -> None:
+    def __init__(
+        self,
+        database: Database | str,
+        registry: JobRegistry,
+        config: JobsConfig | None = None,
+        *,
+        pool: HandlerPool | None = None,
+    ) -> None:
         self._database = Database(database) if isinstance(database, str) else database
         self._registry = registry
         self._config = JobsConfig.from_env() if config is None else config
         self._config.validate()
-        self._worker = Worker(self._database, registry, self._config)
+        self._worker = Worker(self._database, registry, self._config, pool=pool)
         self._reaper = Reaper(self._database, registry, self._config)
         self._shutdown = asyncio.Event()
         self._shutdown_now = asyncio.Event()

@@ -9,18 +9,19 @@ from datetime import timedelta
 from runledger.core.errors import RunledgerError, UndecodableJsonError
 from runledger.core.jobs.failure_decision import DeadLetterDecision, decide_failure
 from runledger.core.jobs.handler import JobContext, JobDeadLetterInfo, JobFailure
-from runledger.core.jobs.records import ClaimedJob
 from runledger.core.jobs.status import JobDeadLetterReason
 from runledger.postgres import Database
 from runledger.runtime.backoff import Backoff
-from runledger.runtime.claimer import Claimer
+from runledger.runtime.claimer import Claim, Claimer
 from runledger.runtime.completer import Completer
 from runledger.runtime.config import JobsConfig
 from runledger.runtime.dead_letter_hooks import DeadLetterHooks
 from runledger.runtime.execution import AttemptTimeouts, CancelCause, Execution, monotonic
 from runledger.runtime.executor import Executor
+from runledger.runtime.handler_pools import HandlerPool, HandlerPools
 from runledger.runtime.handler_threads import HandlerThreads
 from runledger.runtime.lease_keeper import LeaseKeeper
+from runledger.runtime.progress_writer import ProgressWriter
 from runledger.runtime.registry import JobRegistry
 from runledger.runtime.wait import WakeableWait
 
@@ -42,9 +43,14 @@ class Worker:
         database: Where the jobs are.
         registry: Handlers. The set of types is read once, when the worker starts.
         config: Settings.
+        pool: The application's pool, open, for the transactions of handlers (``context.transaction()``): an
+            ``AsyncConnectionPool`` for ``async`` handlers or a ``ConnectionPool`` for plain ones, of the same
+            database. For handlers that it does not fit the worker opens one of its own when the first of them asks.
     """
 
-    def __init__(self, database: Database, registry: JobRegistry, config: JobsConfig) -> None:
+    def __init__(
+        self, database: Database, registry: JobRegistry, config: JobsConfig, *, pool: HandlerPool | None = None
+    ) -> None:
         config.validate()
         self._config = config
         self._registry = registry
@@ -59,7 +65,15 @@ class Worker:
         self._backoff = Backoff()
         self._threads = HandlerThreads()
         self._hooks = DeadLetterHooks(registry)
-        self._executor = Executor(registry, self._threads, is_stopping=self._is_ending)
+        self._progress_writer = ProgressWriter(database, worker_id=config.worker_id, lease_ttl=config.lease_ttl)
+        self._pools = HandlerPools(database, pool, max_size=config.max_global_concurrency)
+        self._executor = Executor(
+            registry,
+            self._threads,
+            progress_writer=self._progress_writer,
+            pools=self._pools,
+            is_stopping=self._is_ending,
+        )
         self._claimer = Claimer(database, config, held=self._held)
         self._keeper = LeaseKeeper(database, worker_id=config.worker_id, lease_ttl=config.lease_ttl, held=self._held)
         self._completer = Completer(
@@ -106,9 +120,10 @@ class Worker:
     async def run_once(self) -> int:
         """Claim once, start what was claimed, and return how many jobs that were."""
         while (limit := self._free_capacity()) > 0 and self._job_types:
-            claimed_count, is_cut = await self._claim(limit)
-            if claimed_count > 0 or not is_cut:
-                return claimed_count
+            claim = await self._claim(limit)
+            self._begin(claim)
+            if claim.jobs or not claim.is_cut:
+                return len(claim.jobs)
         return 0
 
     async def finish_running(self) -> None:
@@ -171,8 +186,10 @@ class Worker:
             )
         await self._completer.stop()
         await self._hooks.stop()
+        await self._progress_writer.stop()
         await self._keeper.stop()
         self._threads.close()
+        await self._pools.close()
         await self._claimer.close()
 
     async def _claim_until_stopped(self) -> None:
@@ -183,7 +200,7 @@ class Worker:
                 await self._has_capacity.wait()
                 continue
             try:
-                claimed_count, is_cut = await self._claim(limit)
+                claim = await self._claim(limit)
             except RunledgerError as error:
                 self._log_claim_failure(error)
                 await self._has_work.wait(self._backoff.failed())
@@ -196,7 +213,9 @@ class Worker:
             if not self._backoff.is_first:
                 _logger.info("worker.claim_recovered")
                 self._backoff.succeeded()
-            if claimed_count < limit and not is_cut and not self._is_stopping:
+            # Soon, not now: the next claim is sent first, and the server works on it while these handlers run.
+            asyncio.get_running_loop().call_soon(self._begin, claim)
+            if len(claim.jobs) < limit and not claim.is_cut and not self._is_stopping:
                 await self._has_work.wait(poll_seconds)
 
     def _free_capacity(self) -> int:
@@ -206,29 +225,28 @@ class Worker:
         room_for_outcomes = 2 * slots - self._occupied_slots - self._completer.unwritten_count
         return max(0, min(self._config.claim_batch_size, free_slots, room_for_outcomes))
 
-    async def _claim(self, limit: int) -> tuple[int, bool]:
-        """Claim, start what came, and return how many jobs that were and whether there may be more at once."""
-        claimed_at = monotonic()
+    async def _claim(self, limit: int) -> Claim:
+        """Claim, and occupy a slot for each job that came. What must not begin any more is given back."""
         claim = await self._claimer.claim(limit, self._job_types)
-        leases = [job.lease for job in claim.jobs]
+        reason = None
         if self._is_stopping:
-            await self._claimer.give_back(leases, reason="WORKER_SHUTDOWN")
-            return 0, False
-        if monotonic() - claimed_at > self._lease_ttl * 2 / 3:
-            # The answer was long in coming. The leases may end before the next renewal, so handlers must not begin.
-            await self._claimer.give_back(leases, reason="CLAIM_ANSWER_LATE")
-            return 0, False
-        self._begin(claim.jobs, claimed_at)
-        return len(claim.jobs), claim.is_cut
+            reason = "WORKER_SHUTDOWN"
+        elif monotonic() - claim.asked_at > self._lease_ttl * 2 / 3:
+            # The answer was long in coming. The leases may end before the next renewal.
+            reason = "CLAIM_ANSWER_LATE"
+        if reason is not None:
+            await self._claimer.give_back([job.lease for job in claim.jobs], reason=reason)
+            return Claim(jobs=[], asked_at=claim.asked_at)
+        self._occupied_slots += len(claim.jobs)
+        return claim
 
-    def _begin(self, claimed: list[ClaimedJob], claimed_at: float) -> None:
+    def _begin(self, claim: Claim) -> None:
         by_timeout: dict[int, list[Execution]] = {}
-        for job in claimed:
-            execution = Execution(job, claimed_at=claimed_at, lease_ttl=self._lease_ttl)
+        for job in claim.jobs:
+            execution = Execution(job, claimed_at=claim.asked_at, lease_ttl=self._lease_ttl)
             by_timeout.setdefault(execution.timeout_seconds, []).append(execution)
             self._held.add(execution)
             self._running.add(asyncio.create_task(self._run(execution)))
-        self._occupied_slots += len(claimed)
         for seconds, executions in by_timeout.items():
             AttemptTimeouts(seconds, executions)
 

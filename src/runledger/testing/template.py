@@ -8,7 +8,8 @@ from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Identifier
 
 from runledger.postgres.drivers.psycopg import run_sync
-from runledger.postgres.migrator import MIGRATOR, migrate
+from runledger.postgres.migrator import MIGRATOR
+from runledger.postgres.schema_migration import migrate_after_idempotency_cutover
 from runledger.testing.database_name import with_database
 from runledger.testing.server import DatabaseServer
 
@@ -68,7 +69,7 @@ def _make(admin: Connection[TupleRow], server: DatabaseServer, name: str) -> Non
 
 def _migrate(url: str) -> None:
     with psycopg.connect(url) as connection:
-        run_sync(connection, migrate())
+        run_sync(connection, migrate_after_idempotency_cutover())
 
 
 def _exists(admin: Connection[TupleRow], name: str) -> bool:

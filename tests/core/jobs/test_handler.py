@@ -35,7 +35,7 @@ def make_context(attempt: int = 1, max_attempts: int = 3) -> JobContext:
         attempt=attempt,
         max_attempts=max_attempts,
         worker_id="worker-1",
-        checkpoint={"card": "4111-secret"},
+        saved_checkpoint={"card": "4111-secret"},
     )
 
 

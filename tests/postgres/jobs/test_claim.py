@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import pytest
 
@@ -209,3 +211,23 @@ def test_excluded_jobs_stay_where_they_are_and_the_list_of_due_jobs_leaves_them_
 
     assert [job.job_id for job in claimed] == [second]
     assert queue.run(jobs.list_due_job_ids(limit=2)) == [first]
+
+
+def _noise(seed: int, size: int) -> str:
+    return random.Random(seed).randbytes(size // 2).hex()  # noqa: S311 (nothing is kept secret with it)
+
+
+@pytest.mark.parametrize("character", ["x", None], ids=["compressed", "incompressible"])
+def test_a_claim_ends_with_the_payload_that_fills_it(queue: JobQueue, character: str | None) -> None:
+    """However well a payload is packed in the database, its size in memory counts."""
+    size = 20_000
+    payloads = [(character or "") * size or _noise(number, size) for number in range(6)]
+    ids = [queue.enqueue(payload) for payload in payloads]
+
+    def claim(max_payload_bytes: int) -> list[UUID]:
+        operation = jobs.claim_jobs(WORKER, lease_ttl=MINUTE, limit=10, max_payload_bytes=max_payload_bytes)
+        return [job.job_id for job in queue.run(operation)]
+
+    assert claim(2 * size) == ids[:2]
+    assert claim(1) == ids[2:3], "the first comes, whatever its size"
+    assert claim(100 * size) == ids[3:]

@@ -9,7 +9,7 @@ from uuid import UUID
 from runledger.core.errors import BlankJobTypeError, InvalidArgumentError
 from runledger.core.identifiers import check_identifier
 from runledger.core.jobs.setting_checks import check_idempotency_key, check_int32, check_stage, check_whole_seconds
-from runledger.core.json_value import JsonValue
+from runledger.core.json_form import JsonEncodable
 
 _NO_DELAY = timedelta(0)
 _DEFAULT_STAGE = "queued"
@@ -31,7 +31,7 @@ class EnqueueRequest:
 
     Attributes:
         job_type: The kind of job; needs an enabled definition when the request is sent.
-        payload: Any JSON value, handed to the handler.
+        payload: Any JSON value, or an instance of what the handler's annotation names.
         organization_id: The tenant that the job belongs to; ``None`` is the global scope.
         priority: Higher runs first; ``None`` takes the definition's. Negative priorities are allowed.
         max_attempts: How often the job may be tried; ``None`` takes the definition's.
@@ -49,7 +49,7 @@ class EnqueueRequest:
     """
 
     job_type: str
-    payload: JsonValue = field(repr=False)
+    payload: JsonEncodable = field(repr=False)
     _: KW_ONLY
     organization_id: UUID | None = None
     priority: int | None = None

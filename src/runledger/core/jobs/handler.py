@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Self
+from typing import Any, Self
 from uuid import UUID
 
 from runledger.core.errors import InvalidArgumentError
 from runledger.core.jobs.setting_checks import INT32_MAX, check_count, check_failure_code, check_stage
 from runledger.core.jobs.status import JobDeadLetterReason, JobFailureKind
+from runledger.core.json_form import JsonEncodable
 from runledger.core.json_value import JsonValue
 
 _NO_DELAY = timedelta(0)
@@ -34,12 +35,13 @@ class JobHandler(ABC):
     job_type: str
 
     @abstractmethod
-    async def execute(self, context: JobContext, payload: JsonValue) -> JsonValue | None:
+    async def execute(self, context: JobContext, payload: Any) -> JsonEncodable:  # noqa: ANN401 (handlers narrow it)
         """Do the work of one attempt.
 
         Args:
             context: Which attempt of which job this is.
-            payload: What was enqueued.
+            payload: What was enqueued. A dataclass, a ``TypedDict`` and the like as its annotation let a worker decode
+                it; see :class:`~runledger.runtime.JobRegistry`.
 
         Returns:
             The output to store, or ``None``.
@@ -50,12 +52,16 @@ class JobHandler(ABC):
         """
 
     async def on_dead_letter(  # noqa: B027 - not abstract: most handlers need no hook
-        self, context: JobContext, payload: JsonValue, info: JobDeadLetterInfo
+        self,
+        context: JobContext,
+        payload: Any,  # noqa: ANN401 (handlers narrow it)
+        info: JobDeadLetterInfo,
     ) -> None:
         """Called after the dead letter of a job was committed; does nothing unless overridden.
 
         At most once, best effort: a crash between commit and call loses it, and its own failure changes
-        nothing.
+        nothing. Its payload is decoded by its own annotation; when that is the reason of the dead letter, only a hook
+        that takes any JSON value can be called.
         """
 
 
@@ -73,7 +79,7 @@ class JobContext:
         max_attempts: How many attempts the run has.
         organization_id: The tenant that the job belongs to, or ``None``.
         worker_id: Who holds the lease; ``"reaper"`` when the reaper calls the dead-letter hook.
-        checkpoint: What an earlier attempt of this run saved, or ``None``.
+        saved_checkpoint: What an earlier attempt of this run saved, or ``None``.
     """
 
     def __init__(
@@ -86,7 +92,7 @@ class JobContext:
         max_attempts: int,
         worker_id: str,
         organization_id: UUID | None = None,
-        checkpoint: JsonValue | None = None,
+        saved_checkpoint: JsonValue | None = None,
     ) -> None:
         self.job_id = job_id
         self.job_type = job_type
@@ -95,7 +101,7 @@ class JobContext:
         self.max_attempts = max_attempts
         self.organization_id = organization_id
         self.worker_id = worker_id
-        self.checkpoint = checkpoint
+        self.saved_checkpoint = saved_checkpoint
 
     @property
     def is_last_attempt(self) -> bool:

@@ -304,6 +304,19 @@ class JobDeadLetter:
     failed_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPayload:
+    """A job's payload, found by something else than the job's id.
+
+    Attributes:
+        job_id: The job.
+        payload: What was enqueued.
+    """
+
+    job_id: UUID
+    payload: JsonValue = field(repr=False)
+
+
 def _check_is_enabled(value: object) -> None:
     if not isinstance(value, bool):
         raise InvalidArgumentError("is_enabled", f"is of type {type(value).__name__}", "pass True or False")

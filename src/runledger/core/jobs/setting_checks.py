@@ -56,6 +56,11 @@ def check_idempotency_key(value: object) -> None:
         raise InvalidArgumentError(field, f"is longer than {_MAX_KEY_BYTES} bytes", "pass a digest of it")
 
 
+def check_reason(field: str, value: object) -> None:
+    """Refuse what is no text, blank, or nothing that PostgreSQL can store."""
+    _check_name(field, value, "say why in a few words, or leave it out where that is possible")
+
+
 def check_failure_code(field: str, value: object) -> None:
     """Refuse what is no text, blank, or nothing that PostgreSQL can store."""
     _check_name(field, value, "pass a short stable text, for example 'smtp.rejected'")

@@ -9,16 +9,26 @@ from uuid import UUID
 from runledger.core.database_text import unstorable_text_problem
 from runledger.core.errors import InvalidArgumentError
 from runledger.core.jobs.records import ClaimedJob, LeaseIdentity
+from runledger.core.jobs.setting_checks import check_reason
 from runledger.core.jobs.status import JobClaimOrigin
-from runledger.postgres.document import check_limit, check_now, encode_document, lease_document, milliseconds
-from runledger.postgres.jobs.lease import check_lease_ttl
+from runledger.postgres.document import (
+    check_limit,
+    check_now,
+    encode_document,
+    lease_document,
+    milliseconds,
+    retry_delay_milliseconds,
+)
+from runledger.postgres.jobs.lease import check_lease_ttl, lock_job
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.row_decoding import decode_claimed_job, decode_lease, job_ids
+from runledger.postgres.sql_errors import QueryErrorCategory, lease_owner_mismatch, refusal
 from runledger.postgres.sql_files import SqlFile
 
 _CLAIM = SqlFile("jobs", "claim_jobs")
 _LIST_DUE = SqlFile("jobs", "list_due_job_ids")
 _RETURN = SqlFile("jobs", "return_claims")
+_RELEASE = SqlFile("jobs", "release_unstarted_job_claim")
 _LIST_WORKER_LEASES = SqlFile("jobs", "list_worker_leases")
 
 
@@ -32,6 +42,7 @@ def claim_jobs(
     claim_origin: JobClaimOrigin = JobClaimOrigin.DIRECT,
     is_start: bool = False,
     excluded_job_ids: Collection[UUID] = (),
+    max_payload_bytes: int | None = None,
     now: datetime | None = None,
 ) -> Steps[list[ClaimedJob]]:
     """Lease due PENDING jobs to a worker: highest priority first, then the one due longest.
@@ -45,6 +56,8 @@ def claim_jobs(
         is_start: The caller starts every job at once. Stage ``running`` and the started marker are written in the
             same statement, so an expired lease counts as an attempt.
         excluded_job_ids: Jobs to leave where they are.
+        max_payload_bytes: Claim no further job once the payloads of those before it have reached this size. The first
+            is claimed whatever its size.
         now: Instant to use instead of the database's clock, for tests.
 
     Returns:
@@ -54,6 +67,8 @@ def claim_jobs(
         return []
     check_worker_id(worker_id)
     check_limit(limit)
+    if max_payload_bytes is not None:
+        check_limit(max_payload_bytes, field="max_payload_bytes")
     check_lease_ttl(lease_ttl)
     check_now(now)
     document = encode_document(
@@ -64,10 +79,85 @@ def claim_jobs(
         claim_origin=claim_origin.value,
         is_start=is_start,
         excluded_job_ids=_id_texts(excluded_job_ids),
+        max_payload_bytes=max_payload_bytes,
         now=now,
     )
     rows = yield Statement(sql=_CLAIM, document=document, is_only=True)
     return [decode_claimed_job(row) for row in rows]
+
+
+@operation("jobs.claim_prestart_jobs")
+def claim_prestart_jobs(
+    worker_id: str,
+    *,
+    lease_ttl: timedelta,
+    limit: int,
+    job_types: Sequence[str] | None = None,
+    now: datetime | None = None,
+) -> Steps[list[ClaimedJob]]:
+    """Claim as :func:`claim_jobs` does, for a host that starts what it claims later, or perhaps not.
+
+    Stage ``running`` records the start (:func:`~runledger.postgres.jobs.progress.update_job_progress`). Until then the
+    claim can be released without consuming the attempt (:func:`release_unstarted_job_claim`), and the reaper does just
+    that when the lease expires.
+
+    Args:
+        worker_id: As for :func:`claim_jobs`.
+        lease_ttl: How long the lease lasts without renewal; it begins now, not at the start.
+        limit: Jobs at most.
+        job_types: Only these types; ``None`` is any type, an empty sequence gives nothing and asks nothing.
+        now: Instant to use instead of the database's clock, for tests.
+
+    Returns:
+        The jobs, in the order in which they should start.
+    """
+    claim = claim_jobs(
+        worker_id,
+        lease_ttl=lease_ttl,
+        limit=limit,
+        job_types=job_types,
+        claim_origin=JobClaimOrigin.WORKER_PRESTART,
+        now=now,
+    )
+    return (yield from claim.begin())
+
+
+@operation("jobs.release_unstarted_job_claim")
+def release_unstarted_job_claim(
+    lease: LeaseIdentity, *, reason: str, retry_delay: timedelta = timedelta(), now: datetime | None = None
+) -> Steps[None]:
+    """Give back one claim of :func:`claim_prestart_jobs` that was not started. Its attempt is deleted, not consumed.
+
+    Waits for the row lock.
+
+    Args:
+        lease: The claim.
+        reason: Kept in the REQUEUED event.
+        retry_delay: Time until the job is due again; negative counts as none.
+        now: Instant to use instead of the database's clock, for tests.
+
+    Raises:
+        QueryError: ``job.lease_owner_mismatch``: the job is leased, but not, or not any more, under this lease.
+            ``job.unstarted_claim_release_not_applicable``: it is not leased, its start was recorded, or the claim was
+            not made by :func:`claim_prestart_jobs`. Nothing was written.
+    """
+    check_reason("reason", reason)
+    check_now(now)
+    yield from lock_job(lease.job_id)
+    document = lease_document(
+        lease.worker_id, [lease], now=now, reason=reason, retry_delay_ms=retry_delay_milliseconds(retry_delay)
+    )
+    rows = yield Statement(sql=_RELEASE, document=document)
+    verdict = rows[0]["verdict"] if rows else "NOT_LEASED"
+    if verdict == "NOT_HELD":
+        raise lease_owner_mismatch("jobs.release_unstarted_job_claim")
+    if verdict != "RELEASED":
+        raise refusal(
+            QueryErrorCategory.VALIDATION,
+            "job.unstarted_claim_release_not_applicable",
+            "only a claim of a worker whose start was not recorded can be released",
+            internal=f"jobs.release_unstarted_job_claim: {verdict}",
+        )
 
 
 @operation("jobs.list_due_job_ids")

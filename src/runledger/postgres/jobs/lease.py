@@ -17,6 +17,7 @@ from runledger.postgres.sql_files import SqlFile
 _RENEW = SqlFile("jobs", "renew_leases")
 _HEARTBEAT = SqlFile("jobs", "heartbeat_job")
 _READ_HELD = SqlFile("jobs", "read_held_leases")
+_READ_CANCELED = SqlFile("jobs", "read_canceled_leases")
 _LOCK_JOB = SqlFile("jobs", "lock_job")
 _SET_LOCK_TIMEOUT = SqlFile("connection", "set_local_lock_timeout")
 
@@ -67,6 +68,15 @@ def read_held_leases(
         return set()
     check_now(now)
     rows = yield Statement(sql=_READ_HELD, document=lease_document(worker_id, leases, now=now), is_only=True)
+    return job_ids(rows)
+
+
+@operation("jobs.read_canceled_leases")
+def read_canceled_leases(worker_id: str, leases: Sequence[LeaseIdentity]) -> Steps[set[UUID]]:
+    """Return the ids of those leases that a cancel of their job has ended; it says why a lease is lost."""
+    if not leases:
+        return set()
+    rows = yield Statement(sql=_READ_CANCELED, document=lease_document(worker_id, leases), is_only=True)
     return job_ids(rows)
 
 

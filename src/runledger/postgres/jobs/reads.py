@@ -8,14 +8,13 @@ from runledger.core.errors import BlankJobTypeError, InvalidArgumentError
 from runledger.core.identifiers import check_identifier
 from runledger.core.jobs.records import JobAttempt, JobDeadLetter, JobEvent, JobRecord
 from runledger.core.jobs.setting_checks import check_idempotency_key
-from runledger.core.json_value import JsonValue
 from runledger.core.scope import Admin, Scope
 from runledger.postgres.document import check_limit, encode_document, scope_fields
 from runledger.postgres.operation import Statement, Steps, operation
-from runledger.postgres.row_decoding import decode_attempt, decode_dead_letter, decode_event, decode_job, decode_payload
+from runledger.postgres.row_decoding import decode_attempt, decode_dead_letter, decode_event, decode_job
 from runledger.postgres.sql_files import SqlFile
 
-_GET_JOB_PAYLOAD_BY_KEY = SqlFile("jobs", "get_job_payload_by_idempotency_key")
+_FIND_BY_KEY = SqlFile("jobs", "find_job_by_idempotency_key")
 _GET_JOB = SqlFile("jobs", "get_job")
 _LIST_EVENTS = SqlFile("jobs", "list_job_events")
 _LIST_ATTEMPTS = SqlFile("jobs", "list_job_attempts")
@@ -25,8 +24,7 @@ _GET_DEAD_LETTER = SqlFile("jobs", "get_dead_letter")
 @operation("jobs.get_job")
 def get_job(job_id: UUID, *, scope: Scope) -> Steps[JobRecord | None]:
     """Return a job, or ``None`` when there is none in the scope."""
-    rows = yield Statement(sql=_GET_JOB, document=encode_document(job_id=job_id, **scope_fields(scope)), is_only=True)
-    return decode_job(rows[0]) if rows else None
+    return (yield from read_job(job_id, scope=scope, is_only=True))
 
 
 @operation("jobs.get_job_by_idempotency_key")
@@ -41,26 +39,13 @@ def get_job_by_idempotency_key(job_type: str, idempotency_key: str, *, scope: Sc
     Raises:
         InvalidArgumentError: The scope is ``Admin()``, which has no keys of its own.
     """
-    document = _key_document(job_type, idempotency_key, scope)
-    rows = yield Statement(sql=_GET_JOB_PAYLOAD_BY_KEY, document=document)
-    if not rows:
-        return None
-    job_id = rows[0]["job_id"]
-    rows = yield Statement(sql=_GET_JOB, document=encode_document(job_id=job_id, **scope_fields(scope)))
-    return decode_job(rows[0]) if rows else None
-
-
-@operation("jobs.get_job_payload_by_idempotency_key")
-def get_job_payload_by_idempotency_key(
-    job_type: str, idempotency_key: str, *, scope: Scope
-) -> Steps[tuple[UUID, JsonValue] | None]:
-    """Return id and payload of the job that was enqueued with a key, or ``None``.
-
-    The arguments are those of :func:`get_job_by_idempotency_key`.
-    """
-    document = _key_document(job_type, idempotency_key, scope)
-    rows = yield Statement(sql=_GET_JOB_PAYLOAD_BY_KEY, document=document, is_only=True)
-    return (rows[0]["job_id"], decode_payload(rows[0])) if rows else None
+    if isinstance(scope, Admin):
+        raise InvalidArgumentError("scope", "has no idempotency keys of its own", "pass Global() or Organization(id)")
+    check_identifier(job_type, field="job_type", blank_error=BlankJobTypeError)
+    check_idempotency_key(idempotency_key)
+    document = encode_document(job_type=job_type, idempotency_key=idempotency_key, **scope_fields(scope))
+    rows = yield Statement(sql=_FIND_BY_KEY, document=document)
+    return (yield from read_job(rows[0]["job_id"], scope=scope)) if rows else None
 
 
 @operation("jobs.list_job_events")
@@ -97,9 +82,14 @@ def get_dead_letter(job_id: UUID, *, scope: Scope) -> Steps[JobDeadLetter | None
     return decode_dead_letter(rows[0]) if rows else None
 
 
-def _key_document(job_type: str, idempotency_key: str, scope: Scope) -> str:
-    if isinstance(scope, Admin):
-        raise InvalidArgumentError("scope", "has no idempotency keys of its own", "pass Global() or Organization(id)")
-    check_identifier(job_type, field="job_type", blank_error=BlankJobTypeError)
-    check_idempotency_key(idempotency_key)
-    return encode_document(job_type=job_type, idempotency_key=idempotency_key, **scope_fields(scope))
+def read_job(job_id: UUID, *, scope: Scope, is_only: bool = False) -> Steps[JobRecord | None]:
+    """Read a job, as the last part of an operation that has changed it.
+
+    Args:
+        job_id: The job.
+        scope: Whose rows may be seen.
+        is_only: The operation does nothing else.
+    """
+    document = encode_document(job_id=job_id, **scope_fields(scope))
+    rows = yield Statement(sql=_GET_JOB, document=document, is_only=is_only)
+    return decode_job(rows[0]) if rows else None

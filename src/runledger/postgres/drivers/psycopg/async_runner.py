@@ -57,6 +57,12 @@ async def run_on_own(connection: psycopg.AsyncConnection[Any], operation: Operat
     return await _translating(_run_alone(connection, execution), execution)
 
 
+async def run_last(connection: psycopg.AsyncConnection[Any], operation: Operation[T], *, schema: str) -> T:
+    """Execute an operation as the last thing in an open transaction, which must be rolled back if it fails."""
+    execution = Execution(operation=operation, schema=schema)
+    return await _translating(_run_last(connection, execution), execution)
+
+
 def check_open_transaction(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> None:
     """Refuse a connection whose every statement would commit by itself, or whose answers come later.
 
@@ -124,11 +130,8 @@ async def _run_alone(connection: psycopg.AsyncConnection[Any], execution: Execut
     if first.is_only and connection.autocommit:
         # It commits by itself. Only what has a recovery is known to write.
         execution.is_committing = first.recovery is not None
-        return await _drive(connection, execution, steps, first)
-    async with connection.transaction():
-        outcome = await _drive(connection, execution, steps, first)
-        execution.is_committing = True
-    return outcome
+        return await _drive_one_part(connection, execution, steps, first)
+    return await _drive_parts(connection, execution, steps, first)
 
 
 async def _run_inside(connection: psycopg.AsyncConnection[Any], execution: Execution[T]) -> T:
@@ -138,18 +141,48 @@ async def _run_inside(connection: psycopg.AsyncConnection[Any], execution: Execu
     except StopIteration as stop:
         return stop.value
     if first.is_only:
-        return await _drive(connection, execution, steps, first)
+        return await _drive_one_part(connection, execution, steps, first)
     # All or nothing here too: a caller that catches the error and commits must not keep a part. The savepoint needs a
     # transaction around it, which psycopg opens with the first statement of a connection without autocommit.
     if connection.info.transaction_status == TransactionStatus.IDLE:
         await connection.execute("SELECT", prepare=False)
-    async with connection.transaction():
-        return await _drive(connection, execution, steps, first)
+    return await _drive_parts(connection, execution, steps, first)
+
+
+async def _drive_one_part(
+    connection: psycopg.AsyncConnection[Any], execution: Execution[T], steps: Steps[T], statement: Statement
+) -> T:
+    end = await _drive(connection, execution, steps, statement)
+    assert not isinstance(end, Statement)  # noqa: S101 (such an operation has one part)
+    return end
+
+
+async def _drive_parts(
+    connection: psycopg.AsyncConnection[Any], execution: Execution[T], steps: Steps[T], statement: Statement
+) -> T:
+    while True:
+        async with connection.transaction():
+            end = await _drive(connection, execution, steps, statement)
+            execution.is_committing = True
+        execution.is_committing = False
+        if not isinstance(end, Statement):
+            return end
+        statement = end
+
+
+async def _run_last(connection: psycopg.AsyncConnection[Any], execution: Execution[T]) -> T:
+    steps = execution.operation.begin()
+    try:
+        first = next(steps)
+    except StopIteration as stop:
+        return stop.value
+    return await _drive_one_part(connection, execution, steps, first)
 
 
 async def _drive(
     connection: psycopg.AsyncConnection[Any], execution: Execution[T], steps: Steps[T], statement: Statement
-) -> T:
+) -> T | Statement:
+    """Run the operation to its end, or to the statement that opens its next part."""
     cursor = psycopg.AsyncRawCursor(connection, row_factory=dict_row)
     while True:
         execution.note(statement)
@@ -161,6 +194,8 @@ async def _drive(
             statement = steps.throw(outcome) if isinstance(outcome, QueryError) else steps.send(outcome)
         except StopIteration as stop:
             return stop.value
+        if statement.opens_part:
+            return statement
 
 
 async def _execute(cursor: psycopg.AsyncRawCursor[Any], execution: Execution[Any], statement: Statement) -> Rows:

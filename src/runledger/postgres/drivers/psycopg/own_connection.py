@@ -72,7 +72,7 @@ class AsyncOwnConnection:
         alarm = None
         if self._answer_timeout_seconds is not None:
             # The socket is shut down rather than the call canceled: canceling waits for an answer as well.
-            alarm = asyncio.get_running_loop().call_later(self._answer_timeout_seconds, _shut_down, connection)
+            alarm = asyncio.get_running_loop().call_later(self._answer_timeout_seconds, shut_down, connection)
         is_usable = True
         try:
             return await run_on_own(connection, operation, schema=self._schema)
@@ -158,7 +158,7 @@ class SyncOwnConnection:
         """Break the connection from another thread: a blocked :meth:`run` fails with ``DatabaseConnectionError``."""
         connection = self._connection
         if connection is not None:
-            _shut_down(connection)
+            shut_down(connection)
 
     def close(self) -> None:
         """Close the connection; a later ``run`` opens a new one."""
@@ -248,7 +248,7 @@ def _settings(statement_timeout_seconds: float | None) -> str:
     return json.dumps(_SETTINGS | {"statement_timeout": str(timeout_ms)})
 
 
-def _shut_down(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> None:
+def shut_down(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> None:
     """End both directions of the socket, so that whoever waits for an answer sees the end of the connection."""
     with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
         duplicate.shutdown(socket.SHUT_RDWR)

@@ -43,6 +43,12 @@ def run_sync_on_own(connection: psycopg.Connection[Any], operation: Operation[T]
     return _translating(lambda: _run_alone(connection, execution), execution)
 
 
+def run_sync_last(connection: psycopg.Connection[Any], operation: Operation[T], *, schema: str) -> T:
+    """Execute an operation as the last thing in an open transaction, which must be rolled back if it fails."""
+    execution = Execution(operation=operation, schema=schema)
+    return _translating(lambda: _run_last(connection, execution), execution)
+
+
 def _translating(execute: Callable[[], T], execution: Execution[T]) -> T:
     failure: psycopg.Error | UnicodeError
     try:
@@ -89,11 +95,8 @@ def _run_alone(connection: psycopg.Connection[Any], execution: Execution[T]) -> 
     if first.is_only and connection.autocommit:
         # It commits by itself. Only what has a recovery is known to write.
         execution.is_committing = first.recovery is not None
-        return _drive(connection, execution, steps, first)
-    with connection.transaction():
-        outcome = _drive(connection, execution, steps, first)
-        execution.is_committing = True
-    return outcome
+        return _drive_one_part(connection, execution, steps, first)
+    return _drive_parts(connection, execution, steps, first)
 
 
 def _run_inside(connection: psycopg.Connection[Any], execution: Execution[T]) -> T:
@@ -103,16 +106,48 @@ def _run_inside(connection: psycopg.Connection[Any], execution: Execution[T]) ->
     except StopIteration as stop:
         return stop.value
     if first.is_only:
-        return _drive(connection, execution, steps, first)
+        return _drive_one_part(connection, execution, steps, first)
     # All or nothing here too: a caller that catches the error and commits must not keep a part. The savepoint needs a
     # transaction around it, which psycopg opens with the first statement of a connection without autocommit.
     if connection.info.transaction_status == TransactionStatus.IDLE:
         connection.execute("SELECT", prepare=False)
-    with connection.transaction():
-        return _drive(connection, execution, steps, first)
+    return _drive_parts(connection, execution, steps, first)
 
 
-def _drive(connection: psycopg.Connection[Any], execution: Execution[T], steps: Steps[T], statement: Statement) -> T:
+def _drive_one_part(
+    connection: psycopg.Connection[Any], execution: Execution[T], steps: Steps[T], statement: Statement
+) -> T:
+    end = _drive(connection, execution, steps, statement)
+    assert not isinstance(end, Statement)  # noqa: S101 (such an operation has one part)
+    return end
+
+
+def _drive_parts(
+    connection: psycopg.Connection[Any], execution: Execution[T], steps: Steps[T], statement: Statement
+) -> T:
+    while True:
+        with connection.transaction():
+            end = _drive(connection, execution, steps, statement)
+            execution.is_committing = True
+        execution.is_committing = False
+        if not isinstance(end, Statement):
+            return end
+        statement = end
+
+
+def _run_last(connection: psycopg.Connection[Any], execution: Execution[T]) -> T:
+    steps = execution.operation.begin()
+    try:
+        first = next(steps)
+    except StopIteration as stop:
+        return stop.value
+    return _drive_one_part(connection, execution, steps, first)
+
+
+def _drive(
+    connection: psycopg.Connection[Any], execution: Execution[T], steps: Steps[T], statement: Statement
+) -> T | Statement:
+    """Run the operation to its end, or to the statement that opens its next part."""
     cursor = psycopg.RawCursor(connection, row_factory=dict_row)
     while True:
         execution.note(statement)
@@ -124,6 +159,8 @@ def _drive(connection: psycopg.Connection[Any], execution: Execution[T], steps: 
             statement = steps.throw(outcome) if isinstance(outcome, QueryError) else steps.send(outcome)
         except StopIteration as stop:
             return stop.value
+        if statement.opens_part:
+            return statement
 
 
 def _execute(cursor: psycopg.RawCursor[Any], execution: Execution[Any], statement: Statement) -> Rows:

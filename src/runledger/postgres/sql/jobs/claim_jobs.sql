@@ -6,6 +6,8 @@
 -- instead of in a second statement.
 -- excluded_job_ids: jobs that made an earlier claim fail. Left out rather than judged here: what PostgreSQL refuses is
 -- not known before.
+-- max_payload_bytes: no further job once the payloads of those before it have reached it. Measured without reading what
+-- is stored elsewhere; only a compressed payload is unpacked, since nothing else tells how large it is.
 WITH input AS (SELECT $1::jsonb AS doc),
 parameter AS MATERIALIZED (
     SELECT doc ->> 'worker_id' AS worker_id,
@@ -18,6 +20,23 @@ parameter AS MATERIALIZED (
                               'lease_duration_seconds', (doc ->> 'lease_ttl_ms')::numeric / 1000) AS event_payload
       FROM input
 ),
+candidate AS MATERIALIZED (
+    SELECT c.id,
+           CASE WHEN pg_column_compression(c.payload) IS NULL THEN pg_column_size(c.payload)
+                ELSE octet_length(c.payload::text) END AS payload_bytes
+      FROM {schema}.job_queue AS c
+     WHERE c.status = 'PENDING'
+       AND c.next_run_at <= (SELECT at FROM parameter)
+       AND ((SELECT doc -> 'job_types' FROM input) IS NULL
+            OR c.job_type = ANY (ARRAY(SELECT jsonb_array_elements_text(doc -> 'job_types') FROM input)))
+       AND c.id <> ALL (ARRAY(SELECT jsonb_array_elements_text(doc -> 'excluded_job_ids')::uuid FROM input))
+     ORDER BY c.priority DESC, c.next_run_at, c.id
+     LIMIT (SELECT (doc ->> 'limit')::bigint FROM input)
+       FOR NO KEY UPDATE SKIP LOCKED
+),
+summed AS (
+    SELECT id, sum(payload_bytes) OVER (ROWS UNBOUNDED PRECEDING) - payload_bytes AS bytes_before FROM candidate
+),
 claimed AS (
     UPDATE {schema}.job_queue AS q
        SET status = 'LEASED',
@@ -29,16 +48,10 @@ claimed AS (
            stage = CASE WHEN (SELECT is_start FROM parameter) THEN 'running' ELSE q.stage END,
            updated_at = (SELECT at FROM parameter)
      WHERE q.id = ANY (ARRAY(
-           SELECT c.id
-             FROM {schema}.job_queue AS c
-            WHERE c.status = 'PENDING'
-              AND c.next_run_at <= (SELECT at FROM parameter)
-              AND ((SELECT doc -> 'job_types' FROM input) IS NULL
-                   OR c.job_type = ANY (ARRAY(SELECT jsonb_array_elements_text(doc -> 'job_types') FROM input)))
-              AND c.id <> ALL (ARRAY(SELECT jsonb_array_elements_text(doc -> 'excluded_job_ids')::uuid FROM input))
-            ORDER BY c.priority DESC, c.next_run_at, c.id
-            LIMIT (SELECT (doc ->> 'limit')::bigint FROM input)
-              FOR NO KEY UPDATE SKIP LOCKED))
+           SELECT id
+             FROM summed
+            WHERE bytes_before < coalesce((SELECT (doc ->> 'max_payload_bytes')::bigint FROM input),
+                                          9223372036854775807)))
     RETURNING q.id, q.job_type, q.organization_id, q.payload, q.run_number, q.attempt, q.max_attempts,
               q.timeout_seconds, q.priority, q.checkpoint, q.next_run_at
 ),

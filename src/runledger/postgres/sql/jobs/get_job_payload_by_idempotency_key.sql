@@ -1,15 +1,8 @@
--- Find the job that was enqueued with a key. `scope` is global or organization: each has keys of its own.
--- Index: the two unique indexes of keys.
+-- The payload of the job that was enqueued with a key in an organisation; never one of no organisation.
+-- Index: uq_job_queue_type_idempotency_org.
 WITH input AS (SELECT $1::jsonb AS doc)
 SELECT q.id AS job_id, q.payload::text AS payload_json
   FROM {schema}.job_queue AS q
- WHERE (SELECT doc ->> 'scope' FROM input) = 'global' AND q.organization_id IS NULL
-   AND q.job_type = (SELECT doc ->> 'job_type' FROM input)
-   AND q.idempotency_key = (SELECT doc ->> 'idempotency_key' FROM input)
-UNION ALL
-SELECT q.id, q.payload::text
-  FROM {schema}.job_queue AS q
- WHERE (SELECT doc ->> 'scope' FROM input) = 'organization'
+ WHERE q.job_type = (SELECT doc ->> 'job_type' FROM input)
    AND q.organization_id = (SELECT (doc ->> 'organization_id')::uuid FROM input)
-   AND q.job_type = (SELECT doc ->> 'job_type' FROM input)
    AND q.idempotency_key = (SELECT doc ->> 'idempotency_key' FROM input)

@@ -1,0 +1,45 @@
+"""Cancel: take a job off the queue, or away from its worker."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from runledger.core.jobs.records import JobRecord
+from runledger.core.jobs.setting_checks import check_reason
+from runledger.core.scope import Scope
+from runledger.postgres.document import check_now, encode_document
+from runledger.postgres.jobs.locking import invalid_state_transition, lock_job_in_scope, read_changed_job
+from runledger.postgres.operation import Statement, Steps, operation
+from runledger.postgres.sql_files import SqlFile
+
+_CANCEL = SqlFile("jobs", "cancel_job")
+
+
+@operation("jobs.cancel_job")
+def cancel_job(
+    job_id: UUID, *, scope: Scope, reason: str | None = None, now: datetime | None = None
+) -> Steps[JobRecord]:
+    """Cancel a PENDING or LEASED job and return it. Waits for the row lock.
+
+    The handler of a LEASED job is not stopped by the database. Its worker hears of it at the next renewal, and whatever
+    it writes is refused.
+
+    Args:
+        job_id: The job.
+        scope: Whose jobs may be canceled.
+        reason: Kept as the job's status reason and in the CANCELED event; ``CANCELED`` when not given.
+        now: Instant to use instead of the database's clock, for tests.
+
+    Raises:
+        QueryError: ``job.not_found``: there is none in the scope. ``job.invalid_state_transition``: it has ended
+            already. Nothing was written.
+    """
+    if reason is not None:
+        check_reason("reason", reason)
+    check_now(now)
+    locked = yield from lock_job_in_scope(job_id, scope=scope, operation_name="jobs.cancel_job", now=now)
+    rows = yield Statement(sql=_CANCEL, document=encode_document(job_id=job_id, reason=reason, now=now))
+    if not rows:
+        raise invalid_state_transition("jobs.cancel_job", locked.status, "can be canceled while PENDING or LEASED")
+    return (yield from read_changed_job(job_id, scope=scope))

@@ -1,0 +1,5 @@
+-- Which of the two tables that remember migrations are there?
+WITH input AS (SELECT $1::jsonb AS doc)
+SELECT to_regclass('{schema}.runledger_migrations') IS NOT NULL AS has_migrations,
+       to_regclass('{schema}.runledger_migration_history') IS NOT NULL AS has_history
+  FROM input

@@ -1,0 +1,175 @@
+"""What a handler gets in hand while it runs: its attempt, and what it can do about it."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections.abc import Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from runledger.core.errors import InvalidArgumentError
+from runledger.core.jobs.handler import JobContext, JobProgress
+from runledger.core.json_form import JsonEncodable
+from runledger.core.json_value import JsonValue
+from runledger.runtime.execution import Execution, monotonic
+from runledger.runtime.handler_transaction import HandlerTransaction
+from runledger.runtime.progress_writer import ProgressWriter
+
+
+class RunningJobContext(JobContext):
+    """The context that a worker hands to a handler; what both kinds of handlers have in common."""
+
+    def __init__(self, execution: Execution, transaction: HandlerTransaction) -> None:
+        job = execution.job
+        super().__init__(
+            job_id=job.job_id,
+            job_type=job.job_type,
+            run_number=job.run_number,
+            attempt=job.attempt,
+            max_attempts=job.max_attempts,
+            organization_id=job.organization_id,
+            worker_id=job.worker_id,
+            saved_checkpoint=None if job.checkpoint_json is None else job.checkpoint,
+        )
+        self._execution = execution
+        self._transaction = transaction
+
+    def transaction(self) -> HandlerTransaction:
+        """Open a transaction in whose commit the job is finished, together with the rows that are written in it.
+
+        ::
+
+            async with context.transaction() as connection:
+                await connection.execute("INSERT INTO invoices ...")
+                context.set_output({"invoices": 1})
+
+        An ``async`` handler uses ``async with`` and gets an asyncio connection, a plain one ``with`` and a blocking
+        connection, of the worker's ``pool`` or of one that the worker opens. The success of the job is the last thing
+        that is written: when the block ends well both are committed, or, if the lease was lost meanwhile, neither. An
+        exception in the block, the timeout and a shutdown roll back, and the attempt fails as usual.
+
+        After the block the job is SUCCEEDED. The handler may go on, but whatever it returns or raises then changes
+        nothing and is only logged. So make the block the last thing it does, and do not change other systems in it.
+        There is one for each attempt.
+
+        Raises:
+            InvalidArgumentError: It is entered a second time, or in the wrong form.
+            JobFailure: There was no connection, or it was lost and nothing is committed: another attempt may help.
+            QueryError: ``job.lease_owner_mismatch``: the lease was lost, so nothing is committed.
+        """
+        return self._transaction
+
+    def set_output(self, output: JsonEncodable) -> None:
+        """Set what is stored as the job's output, inside the block of :meth:`transaction`.
+
+        Elsewhere the output is what the handler returns.
+
+        Raises:
+            InvalidArgumentError: JSON cannot hold it, or there is no open block.
+        """
+        self._transaction.set_output(output)
+
+    @property
+    def deadline(self) -> datetime:
+        """When the attempt's timeout ends, by this host's clock."""
+        elapsed = 0.0 if self._execution.started_at is None else monotonic() - self._execution.started_at
+        return datetime.now(UTC) + timedelta(seconds=self._execution.timeout_seconds - elapsed)
+
+    @property
+    def cancel_requested(self) -> bool:
+        """Whether this attempt is to end: job canceled, time over, lease lost, or the worker shuts down.
+
+        An ``async`` handler is canceled anyway. One in a thread cannot be: a long one looks here now and then.
+        """
+        return self._execution.cancel_cause is not None
+
+
+class AsyncJobContext(RunningJobContext):
+    """The context of an ``async`` handler."""
+
+    def __init__(self, execution: Execution, transaction: HandlerTransaction, writer: ProgressWriter) -> None:
+        super().__init__(execution, transaction)
+        self._writer = writer
+
+    async def progress(self, done: int | None = None, total: int | None = None, *, stage: str | None = None) -> None:
+        """Tell how far the job has come; returns when it is in the ledger.
+
+        What is not given keeps its value. Counts write a PROGRESS event, a stage writes STAGE_CHANGED. A database that
+        is away is waited for while the lease lasts.
+
+        Args:
+            done: How many units are done.
+            total: Of how many.
+            stage: A name for what the job is doing.
+
+        Raises:
+            asyncio.CancelledError: The job was canceled or its lease is lost; the handler is to end.
+            InvalidArgumentError: Nothing is given, a count is negative, or more is done than there is.
+            QueryError: ``db.business_rule_violation``: with the stored counts, more would be done than there is.
+        """
+        await self._writer.write(self._execution, _progress(done, total, stage))
+
+    async def checkpoint(self, value: JsonValue) -> None:
+        """Save what a later attempt of this run needs to go on from here; returns when it is in the ledger.
+
+        It replaces the checkpoint before. The next attempt finds it in ``saved_checkpoint``.
+
+        Raises:
+            asyncio.CancelledError: The job was canceled or its lease is lost; the handler is to end.
+            InvalidArgumentError: The value is ``None``, or nothing that JSON and PostgreSQL can hold.
+        """
+        await self._writer.write(self._execution, _checkpoint(value))
+
+
+class ThreadJobContext(RunningJobContext):
+    """The context of a plain handler, which runs in a thread. Its methods block that thread until they are done."""
+
+    def __init__(
+        self,
+        execution: Execution,
+        transaction: HandlerTransaction,
+        writer: ProgressWriter,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        super().__init__(execution, transaction)
+        self._writer = writer
+        self._loop = loop
+
+    def progress(self, done: int | None = None, total: int | None = None, *, stage: str | None = None) -> None:
+        """Tell how far the job has come; the same as :meth:`AsyncJobContext.progress`.
+
+        A thread cannot be canceled from outside, so ``asyncio.CancelledError`` here is how it learns that its job was
+        canceled or its lease is lost. Let it pass.
+        """
+        self._wait(self._writer.write(self._execution, _progress(done, total, stage)))
+
+    def checkpoint(self, value: JsonValue) -> None:
+        """Save what a later attempt of this run needs; the same as :meth:`AsyncJobContext.checkpoint`."""
+        self._wait(self._writer.write(self._execution, _checkpoint(value)))
+
+    def _wait(self, write: Coroutine[Any, Any, None]) -> None:
+        try:
+            future = asyncio.run_coroutine_threadsafe(write, self._loop)
+        except RuntimeError:  # the event loop is closed: the worker has gone, and its leases with it
+            write.close()
+            raise asyncio.CancelledError from None
+        try:
+            future.result()
+        except concurrent.futures.CancelledError:
+            # As in the event loop: `except Exception` in a handler must not catch it.
+            raise asyncio.CancelledError from None
+
+
+def _progress(done: int | None, total: int | None, stage: str | None) -> JobProgress:
+    if done is None and total is None and stage is None:
+        raise InvalidArgumentError("done", "is not given, nor is anything else", "give done, total or stage")
+    return JobProgress(stage=stage, progress_done=done, progress_total=total)
+
+
+def _checkpoint(value: JsonValue) -> JobProgress:
+    if value is None:
+        raise InvalidArgumentError(
+            "value", "is None, which says that there is no checkpoint", "pass what to go on from"
+        )
+    return JobProgress(checkpoint=value)
