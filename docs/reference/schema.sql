@@ -548,7 +548,9 @@ CREATE INDEX idx_job_dead_letters_failed_at ON runledger.job_dead_letters USING 
 
 CREATE INDEX idx_job_events_occurred_at ON runledger.job_events USING brin (occurred_at);
 
-CREATE INDEX idx_job_queue_claim ON runledger.job_queue USING btree (priority DESC, next_run_at, id) WHERE (status = 'PENDING'::runledger.job_status);
+CREATE INDEX idx_job_queue_claim ON runledger.job_queue USING btree (priority DESC, next_run_at, id) WHERE ((status = 'PENDING'::runledger.job_status) AND (attempt >= 0));
+
+CREATE INDEX idx_job_queue_claim_type ON runledger.job_queue USING btree (job_type, priority DESC, next_run_at, id) WHERE (status = 'PENDING'::runledger.job_status);
 
 CREATE INDEX idx_job_queue_leased_expiry ON runledger.job_queue USING btree (lease_expires_at) WHERE (status = 'LEASED'::runledger.job_status);
 

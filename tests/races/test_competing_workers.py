@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from uuid import UUID
@@ -16,8 +17,8 @@ from tests.races.session import Session
 SECOND_WORKER = "worker-2"
 
 
-def claim(worker_id: str, limit: int) -> Operation[list[ClaimedJob]]:
-    return jobs.claim_jobs(worker_id, lease_ttl=MINUTE, limit=limit)
+def claim(worker_id: str, limit: int, job_types: Sequence[str] | None = None) -> Operation[list[ClaimedJob]]:
+    return jobs.claim_jobs(worker_id, lease_ttl=MINUTE, limit=limit, job_types=job_types)
 
 
 def test_a_claimer_goes_around_the_jobs_of_an_uncommitted_claim(
@@ -33,6 +34,25 @@ def test_a_claimer_goes_around_the_jobs_of_an_uncommitted_claim(
 
     assert [job.job_id for job in mine] == ids[:3]
     assert [job.job_id for job in yours] == ids[3:]
+
+
+def test_a_claim_of_many_types_locks_what_it_takes_and_no_more(
+    queue: JobQueue, first: Session, second: Session
+) -> None:
+    """CLM-003: it looks at the first job of each type, and the next claimer finds those it did not take free."""
+    types = [JOB_TYPE, "sms.send", "fax.send"]
+    for job_type in types[1:]:
+        queue.define(job_type)
+    now = queue.clock()
+    ids = [queue.enqueue(job_type=types[number % 3], run_at=now - MINUTE, priority=100 - number) for number in range(9)]
+
+    mine = first.run(claim(WORKER, 2, types))
+    yours = second.run(claim(SECOND_WORKER, 4, types))
+    first.commit()
+    second.commit()
+
+    assert [job.job_id for job in mine] == ids[:2]
+    assert [job.job_id for job in yours] == ids[2:6]
 
 
 def test_the_jobs_of_a_claim_that_was_rolled_back_are_free_again(

@@ -24,7 +24,8 @@ class Duty(StrEnum):
     """Owns the schema and everything in it: migrates, and changes what operators change."""
 
     WORKER = "worker"
-    """Runs jobs: claims, renews, completes, fails, gives back, reaps, and inserts missing definitions."""
+    """Runs jobs and repairs them: claims, renews, completes, fails, gives back, reaps, cancels, requeues, and inserts
+    missing definitions."""
 
     PRODUCER = "producer"
     """Enqueues jobs and reads what became of them."""

@@ -67,6 +67,31 @@ def test_claim_by_type_takes_these_types_and_no_other(queue: JobQueue) -> None:
     assert {job.job_id for job in queue.claim(job_types=["fax.send", JOB_TYPE])} == {email, fax}
 
 
+@pytest.mark.parametrize("other_types", [0, 15, 16, 40], ids=lambda count: f"{count}-other-types")
+def test_claim_by_type_keeps_one_order_across_types(queue: JobQueue, other_types: int) -> None:
+    """CLM-002, CLM-005: however many types are asked for, and also when one is named twice."""
+    types = [JOB_TYPE, "sms.send", *(f"type.{number}" for number in range(other_types))]
+    for job_type in [*types, "fax.send"]:
+        queue.define(job_type)
+    now = queue.clock()
+    ids = {
+        (priority, -minutes, number): queue.enqueue(
+            job_type=types[number % len(types)], priority=priority, run_at=now - minutes * MINUTE
+        )
+        for number, (priority, minutes) in enumerate(
+            (priority, minutes) for priority in (100, -5, 7) for minutes in (1, 90, 2, 60) for _ in range(3)
+        )
+    }
+    queue.enqueue(job_type="fax.send", priority=1_000, run_at=now - HOUR)
+    in_order = [ids[key] for key in sorted(ids, key=lambda key: (-key[0], key[1], key[2]))]
+    asked = [*types, JOB_TYPE]
+
+    claimed = [queue.claim(limit=limit, job_types=asked, now=now) for limit in (5, 1, 100)]
+
+    assert [len(batch) for batch in claimed] == [5, 1, len(ids) - 6]
+    assert [job.job_id for batch in claimed for job in batch] == in_order
+
+
 def test_an_empty_list_of_types_gives_nothing_and_asks_nothing() -> None:
     """CLM-006."""
     steps = jobs.claim_jobs(WORKER, lease_ttl=MINUTE, limit=1, job_types=[]).begin()

@@ -101,8 +101,14 @@ CREATE TABLE {schema}.job_queue (
     autovacuum_analyze_scale_factor = 0.05
 );
 
--- One index serves the claim in its order. It holds only pending rows, so finished history costs it nothing.
+-- Two indexes serve the claim in its order: of any type, and of one type whatever else waits. They hold only pending
+-- rows, so finished history costs them nothing, and a claim takes a row out of them without writing to either.
+-- attempt >= 0 holds for every row. A statement that does not say it cannot be planned with this index, which would walk
+-- over all that waits of other types.
 CREATE INDEX idx_job_queue_claim ON {schema}.job_queue (priority DESC, next_run_at, id)
+    WHERE status = 'PENDING' AND attempt >= 0;
+
+CREATE INDEX idx_job_queue_claim_type ON {schema}.job_queue (job_type, priority DESC, next_run_at, id)
     WHERE status = 'PENDING';
 
 -- Serves the reaper, and the rare question which leases a worker holds.

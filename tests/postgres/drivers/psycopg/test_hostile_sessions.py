@@ -175,8 +175,9 @@ def test_a_blocked_thread_is_freed_from_outside(queue: JobQueue) -> None:
 
         thread = threading.Thread(target=claim)
         thread.start()
-        while not queue.sql("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%claimed%'"):
-            pass
+        waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        while not queue.sql(waiting):
+            assert thread.is_alive()
         own.abort()
         thread.join(timeout=10)
 

@@ -1,7 +1,15 @@
 -- Lease due jobs to a worker: PENDING -> LEASED, one attempt row and one LEASED event each.
 -- Guard: status PENDING and due by the database clock, locked with SKIP LOCKED, so two claimers never share a job.
--- Index: idx_job_queue_claim, in its own order; then the primary key, forced by = ANY (ARRAY(...)): an UPDATE that
--- joins the candidates falls into sequential scans on a large or never analysed table.
+-- Index: idx_job_queue_claim_type, once for each type that is asked for, merged in the order of the claim; so what
+-- waits of other types costs nothing. For any type, and for more than 16, idx_job_queue_claim in its own order. The
+-- merge is lazy: it reads as many rows as it takes to lock the limit, and one ahead of each type. Rows are locked in its
+-- order one by one through the primary key, since a lock inside the branches would lock those ahead as well.
+-- Four things are there for the planner (docs/decisions/0036). Each branch has an ORDER BY, else everything that is due
+-- is sorted, and a LIMIT, else all of a branch is read and sorted; it is NULL, which is none. Only the first branch says
+-- attempt >= 0, without which idx_job_queue_claim cannot be taken: where one type makes up the table it looks as good
+-- for that type. And the lock compares status with no constant, else it may go over a claim index.
+-- Then the primary key again, forced by = ANY (ARRAY(...)): an UPDATE that joins the candidates falls into sequential
+-- scans on a large or never analysed table.
 -- is_start: the caller starts what it claims at once, so stage `running` and the started marker are written here
 -- instead of in a second statement.
 -- excluded_job_ids: jobs that made an earlier claim fail. Left out rather than judged here: what PostgreSQL refuses is
@@ -13,6 +21,10 @@ parameter AS MATERIALIZED (
     SELECT doc ->> 'worker_id' AS worker_id,
            doc ->> 'claim_origin' AS claim_origin,
            (doc ->> 'is_start')::boolean AS is_start,
+           CASE WHEN doc -> 'job_types' IS NOT NULL
+                THEN ARRAY(SELECT DISTINCT jsonb_array_elements_text(doc -> 'job_types')) END AS job_types,
+           'PENDING'::{schema}.job_status AS pending,
+           NULL::bigint AS no_limit,
            coalesce((doc ->> 'now')::timestamptz, statement_timestamp()) AS at,
            coalesce((doc ->> 'now')::timestamptz, statement_timestamp())
                + (doc ->> 'lease_ttl_ms')::double precision * interval '1 millisecond' AS lease_expires_at,
@@ -20,22 +32,89 @@ parameter AS MATERIALIZED (
                               'lease_duration_seconds', (doc ->> 'lease_ttl_ms')::numeric / 1000) AS event_payload
       FROM input
 ),
-candidate AS MATERIALIZED (
-    SELECT c.id,
-           CASE WHEN pg_column_compression(c.payload) IS NULL THEN pg_column_size(c.payload)
-                ELSE octet_length(c.payload::text) END AS payload_bytes
-      FROM {schema}.job_queue AS c
-     WHERE c.status = 'PENDING'
-       AND c.next_run_at <= (SELECT at FROM parameter)
-       AND ((SELECT doc -> 'job_types' FROM input) IS NULL
-            OR c.job_type = ANY (ARRAY(SELECT jsonb_array_elements_text(doc -> 'job_types') FROM input)))
-       AND c.id <> ALL (ARRAY(SELECT jsonb_array_elements_text(doc -> 'excluded_job_ids')::uuid FROM input))
+merged_types AS MATERIALIZED (
+    -- NULL: one branch for all, and no type for the others.
+    SELECT CASE WHEN cardinality(job_types) <= 16 THEN job_types END AS job_types FROM parameter
+),
+due AS NOT MATERIALIZED (
+    SELECT q.id, q.job_type, q.priority, q.next_run_at, q.attempt
+      FROM {schema}.job_queue AS q
+     WHERE q.status = 'PENDING'
+       AND q.next_run_at <= (SELECT at FROM parameter)
+       AND q.id <> ALL (ARRAY(SELECT jsonb_array_elements_text(doc -> 'excluded_job_ids')::uuid FROM input))
+),
+candidate AS NOT MATERIALIZED (
+    (SELECT d.* FROM due AS d
+      WHERE d.attempt >= 0
+        AND (SELECT job_types IS NULL FROM merged_types)
+        AND ((SELECT job_types IS NULL FROM parameter)
+             OR d.job_type = ANY ((SELECT job_types FROM parameter)::text[]))
+      ORDER BY d.priority DESC, d.next_run_at, d.id LIMIT (SELECT no_limit FROM parameter))
+    UNION ALL
+    (SELECT d.* FROM due AS d WHERE d.job_type = (SELECT job_types[1] FROM merged_types)
+      ORDER BY d.priority DESC, d.next_run_at, d.id LIMIT (SELECT no_limit FROM parameter))
+    UNION ALL
+    (SELECT d.* FROM due AS d WHERE d.job_type = (SELECT job_types[2] FROM merged_types)
+      ORDER BY d.priority DESC, d.next_run_at, d.id LIMIT (SELECT no_limit FROM parameter))
+    UNION ALL
+    (SELECT d.* FROM due AS d WHERE d.job_type = (SELECT job_types[3] FROM merged_types)
+      ORDER BY d.priority DESC, d.next_run_at, d.id LIMIT (SELECT no_limit FROM parameter))
+    UNION ALL
+    (SELECT d.* FROM due AS d WHERE d.job_type = (SELECT job_types[4] FROM merged_types)
+      ORDER BY d.priority DESC, d.next_run_at, d.id LIMIT (SELECT no_limit FROM parameter))
+    UNION ALL
+    (SELECT d.* FROM due AS d WHERE d.job_type = (SELECT job_types[5] FROM merged_types)
+      ORDER BY d.priority DESC, d.next_run_at, d.id LIMIT (SELECT no_limit FROM parameter))
+    UNION ALL
+    (SELECT d.* FROM due AS d WHERE d.job_type = (SELECT job_types[6] FROM merged_types)
+      ORDER BY d.priority DESC, d.next_run_at, d.id LIMIT (SELECT no_limit FROM parameter))
+    UNION ALL
+    (SELECT d.* FROM due AS d WHERE d.job_type = (SELECT job_types[7] FROM merged_types)
+      ORDER BY d.priority DESC, d.next_run_at, d.id LIMIT (SELECT no_limit FROM parameter))
+    UNION ALL
+    (SELECT d.* FROM due AS d WHERE d.job_type = (SELECT job_types[8] FROM merged_types)
+      ORDER BY d.priority DESC, d.next_run_at, d.id LIMIT (SELECT no_limit FROM parameter))
+    UNION ALL
+    (SELECT d.* FROM due AS d WHERE d.job_type = (SELECT job_types[9] FROM merged_types)
+      ORDER BY d.priority DESC, d.next_run_at, d.id LIMIT (SELECT no_limit FROM parameter))
+    UNION ALL
+    (SELECT d.* FROM due AS d WHERE d.job_type = (SELECT job_types[10] FROM merged_types)
+      ORDER BY d.priority DESC, d.next_run_at, d.id LIMIT (SELECT no_limit FROM parameter))
+    UNION ALL
+    (SELECT d.* FROM due AS d WHERE d.job_type = (SELECT job_types[11] FROM merged_types)
+      ORDER BY d.priority DESC, d.next_run_at, d.id LIMIT (SELECT no_limit FROM parameter))
+    UNION ALL
+    (SELECT d.* FROM due AS d WHERE d.job_type = (SELECT job_types[12] FROM merged_types)
+      ORDER BY d.priority DESC, d.next_run_at, d.id LIMIT (SELECT no_limit FROM parameter))
+    UNION ALL
+    (SELECT d.* FROM due AS d WHERE d.job_type = (SELECT job_types[13] FROM merged_types)
+      ORDER BY d.priority DESC, d.next_run_at, d.id LIMIT (SELECT no_limit FROM parameter))
+    UNION ALL
+    (SELECT d.* FROM due AS d WHERE d.job_type = (SELECT job_types[14] FROM merged_types)
+      ORDER BY d.priority DESC, d.next_run_at, d.id LIMIT (SELECT no_limit FROM parameter))
+    UNION ALL
+    (SELECT d.* FROM due AS d WHERE d.job_type = (SELECT job_types[15] FROM merged_types)
+      ORDER BY d.priority DESC, d.next_run_at, d.id LIMIT (SELECT no_limit FROM parameter))
+    UNION ALL
+    (SELECT d.* FROM due AS d WHERE d.job_type = (SELECT job_types[16] FROM merged_types)
+      ORDER BY d.priority DESC, d.next_run_at, d.id LIMIT (SELECT no_limit FROM parameter))
+),
+picked AS MATERIALIZED (
+    SELECT locked.id, locked.payload_bytes
+      FROM candidate AS c
+     CROSS JOIN LATERAL (
+           SELECT l.id,
+                  CASE WHEN pg_column_compression(l.payload) IS NULL THEN pg_column_size(l.payload)
+                       ELSE octet_length(l.payload::text) END AS payload_bytes
+             FROM {schema}.job_queue AS l
+            WHERE l.id = c.id AND l.status = (SELECT pending FROM parameter)
+              AND l.next_run_at <= (SELECT at FROM parameter)
+              FOR NO KEY UPDATE SKIP LOCKED) AS locked
      ORDER BY c.priority DESC, c.next_run_at, c.id
      LIMIT (SELECT (doc ->> 'limit')::bigint FROM input)
-       FOR NO KEY UPDATE SKIP LOCKED
 ),
 summed AS (
-    SELECT id, sum(payload_bytes) OVER (ROWS UNBOUNDED PRECEDING) - payload_bytes AS bytes_before FROM candidate
+    SELECT id, sum(payload_bytes) OVER (ROWS UNBOUNDED PRECEDING) - payload_bytes AS bytes_before FROM picked
 ),
 claimed AS (
     UPDATE {schema}.job_queue AS q
