@@ -5,10 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
+from enum import Enum
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 _CHUNK = 65_536
+
+
+class Loss(Enum):
+    """How a connection breaks at a request."""
+
+    ANSWER = "the server does it, the client never hears of it"
+    REQUEST = "the server sees the connection end instead"
+    CLIENT = "only the client sees the end; the server waits for a request"
 
 
 class Wire:
@@ -27,6 +36,7 @@ class Wire:
         self._flows = asyncio.Event()
         self._flows.set()
         self._loses_next_answer = False
+        self._breaks: list[tuple[bytes, Loss]] = []
         self.has_lost_answer = asyncio.Event()
         self.url = ""
 
@@ -47,6 +57,10 @@ class Wire:
         """Throw away the next answer of the server, together with its connection: what it did stays done."""
         self._loses_next_answer = True
         self.has_lost_answer.clear()
+
+    def break_at(self, text: bytes, loss: Loss) -> None:
+        """Break the connection of the next client that sends a text; called again, also that of the one after it."""
+        self._breaks.append((text, loss))
 
     async def listen(self) -> asyncio.Server:
         server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
@@ -85,10 +99,23 @@ class Wire:
                     self._loses_next_answer = False
                     self.has_lost_answer.set()
                     break
+                loss = None if is_answer else self._loss_at(data)
+                if loss is Loss.CLIENT:
+                    other.transport.abort()
+                    return
+                if loss is Loss.REQUEST:
+                    break
+                if loss is Loss.ANSWER:
+                    self.lose_next_answer()
                 sink.write(data)
                 await sink.drain()
         sink.transport.abort()
         other.transport.abort()
+
+    def _loss_at(self, data: bytes) -> Loss | None:
+        if not self._breaks or self._breaks[0][0] not in data:
+            return None
+        return self._breaks.pop(0)[1]
 
 
 @contextlib.asynccontextmanager

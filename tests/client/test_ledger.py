@@ -292,3 +292,34 @@ async def test_a_job_that_does_not_exist_is_none(ledger: Ledger) -> None:
     assert await ledger.get_dead_letter(job_id, scope=Admin()) is None
     assert await ledger.job_events(job_id, scope=Admin()) == []
     assert await ledger.job_attempts(job_id, scope=Admin()) == []
+
+
+# Keys --------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_repeated_call_with_a_key_gives_the_same_job(ledger: Ledger) -> None:
+    """ENQ-010, ENQ-013."""
+    organization_id = uuid4()
+    job_id = await ledger.enqueue(TYPE, {"n": 1}, organization_id=organization_id, idempotency_key="order-17")
+
+    again = await ledger.enqueue(TYPE, {"n": 1.0}, organization_id=organization_id, idempotency_key="order-17")
+    (elsewhere,) = await ledger.enqueue_many([EnqueueRequest(TYPE, {"n": 1}, idempotency_key="order-17")])
+
+    assert again == job_id != elsewhere
+    for scope, expected in ((Organization(organization_id), job_id), (Global(), elsewhere)):
+        job = await ledger.get_job_by_idempotency_key(TYPE, "order-17", scope=scope)
+        assert job is not None
+        assert job.id == expected
+    assert await ledger.get_job_by_idempotency_key(TYPE, "order-18") is None
+
+
+async def test_a_conflict_leaves_the_callers_transaction_usable(ledger: Ledger, observer: Observer) -> None:
+    """ENQ-017."""
+    await ledger.enqueue(TYPE, {"n": 1}, idempotency_key="order-17")
+
+    async with ledger.transaction() as connection:
+        await execute(connection, "INSERT INTO orders VALUES (17)")
+        with pytest.raises(QueryError, check=lambda error: error.code == "job.idempotency_conflict"):
+            await ledger.enqueue(TYPE, {"n": 2}, idempotency_key="order-17", connection=connection)
+
+    assert await counts(observer) == (1, 1)

@@ -5,6 +5,7 @@ An operation may stand here more than once, since some arguments exclude each ot
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -56,6 +57,8 @@ _REQUEST_DUE_AT = EnqueueRequest(
     stage="draft",
 )
 _REQUEST_DUE_IN = EnqueueRequest("email.send", None, run_in=_TTL)
+_KEYED_REQUEST = dataclasses.replace(_REQUEST_DUE_AT, idempotency_key="order-17")
+_KEYED_REQUEST_DUE_IN = dataclasses.replace(_REQUEST_DUE_IN, idempotency_key="order-18")
 
 OPERATION_CASES: tuple[Operation[Any], ...] = (
     migrate_after_idempotency_cutover(),
@@ -69,6 +72,7 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
     ),
     jobs.enqueue_job(_REQUEST_DUE_AT, now=_NOW),
     jobs.enqueue_jobs([_REQUEST_DUE_AT, _REQUEST_DUE_IN], now=_NOW),
+    jobs.enqueue_jobs([_KEYED_REQUEST, _KEYED_REQUEST_DUE_IN], now=_NOW),
     jobs.claim_jobs(
         _WORKER,
         lease_ttl=_TTL,
@@ -116,6 +120,7 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
     ),
     jobs.get_job(JOB_ID, scope=Organization(_ORGANIZATION)),
     jobs.get_job(JOB_ID, scope=Admin()),
+    jobs.get_job_by_idempotency_key("email.send", "order-17", scope=Organization(_ORGANIZATION)),
     jobs.list_job_events(JOB_ID, scope=Organization(_ORGANIZATION), limit=10, after_id=5),
     jobs.list_job_attempts(JOB_ID, scope=Organization(_ORGANIZATION)),
     jobs.list_job_attempts(JOB_ID, scope=Global()),

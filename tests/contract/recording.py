@@ -32,6 +32,7 @@ _VALUES_OF_COLUMNS: Mapping[tuple[str, str], object] = {
     ("claim_origin", "text"): "DIRECT",
     ("outcome", "text"): "TIMEOUT",
     ("action", "text"): "DEAD_LETTER",
+    ("answer", "text"): "SAME",
     ("verdict", "text"): "RELEASED",
     ("is_workflow_managed", "boolean"): False,
     ("missing_job_types", "text[]"): [],

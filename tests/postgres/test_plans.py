@@ -26,6 +26,7 @@ FINISHED, PENDING, LEASED = 30_000, 10_000, 500
 
 PRIMARY_KEY, CLAIM, CLAIM_TYPE = "job_queue_pkey", "idx_job_queue_claim", "idx_job_queue_claim_type"
 EXPIRY, ATTEMPTS, EVENTS = "idx_job_queue_leased_expiry", "uq_job_attempts_job_run_attempt", "pk_job_events"
+KEYS = {"uq_job_queue_type_idempotency_global", "uq_job_queue_type_idempotency_org"}
 
 INDEXES_OF_STATEMENT: Mapping[str, set[str]] = {
     "claim_jobs": {CLAIM, CLAIM_TYPE, PRIMARY_KEY},
@@ -47,7 +48,9 @@ INDEXES_OF_STATEMENT: Mapping[str, set[str]] = {
     "list_worker_leases": {EXPIRY},
     "list_expired_leases": {EXPIRY},
     "reap_jobs": {PRIMARY_KEY, ATTEMPTS},
+    "enqueue_keyed_jobs": {PRIMARY_KEY, *KEYS},
     "get_job": {PRIMARY_KEY},
+    "find_job_by_idempotency_key": KEYS,
     "list_job_events": {PRIMARY_KEY, EVENTS},
     "list_job_attempts": {PRIMARY_KEY, ATTEMPTS},
 }

@@ -70,7 +70,10 @@ STATEMENTS: dict[Duty, set[str]] = {
     | {
         "definitions/get_definition",
         "definitions/list_definitions",
+        "connection/set_local_lock_timeout",
         "jobs/enqueue_jobs",
+        "jobs/enqueue_keyed_jobs",
+        "jobs/find_job_by_idempotency_key",
         "jobs/get_dead_letter",
         "jobs/get_job",
         "jobs/get_job_payload_by_idempotency_key",

@@ -17,6 +17,7 @@ from runledger.core.json_form import JsonEncodable
 from runledger.core.scope import Global, Scope
 from runledger.postgres import (
     DEFAULT_SCHEMA,
+    ConstraintClassifier,
     Database,
     IdempotencyCheck,
     Operation,
@@ -48,20 +49,35 @@ class Ledger:
     :class:`SyncLedger` is the same for blocking code.
     """
 
-    def __init__(self, pool: AsyncConnectionPool[Any], *, schema: str = DEFAULT_SCHEMA) -> None:
+    def __init__(
+        self,
+        pool: AsyncConnectionPool[Any],
+        *,
+        schema: str = DEFAULT_SCHEMA,
+        classifier: ConstraintClassifier | None = None,
+    ) -> None:
         """Use an application's own pool, which stays the application's to close.
 
         Args:
             pool: An open pool.
             schema: The schema of Runledger's tables.
+            classifier: Says how violations of the application's own constraints are shown, by their names; see
+                :class:`~runledger.postgres.ErrorClass`.
         """
         self._pool = pool
         self._schema = schema
+        self._classifier = classifier
         self._owns_pool = False
 
     @classmethod
     async def connect(
-        cls, url: str, *, schema: str = DEFAULT_SCHEMA, min_connections: int = 1, max_connections: int = 10
+        cls,
+        url: str,
+        *,
+        schema: str = DEFAULT_SCHEMA,
+        min_connections: int = 1,
+        max_connections: int = 10,
+        classifier: ConstraintClassifier | None = None,
     ) -> Self:
         """Open a ledger with a pool of its own; close it, or use it in ``async with``.
 
@@ -70,13 +86,15 @@ class Ledger:
             schema: The schema of Runledger's tables.
             min_connections: Connections that stay open.
             max_connections: Connections at most.
+            classifier: Says how violations of the application's own constraints are shown, by their names; see
+                :class:`~runledger.postgres.ErrorClass`.
 
         Raises:
             DatabaseConnectionError: PostgreSQL cannot be reached; the message says where.
             InvalidArgumentError: The URL or the schema name is no such thing.
         """
         pool = await Database(url, schema=schema).open_pool(min_size=min_connections, max_size=max_connections)
-        ledger = cls(pool, schema=schema)
+        ledger = cls(pool, schema=schema, classifier=classifier)
         ledger._owns_pool = True
         return ledger
 
@@ -202,9 +220,10 @@ class Ledger:
         run_at: datetime | None = None,
         run_in: timedelta | None = None,
         stage: str = "queued",
+        idempotency_key: str | None = None,
         connection: AsyncConnection[Any] | None = None,
     ) -> UUID:
-        """Enqueue a job and return its id.
+        """Enqueue a job and return its id; with a key that is known, the id of the job that has it.
 
         Args:
             job_type: A type with an enabled definition.
@@ -216,11 +235,17 @@ class Ledger:
             run_at: When it is due; an aware datetime.
             run_in: How long from now it is due, by the database's clock; instead of ``run_at``.
             stage: A name for what the job waits for.
+            idempotency_key: Makes the call repeatable: a second one with the same key, type and organisation gives
+                the job of the first if everything else is the same too, and is refused if not.
             connection: The caller's open transaction.
 
         Raises:
             InvalidArgumentError: An argument breaks a rule; ``error.field`` names it.
-            QueryError: ``job.definition_not_found_or_disabled``.
+            QueryError: Nothing was written: ``job.definition_not_found_or_disabled``; with a key
+                ``job.idempotency_conflict`` or, in a transaction above READ COMMITTED,
+                ``job.enqueue_idempotency_unsupported_isolation``.
+            DatabaseConnectionError: ``db.transaction_commit_unconfirmed``: the connection was lost, and whether the
+                job is there is not known. With any other code it is not.
         """
         request = EnqueueRequest(
             job_type,
@@ -232,6 +257,7 @@ class Ledger:
             run_at=run_at,
             run_in=run_in,
             stage=stage,
+            idempotency_key=idempotency_key,
         )
         return await self._run(jobs.enqueue_job(request), connection)
 
@@ -242,8 +268,11 @@ class Ledger:
 
         The iterable is read while it is sent, so a generator over a large file needs little memory.
 
+        A request whose key is known, also from an earlier one of them, gives the id of the job that has it.
+
         Raises:
-            QueryError: ``job.definition_not_found_or_disabled`` for any of them; none is enqueued.
+            QueryError: One of them is refused, as by :meth:`enqueue`; none is enqueued.
+            DatabaseConnectionError: As by :meth:`enqueue`.
         """
         return await self._run(jobs.enqueue_jobs(requests), connection)
 
@@ -259,6 +288,25 @@ class Ledger:
             connection: The caller's open transaction.
         """
         return await self._run(jobs.get_job(job_id, scope=scope), connection)
+
+    async def get_job_by_idempotency_key(
+        self,
+        job_type: str,
+        idempotency_key: str,
+        *,
+        scope: Scope = _GLOBAL,
+        connection: AsyncConnection[Any] | None = None,
+    ) -> JobRecord | None:
+        """Return the job that was enqueued with a key, or ``None``.
+
+        Args:
+            job_type: The type it was enqueued with.
+            idempotency_key: The key.
+            scope: Whose key it is: ``Global()`` or ``Organization(id)``; each has keys of its own.
+            connection: The caller's open transaction.
+        """
+        operation = jobs.get_job_by_idempotency_key(job_type, idempotency_key, scope=scope)
+        return await self._run(operation, connection)
 
     async def job_events(
         self,
@@ -382,4 +430,5 @@ class Ledger:
         return await self._run(operation, connection)
 
     async def _run(self, operation: Operation[T], connection: AsyncConnection[Any] | None) -> T:
-        return await run(self._pool if connection is None else connection, operation, schema=self._schema)
+        target = self._pool if connection is None else connection
+        return await run(target, operation, schema=self._schema, classifier=self._classifier)

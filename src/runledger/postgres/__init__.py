@@ -19,13 +19,21 @@ from runledger.postgres.migrator import MIGRATOR, Migration, Migrator
 from runledger.postgres.operation import Operation, Statement
 from runledger.postgres.schema_migration import migrate_after_idempotency_cutover
 from runledger.postgres.schema_name import DEFAULT_SCHEMA
-from runledger.postgres.sql_errors import DatabaseConnectionError, QueryError, QueryErrorCategory
+from runledger.postgres.sql_errors import (
+    ConstraintClassifier,
+    DatabaseConnectionError,
+    ErrorClass,
+    QueryError,
+    QueryErrorCategory,
+)
 
 __all__ = [
     "DEFAULT_SCHEMA",
     "MIGRATOR",
+    "ConstraintClassifier",
     "Database",
     "DatabaseConnectionError",
+    "ErrorClass",
     "IdempotencyCheck",
     "IncompatibleSchemaError",
     "LegacyIdempotencySnapshotsMissingError",

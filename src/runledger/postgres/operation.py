@@ -44,6 +44,8 @@ class Statement:
             trip, instead of between BEGIN and COMMIT.
         is_guarded: Run inside a savepoint. A database error rolls back to it and is thrown into the generator as a
             :class:`~runledger.postgres.sql_errors.QueryError`, which may go on.
+        recovery: What a pool runs on a new connection when the connection was lost while this, the last statement of
+            the transaction, was being committed. Its result takes the place of the one that was lost.
         opens_part: Begin another part of the operation with this statement. On a pool the part is a transaction of
             its own, after that of the parts before was committed; in a caller's transaction a savepoint of its own.
     """
@@ -52,6 +54,7 @@ class Statement:
     document: str | None = field(repr=False)
     is_only: bool = False
     is_guarded: bool = False
+    recovery: Operation[Any] | None = field(default=None, repr=False)
     opens_part: bool = False
 
 

@@ -84,6 +84,21 @@ class QueryError(RunledgerError):
         """The driver's exception. May hold values; for trusted code only."""
         return self._source
 
+    def reclassified(self, classifier: ConstraintClassifier) -> QueryError:
+        """Return this error as an application's classifier shows it; the error itself where it knows nothing of it."""
+        shown = None if self.constraint is None else classifier(self.constraint)
+        if shown is None:
+            return self
+        return QueryError(
+            category=shown.category,
+            code=shown.code,
+            client_message=shown.client_message,
+            internal_message=self._internal_message,
+            sqlstate=self.sqlstate,
+            constraint=self.constraint,
+            source=self._source,
+        )
+
     def __repr__(self) -> str:
         """Show what is safe, and only whether there is a source."""
         return (
@@ -94,7 +109,18 @@ class QueryError(RunledgerError):
 
 @dataclass(frozen=True, slots=True)
 class ErrorClass:
-    """How an error is shown: category, code and client message."""
+    """How an error is shown: category, code and client message.
+
+    An application gives its own to constraints that it added to Runledger's tables::
+
+        own = {"fk_job_queue_shop": ErrorClass(QueryErrorCategory.VALIDATION, "shop.unknown", "there is no such shop")}
+        ledger = await Ledger.connect(url, classifier=own.get)
+
+    Attributes:
+        category: The broad kind.
+        code: Stable text to branch on.
+        client_message: Text that may be shown to anybody.
+    """
 
     category: QueryErrorCategory
     code: str
@@ -102,7 +128,7 @@ class ErrorClass:
 
 
 ConstraintClassifier = Callable[[str], ErrorClass | None]
-"""A host's own map from constraint names; what it knows takes precedence."""
+"""An application's own map from constraint names; what it knows takes precedence over Runledger's."""
 
 _CONFLICT, _VALIDATION = QueryErrorCategory.CONFLICT, QueryErrorCategory.VALIDATION
 _FORBIDDEN, _INTERNAL = QueryErrorCategory.FORBIDDEN, QueryErrorCategory.INTERNAL
@@ -169,6 +195,15 @@ def refusal(category: QueryErrorCategory, code: str, client_message: str, *, int
     """Return the error of an operation that the database understood and the rules refuse."""
     return QueryError(
         category=category, code=code, client_message=client_message, internal_message=internal or client_message
+    )
+
+
+def commit_unconfirmed(operation_name: str, *, source: Exception | None = None) -> DatabaseConnectionError:
+    """Return the error of a transaction of which nobody can say whether it was committed."""
+    return DatabaseConnectionError(
+        f"{operation_name}: the connection to PostgreSQL was lost during the commit; it may have taken place",
+        code=COMMIT_UNCONFIRMED,
+        source=source,
     )
 
 

@@ -177,3 +177,16 @@ def test_the_payload_is_not_in_the_repr() -> None:
 
     assert "4111-secret" not in repr(request) + str(request)
     assert "priority=3" in repr(request)
+
+
+@pytest.mark.parametrize("key", ["", " \t", "nul\0", "\ud800", 17, "x" * 1_025, "\N{SNOWMAN}" * 342])
+def test_a_key_that_no_index_could_hold_is_refused_without_showing_it(key: Any) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        EnqueueRequest("email.send", None, idempotency_key=key)
+
+    assert caught.value.field == "idempotency_key"
+    assert "xxx" not in str(caught.value)
+
+
+def test_a_key_may_be_1024_bytes_long() -> None:
+    assert EnqueueRequest("email.send", None, idempotency_key="x" * 1_024).idempotency_key == "x" * 1_024

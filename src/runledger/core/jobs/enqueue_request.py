@@ -8,7 +8,7 @@ from uuid import UUID
 
 from runledger.core.errors import BlankJobTypeError, InvalidArgumentError
 from runledger.core.identifiers import check_identifier
-from runledger.core.jobs.setting_checks import check_int32, check_stage, check_whole_seconds
+from runledger.core.jobs.setting_checks import check_idempotency_key, check_int32, check_stage, check_whole_seconds
 from runledger.core.json_form import JsonEncodable
 
 _NO_DELAY = timedelta(0)
@@ -40,6 +40,8 @@ class EnqueueRequest:
             once.
         run_in: How long from now, by the clock of the database, the job is due; at most 365,000 days.
         stage: The stage that the job starts with.
+        idempotency_key: Makes the request repeatable: a second one with the same key, job type and organisation
+            gives the job of the first if it asks for the same, and is refused if not. At most 1,024 bytes in UTF-8.
 
     Raises:
         InvalidArgumentError: An argument breaks a rule; ``error.field`` names it.
@@ -56,6 +58,7 @@ class EnqueueRequest:
     run_at: datetime | None = None
     run_in: timedelta | None = None
     stage: str = _DEFAULT_STAGE
+    idempotency_key: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         check_identifier(self.job_type, field="job_type", blank_error=BlankJobTypeError)
@@ -77,6 +80,8 @@ class EnqueueRequest:
             _check_run_in(self.run_in)
         if self.stage != _DEFAULT_STAGE:
             check_stage("stage", self.stage)
+        if self.idempotency_key is not None:
+            check_idempotency_key(self.idempotency_key)
 
     @property
     def timeout_seconds(self) -> int | None:

@@ -16,6 +16,10 @@ INT64_MAX = 2**63 - 1
 
 _SECOND = timedelta(seconds=1)
 
+# An entry of a B-tree ends at 2,704 bytes, and the key shares it with the job type. Refused here, a long key does not
+# fail the other requests of its batch.
+_MAX_KEY_BYTES = 1_024
+
 
 def check_int32(field: str, value: object, *, minimum: int = -INT32_MAX - 1) -> None:
     """Refuse what is no integer from ``minimum`` up to the largest that an ``integer`` column holds."""
@@ -44,6 +48,14 @@ def check_stage(field: str, value: object) -> None:
     _check_name(field, value, "name a stage, for example 'queued'")
 
 
+def check_idempotency_key(value: object) -> None:
+    """Refuse what is no text, blank, too long for an index, or nothing that PostgreSQL can store."""
+    field = "idempotency_key"
+    text = _check_name(field, value, "name the request, for example 'order-17/confirm', or pass None")
+    if len(text.encode()) > _MAX_KEY_BYTES:
+        raise InvalidArgumentError(field, f"is longer than {_MAX_KEY_BYTES} bytes", "pass a digest of it")
+
+
 def check_reason(field: str, value: object) -> None:
     """Refuse what is no text, blank, or nothing that PostgreSQL can store."""
     _check_name(field, value, "say why in a few words, or leave it out where that is possible")
@@ -61,7 +73,7 @@ def _check_integer(field: str, value: object, minimum: int, maximum: int) -> Non
         raise InvalidArgumentError(field, "is out of range", f"pass a number from {minimum} to {maximum}")
 
 
-def _check_name(field: str, value: object, blank_remedy: str) -> None:
+def _check_name(field: str, value: object, blank_remedy: str) -> str:
     if not isinstance(value, str):
         raise InvalidArgumentError(field, f"is of type {type(value).__name__}", "pass a str")
     if not value.strip():
@@ -69,3 +81,4 @@ def _check_name(field: str, value: object, blank_remedy: str) -> None:
     problem = unstorable_text_problem(value)
     if problem is not None:
         raise InvalidArgumentError(field, problem, "PostgreSQL cannot store it, remove it")
+    return value

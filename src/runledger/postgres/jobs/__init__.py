@@ -27,7 +27,13 @@ from runledger.postgres.jobs.payloads import (
     update_job_payload_uuid_array_field,
 )
 from runledger.postgres.jobs.progress import JobProgressUpdate, update_job_progress, update_progress_of_jobs
-from runledger.postgres.jobs.reads import get_dead_letter, get_job, list_job_attempts, list_job_events
+from runledger.postgres.jobs.reads import (
+    get_dead_letter,
+    get_job,
+    get_job_by_idempotency_key,
+    list_job_attempts,
+    list_job_events,
+)
 from runledger.postgres.jobs.reaping import ReapedDeadLetter, ReapResult, reap_expired_leases
 from runledger.postgres.jobs.requeue import compare_and_requeue_job, requeue_job
 
@@ -51,6 +57,7 @@ __all__ = [
     "fail_jobs",
     "get_dead_letter",
     "get_job",
+    "get_job_by_idempotency_key",
     "get_job_definition",
     "get_job_payload_by_idempotency_key",
     "get_latest_job_payload_for_run",

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 from uuid import UUID
 
 from runledger.core.errors import InvalidArgumentError
 from runledger.core.jobs.enqueue_request import EnqueueRequest
 from runledger.core.json_value import encode_json
 from runledger.postgres.document import MAX_BATCH_BYTES, MAX_BATCH_ROWS, check_now, encode_document, json_text
-from runledger.postgres.operation import Rows, Statement, Steps, operation
-from runledger.postgres.sql_errors import QueryErrorCategory, refusal
+from runledger.postgres.jobs.idempotency import definition_missing, existing_job_of, key_taken_by_nobody
+from runledger.postgres.jobs.lease import set_lock_timeout
+from runledger.postgres.operation import Operation, Rows, Statement, Steps, operation
+from runledger.postgres.sql_errors import DatabaseConnectionError, QueryError, QueryErrorCategory, commit_unconfirmed
 from runledger.postgres.sql_files import SqlFile
 from runledger.postgres.uuid7 import uuid7
 
 _ENQUEUE = SqlFile("jobs", "enqueue_jobs")
+_ENQUEUE_KEYED = SqlFile("jobs", "enqueue_keyed_jobs")
+
+T = TypeVar("T")
 
 _ONE_MICROSECOND = timedelta(microseconds=1)
+
+# The first look waits for a twin, the second sees it. More are needed only when jobs are deleted in between.
+_MAX_LOOKS = 4
+
+# A server that did not notice the loss keeps the lost transaction open, and its rows make the recovery wait.
+_RECOVERY_LOCK_TIMEOUT = timedelta(seconds=5)
+_PRIMARY_KEY = "job_queue_pkey"
 
 
 @operation("jobs.enqueue_job")
 def enqueue_job(request: EnqueueRequest, *, now: datetime | None = None) -> Steps[UUID]:
-    """Enqueue one job and return its id.
+    """Enqueue one job and return its id; where the request has a key that is known, the id of the job that has it.
 
     The batch of one of :func:`enqueue_jobs`.
 
@@ -31,13 +45,10 @@ def enqueue_job(request: EnqueueRequest, *, now: datetime | None = None) -> Step
         now: Instant to use instead of the transaction's, for tests.
 
     Raises:
-        QueryError: ``job.definition_not_found_or_disabled``; nothing was written.
+        QueryError: Nothing was written; the codes are those of :func:`enqueue_jobs`.
+        DatabaseConnectionError: As for :func:`enqueue_jobs`.
     """
-    check_now(now)
-    job_id = uuid7()
-    rows = yield Statement(sql=_ENQUEUE, document=_document([_row(job_id, request)], now), is_only=True)
-    _check_enqueued(rows)
-    return job_id
+    return (yield from _enqueue([request], now, lambda ids: ids[0]))
 
 
 @operation("jobs.enqueue_jobs")
@@ -46,30 +57,85 @@ def enqueue_jobs(requests: Iterable[EnqueueRequest], *, now: datetime | None = N
 
     The iterable is read as it is sent, in statements of at most 1,000 rows or 8 MiB; only ids are kept.
 
+    A request whose key was used before, also by an earlier one of these requests, gives the id of the job that has it.
+    Each statement takes its keys in one order, so that two calls with common keys wait for each other instead of
+    deadlocking. That cannot hold across the statements of one call: with common keys in more than 1,000 requests, sort
+    the requests by organisation, job type and key.
+
     Args:
         requests: What to run.
         now: Instant to use instead of the transaction's, for tests.
 
     Raises:
-        QueryError: ``job.definition_not_found_or_disabled`` for any of them; none is enqueued.
+        QueryError: None is enqueued: ``job.definition_not_found_or_disabled``, ``job.idempotency_conflict``,
+            ``job.legacy_idempotency_snapshot_missing`` or, with a key in a transaction above READ COMMITTED,
+            ``job.enqueue_idempotency_unsupported_isolation``.
+        DatabaseConnectionError: The connection was lost. On a pool none is enqueued, unless the code is
+            ``db.transaction_commit_unconfirmed``: then that is not known.
     """
+    return (yield from _enqueue(requests, now, lambda ids: ids))
+
+
+def _enqueue(requests: Iterable[EnqueueRequest], now: datetime | None, result: Callable[[list[UUID]], T]) -> Steps[T]:
     check_now(now)
     ids: list[UUID] = []
     batches = _batches(requests, ids)
-    batch = next(batches, None)
+    batch, following = next(batches, None), next(batches, None)
+    if batch is not None and following is None:
+        recovery = _recovery(lambda: _repeat(batch, ids, now), lambda: result(ids))
+        yield from _send(batch, ids, now, recovery=recovery, is_only=True)
+        return result(ids)
+    made: list[str] = []
+    recovery = _recovery(lambda: _confirm(made, now), lambda: result(ids))
     while batch is not None:
-        following = next(batches, None)
-        is_only = following is None and len(ids) <= len(batch)
-        rows = yield Statement(sql=_ENQUEUE, document=_document(batch, now), is_only=is_only)
-        _check_enqueued(rows)
-        batch = following
-    return ids
+        yield from _send(batch, ids, now, recovery=recovery)
+        if not made:
+            made += batch.some_row_made(ids)
+        batch, following = following, next(batches, None)
+    return result(ids)
 
 
-def _batches(requests: Iterable[EnqueueRequest], ids: list[UUID]) -> Iterator[list[str]]:
-    """Yield documents' rows, each batch within the limits, and add the ids they were given."""
-    rows: list[str] = []
-    size = 0
+@dataclass(frozen=True, slots=True)
+class _KeyedRow:
+    """A request with key: the id its job gets if the key is new, its place among the requests, and its JSON."""
+
+    job_id: UUID
+    index: int
+    json: str
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The rows of one document or, with keyed and other requests among them, of two.
+
+    Attributes:
+        unkeyed: Rows without key, as JSON.
+        keyed: Rows with key.
+        size: Bytes of all of them.
+    """
+
+    unkeyed: list[str] = field(default_factory=list[str])
+    keyed: list[_KeyedRow] = field(default_factory=list[_KeyedRow])
+    size: int = 0
+
+    def __len__(self) -> int:
+        return len(self.unkeyed) + len(self.keyed)
+
+    def add(self, request: EnqueueRequest, job_id: UUID, index: int, row: str, size: int) -> None:
+        if request.idempotency_key is None:
+            self.unkeyed.append(row)
+        else:
+            self.keyed.append(_KeyedRow(job_id=job_id, index=index, json=row))
+        self.size += size
+
+    def some_row_made(self, ids: list[UUID]) -> list[str]:
+        """Return one row that made a job, given the ids of all; none if every key was known."""
+        return [*self.unkeyed[:1], *(row.json for row in self.keyed if ids[row.index] == row.job_id)][:1]
+
+
+def _batches(requests: Iterable[EnqueueRequest], ids: list[UUID]) -> Iterator[_Batch]:
+    """Yield batches within the limits, and add the ids that their jobs get if they are made."""
+    batch = _Batch()
     for index, request in enumerate(requests):
         if not isinstance(request, EnqueueRequest):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidArgumentError(
@@ -77,15 +143,107 @@ def _batches(requests: Iterable[EnqueueRequest], ids: list[UUID]) -> Iterator[li
             )
         job_id = uuid7()
         row = _row(job_id, request)
-        row_size = len(row) if row.isascii() else len(row.encode())
-        if rows and (len(rows) == MAX_BATCH_ROWS or size + row_size > MAX_BATCH_BYTES):
-            yield rows
-            rows, size = [], 0
-        rows.append(row)
-        size += row_size
+        size = len(row) if row.isascii() else len(row.encode())
+        if len(batch) == MAX_BATCH_ROWS or (batch.size and batch.size + size > MAX_BATCH_BYTES):
+            yield batch
+            batch = _Batch()
+        batch.add(request, job_id, index, row, size)
         ids.append(job_id)
-    if rows:
-        yield rows
+    if len(batch):
+        yield batch
+
+
+def _send(
+    batch: _Batch, ids: list[UUID], now: datetime | None, *, recovery: Operation[object], is_only: bool = False
+) -> Steps[None]:
+    if batch.unkeyed:
+        rows = yield Statement(
+            sql=_ENQUEUE,
+            document=_document(batch.unkeyed, now),
+            is_only=is_only and not batch.keyed,
+            recovery=recovery,
+        )
+        _check_enqueued(rows)
+    yield from _send_keyed(batch.keyed, ids, now, recovery=recovery)
+
+
+def _send_keyed(
+    keyed: list[_KeyedRow], ids: list[UUID], now: datetime | None, *, recovery: Operation[object] | None = None
+) -> Steps[None]:
+    """Make the jobs whose keys are new, and set the ids of the others."""
+    for _ in range(_MAX_LOOKS):
+        if not keyed:
+            return
+        rows = yield Statement(
+            sql=_ENQUEUE_KEYED, document=_document([row.json for row in keyed], now), recovery=recovery
+        )
+        unseen: list[_KeyedRow] = []
+        for row in rows:
+            place: int = row["ordinality"] - 1
+            request = keyed[place]
+            existing = existing_job_of(row)
+            if existing is None:
+                unseen.append(request)
+            else:
+                ids[request.index] = existing
+        keyed = unseen
+    raise key_taken_by_nobody()
+
+
+def _repeat(batch: _Batch, ids: list[UUID], now: datetime | None) -> Steps[None]:
+    """Settle a transaction of one batch, which is at hand: do the same again, with the same ids.
+
+    If the first was committed, it meets its own primary keys or finds its own keys; if not, it takes place now. Should
+    the first still be on its way, whichever of the two comes later does nothing.
+    """
+    if batch.unkeyed:
+        yield from _make_again(batch.unkeyed, now)
+    yield from _send_keyed(batch.keyed, ids, now)
+
+
+def _confirm(made: list[str], now: datetime | None) -> Steps[None]:
+    """Settle a transaction of several batches, which are gone: one job of it tells of all.
+
+    Each of its statements was answered, so the transaction is committed, aborted, or waits for the end of its session;
+    only in the last case does this wait.
+    """
+    if made and (yield from _make_again(made, now)):
+        # Raised, so that this one job is rolled back as well.
+        raise DatabaseConnectionError("jobs.enqueue_jobs: the connection was lost before the commit")
+
+
+def _recovery(settle: Callable[[], Steps[None]], result: Callable[[], T]) -> Operation[T]:
+    """Return the recovery that settles a commit. It ends with the result or a conflict, or leaves the commit open."""
+
+    def steps() -> Steps[T]:
+        refused: QueryError
+        try:
+            yield from set_lock_timeout(_RECOVERY_LOCK_TIMEOUT)
+            yield from settle()
+            return result()
+        except QueryError as error:
+            refused = error
+        if refused.sqlstate is None and refused.category is QueryErrorCategory.CONFLICT:
+            raise refused
+        # A definition that is missing now, or a lock that was not to be had, tells nothing about the first time.
+        raise commit_unconfirmed("jobs.enqueue_jobs", source=refused)
+
+    return Operation(name="jobs.enqueue_jobs", begin=steps)
+
+
+def _make_again(rows: list[str], now: datetime | None) -> Steps[bool]:
+    """Make jobs that may exist already, all or none of them, and tell whether they were made now."""
+    refused: QueryError
+    try:
+        answer = yield Statement(sql=_ENQUEUE, document=_document(rows, now), is_guarded=True)
+    except QueryError as error:
+        refused = error
+    else:
+        _check_enqueued(answer)
+        return True
+    if refused.constraint != _PRIMARY_KEY:
+        raise refused
+    return False
 
 
 def _row(job_id: UUID, request: EnqueueRequest) -> str:
@@ -106,6 +264,8 @@ def _row(job_id: UUID, request: EnqueueRequest) -> str:
         row += f',"next_run_at":"{request.run_at.astimezone(UTC).isoformat()}"'
     if request.run_in is not None:
         row += f',"run_in_us":{request.run_in // _ONE_MICROSECOND}'
+    if request.idempotency_key is not None:
+        row += f',"idempotency_key":{json_text(request.idempotency_key)}'
     return row + "}"
 
 
@@ -116,9 +276,4 @@ def _document(rows: list[str], now: datetime | None) -> str:
 def _check_enqueued(rows: Rows) -> None:
     missing = rows[0]["missing_job_types"]
     if missing:
-        raise refusal(
-            QueryErrorCategory.VALIDATION,
-            "job.definition_not_found_or_disabled",
-            "the job type has no enabled definition",
-            internal=f"jobs.enqueue: no enabled definition of {', '.join(missing)}",
-        )
+        raise definition_missing(missing)

@@ -98,6 +98,10 @@ def lock_job(job_id: UUID, *, lock_timeout: timedelta | None = None) -> Steps[No
         lock_timeout: Bound on this and the later waits of the transaction; ``None`` leaves the setting alone.
     """
     if lock_timeout is not None:
-        document = encode_document(lock_timeout_ms=milliseconds(lock_timeout))
-        yield Statement(sql=_SET_LOCK_TIMEOUT, document=document)
+        yield from set_lock_timeout(lock_timeout)
     yield Statement(sql=_LOCK_JOB, document=encode_document(job_id=job_id))
+
+
+def set_lock_timeout(lock_timeout: timedelta) -> Steps[None]:
+    """Bound this and the later waits for locks of the transaction."""
+    yield Statement(sql=_SET_LOCK_TIMEOUT, document=encode_document(lock_timeout_ms=milliseconds(lock_timeout)))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from runledger.core.errors import InvalidArgumentError
+from runledger.core.errors import BlankJobTypeError, InvalidArgumentError
+from runledger.core.identifiers import check_identifier
 from runledger.core.jobs.records import JobAttempt, JobDeadLetter, JobEvent, JobRecord
-from runledger.core.scope import Scope
+from runledger.core.jobs.setting_checks import check_idempotency_key
+from runledger.core.scope import Admin, Scope
 from runledger.postgres.document import check_limit, encode_document, scope_fields
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.row_decoding import decode_attempt, decode_dead_letter, decode_event, decode_job
 from runledger.postgres.sql_files import SqlFile
 
+_FIND_BY_KEY = SqlFile("jobs", "find_job_by_idempotency_key")
 _GET_JOB = SqlFile("jobs", "get_job")
 _LIST_EVENTS = SqlFile("jobs", "list_job_events")
 _LIST_ATTEMPTS = SqlFile("jobs", "list_job_attempts")
@@ -22,6 +25,27 @@ _GET_DEAD_LETTER = SqlFile("jobs", "get_dead_letter")
 def get_job(job_id: UUID, *, scope: Scope) -> Steps[JobRecord | None]:
     """Return a job, or ``None`` when there is none in the scope."""
     return (yield from read_job(job_id, scope=scope, is_only=True))
+
+
+@operation("jobs.get_job_by_idempotency_key")
+def get_job_by_idempotency_key(job_type: str, idempotency_key: str, *, scope: Scope) -> Steps[JobRecord | None]:
+    """Return the job that was enqueued with a key, or ``None``.
+
+    Args:
+        job_type: The type it was enqueued with.
+        idempotency_key: The key.
+        scope: Whose key it is: each organisation has its own keys, and the global scope has others.
+
+    Raises:
+        InvalidArgumentError: The scope is ``Admin()``, which has no keys of its own.
+    """
+    if isinstance(scope, Admin):
+        raise InvalidArgumentError("scope", "has no idempotency keys of its own", "pass Global() or Organization(id)")
+    check_identifier(job_type, field="job_type", blank_error=BlankJobTypeError)
+    check_idempotency_key(idempotency_key)
+    document = encode_document(job_type=job_type, idempotency_key=idempotency_key, **scope_fields(scope))
+    rows = yield Statement(sql=_FIND_BY_KEY, document=document)
+    return (yield from read_job(rows[0]["job_id"], scope=scope)) if rows else None
 
 
 @operation("jobs.list_job_events")

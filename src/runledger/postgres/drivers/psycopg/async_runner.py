@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 import psycopg
@@ -9,11 +10,12 @@ from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from runledger.core.errors import InvalidArgumentError, RunledgerError
-from runledger.postgres.drivers.psycopg.errors import DRIVER_ERRORS, translate
+from runledger.core.errors import InvalidArgumentError
+from runledger.postgres.drivers.psycopg.errors import DRIVER_ERRORS, is_connection_error
+from runledger.postgres.drivers.psycopg.execution import Execution
 from runledger.postgres.operation import Operation, Rows, Statement, Steps
 from runledger.postgres.schema_name import DEFAULT_SCHEMA
-from runledger.postgres.sql_errors import QueryError
+from runledger.postgres.sql_errors import ConstraintClassifier, QueryError, commit_unconfirmed
 
 T = TypeVar("T")
 
@@ -23,6 +25,7 @@ async def run(
     operation: Operation[T],
     *,
     schema: str = DEFAULT_SCHEMA,
+    classifier: ConstraintClassifier | None = None,
 ) -> T:
     """Execute an operation.
 
@@ -31,28 +34,33 @@ async def run(
             the operation becomes part of it and is neither committed nor rolled back here.
         operation: What to do.
         schema: The schema of Runledger's tables.
+        classifier: Says how violations of the application's own constraints are shown; see :class:`ErrorClass`.
 
     Raises:
         QueryError: The database or a rule refused it. On a pool nothing was written.
-        DatabaseConnectionError: PostgreSQL cannot be reached, or the connection was lost.
+        DatabaseConnectionError: PostgreSQL cannot be reached, or the connection was lost. On a pool nothing was
+            written then, unless the code is ``db.transaction_commit_unconfirmed``.
         InvalidArgumentError: The connection is in autocommit mode without an open transaction.
     """
+    execution = Execution(operation=operation, schema=schema, classifier=classifier)
     if isinstance(target, psycopg.AsyncConnection):
         check_open_transaction(target)
-        return await _translating(_run_inside(target, operation, schema), operation)
+        return await _translating(_run_inside(target, execution), execution)
     if isinstance(target, AsyncConnectionPool):  # pyright: ignore[reportUnnecessaryIsInstance]
-        return await _translating(_run_on_pool(target, operation, schema), operation)
+        return await _translating(_run_on_pool(target, execution), execution)
     raise unknown_target(target, "a psycopg AsyncConnection or AsyncConnectionPool")
 
 
 async def run_on_own(connection: psycopg.AsyncConnection[Any], operation: Operation[T], *, schema: str) -> T:
     """Execute an operation in a transaction of its own, on an autocommit connection that belongs to the caller."""
-    return await _translating(_run_alone(connection, operation, schema), operation)
+    execution = Execution(operation=operation, schema=schema)
+    return await _translating(_run_alone(connection, execution), execution)
 
 
 async def run_last(connection: psycopg.AsyncConnection[Any], operation: Operation[T], *, schema: str) -> T:
     """Execute an operation as the last thing in an open transaction, which must be rolled back if it fails."""
-    return await _translating(_run_last(connection, operation, schema), operation)
+    execution = Execution(operation=operation, schema=schema)
+    return await _translating(_run_last(connection, execution), execution)
 
 
 def check_open_transaction(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> None:
@@ -76,101 +84,113 @@ def unknown_target(target: object, expected: str) -> InvalidArgumentError:
     return InvalidArgumentError("target", f"is of type {type(target).__name__}", f"pass {expected}")
 
 
-async def _translating(execution: Any, operation: Operation[T]) -> T:  # noqa: ANN401 (a coroutine of T)
-    error: RunledgerError
+async def _translating(execute: Awaitable[T], execution: Execution[T]) -> T:
+    failure: psycopg.Error | UnicodeError
     try:
-        return await execution
-    except DRIVER_ERRORS as driver_error:
-        error = translate(driver_error, operation.name)
-    except UnicodeError:
-        error = InvalidArgumentError(
-            "connection", "has a client encoding that cannot carry the document", "set client_encoding to UTF8"
-        )
-    raise error  # outside the except block: neither cause nor context may carry PostgreSQL's texts
+        return await execute
+    except (*DRIVER_ERRORS, UnicodeError) as error:
+        failure = error
+    raise execution.error_of(failure)  # outside the except block: neither cause nor context carry PostgreSQL's texts
 
 
-async def _run_on_pool(pool: AsyncConnectionPool[Any], operation: Operation[T], schema: str) -> T:
+async def _run_on_pool(pool: AsyncConnectionPool[Any], execution: Execution[T]) -> T:
+    lost: psycopg.Error
+    try:
+        return await _run_on_pooled(pool, execution)
+    except DRIVER_ERRORS as error:
+        if not execution.is_unconfirmed_after(error):
+            raise
+        lost = error
+    if execution.recovery is None:
+        raise commit_unconfirmed(execution.operation.name, source=lost)
+    return await _recover(pool, execution.of_recovery(execution.recovery))
+
+
+async def _recover(pool: AsyncConnectionPool[Any], recovery: Execution[T]) -> T:
+    try:
+        # Whatever ended one connection may have ended the others too.
+        await pool.check()
+        return await _run_on_pooled(pool, recovery)
+    except DRIVER_ERRORS as error:
+        failure = error
+    raise commit_unconfirmed(recovery.operation.name, source=failure)
+
+
+async def _run_on_pooled(pool: AsyncConnectionPool[Any], execution: Execution[T]) -> T:
     async with pool.connection() as connection:
-        return await _run_alone(connection, operation, schema)
+        return await _run_alone(connection, execution)
 
 
-async def _run_alone(connection: psycopg.AsyncConnection[Any], operation: Operation[T], schema: str) -> T:
-    steps = operation.begin()
+async def _run_alone(connection: psycopg.AsyncConnection[Any], execution: Execution[T]) -> T:
+    steps = execution.operation.begin()
     try:
         first = next(steps)
     except StopIteration as stop:
         return stop.value
     if first.is_only and connection.autocommit:
-        return await _drive_one_part(connection, operation, steps, first, schema)
-    return await _drive_parts(connection, operation, steps, first, schema)
+        # It commits by itself. Only what has a recovery is known to write.
+        execution.is_committing = first.recovery is not None
+        return await _drive_one_part(connection, execution, steps, first)
+    return await _drive_parts(connection, execution, steps, first)
 
 
-async def _run_inside(connection: psycopg.AsyncConnection[Any], operation: Operation[T], schema: str) -> T:
-    steps = operation.begin()
+async def _run_inside(connection: psycopg.AsyncConnection[Any], execution: Execution[T]) -> T:
+    steps = execution.operation.begin()
     try:
         first = next(steps)
     except StopIteration as stop:
         return stop.value
     if first.is_only:
-        return await _drive_one_part(connection, operation, steps, first, schema)
+        return await _drive_one_part(connection, execution, steps, first)
     # All or nothing here too: a caller that catches the error and commits must not keep a part. The savepoint needs a
     # transaction around it, which psycopg opens with the first statement of a connection without autocommit.
     if connection.info.transaction_status == TransactionStatus.IDLE:
         await connection.execute("SELECT", prepare=False)
-    return await _drive_parts(connection, operation, steps, first, schema)
+    return await _drive_parts(connection, execution, steps, first)
 
 
 async def _drive_one_part(
-    connection: psycopg.AsyncConnection[Any],
-    operation: Operation[T],
-    steps: Steps[T],
-    statement: Statement,
-    schema: str,
+    connection: psycopg.AsyncConnection[Any], execution: Execution[T], steps: Steps[T], statement: Statement
 ) -> T:
-    end = await _drive(connection, operation, steps, statement, schema)
+    end = await _drive(connection, execution, steps, statement)
     assert not isinstance(end, Statement)  # noqa: S101 (such an operation has one part)
     return end
 
 
 async def _drive_parts(
-    connection: psycopg.AsyncConnection[Any],
-    operation: Operation[T],
-    steps: Steps[T],
-    statement: Statement,
-    schema: str,
+    connection: psycopg.AsyncConnection[Any], execution: Execution[T], steps: Steps[T], statement: Statement
 ) -> T:
     while True:
         async with connection.transaction():
-            end = await _drive(connection, operation, steps, statement, schema)
+            end = await _drive(connection, execution, steps, statement)
+            execution.is_committing = True
+        execution.is_committing = False
         if not isinstance(end, Statement):
             return end
         statement = end
 
 
-async def _run_last(connection: psycopg.AsyncConnection[Any], operation: Operation[T], schema: str) -> T:
-    steps = operation.begin()
+async def _run_last(connection: psycopg.AsyncConnection[Any], execution: Execution[T]) -> T:
+    steps = execution.operation.begin()
     try:
         first = next(steps)
     except StopIteration as stop:
         return stop.value
-    return await _drive_one_part(connection, operation, steps, first, schema)
+    return await _drive_one_part(connection, execution, steps, first)
 
 
 async def _drive(
-    connection: psycopg.AsyncConnection[Any],
-    operation: Operation[T],
-    steps: Steps[T],
-    statement: Statement,
-    schema: str,
+    connection: psycopg.AsyncConnection[Any], execution: Execution[T], steps: Steps[T], statement: Statement
 ) -> T | Statement:
     """Run the operation to its end, or to the statement that opens its next part."""
     cursor = psycopg.AsyncRawCursor(connection, row_factory=dict_row)
     while True:
+        execution.note(statement)
         try:
             if statement.is_guarded:
-                outcome = await _execute_guarded(cursor, operation, statement, schema)
+                outcome = await _execute_guarded(cursor, execution, statement)
             else:
-                outcome = await _execute(cursor, statement, schema)
+                outcome = await _execute(cursor, execution, statement)
             statement = steps.throw(outcome) if isinstance(outcome, QueryError) else steps.send(outcome)
         except StopIteration as stop:
             return stop.value
@@ -178,20 +198,21 @@ async def _drive(
             return statement
 
 
-async def _execute(cursor: psycopg.AsyncRawCursor[Any], statement: Statement, schema: str) -> Rows:
+async def _execute(cursor: psycopg.AsyncRawCursor[Any], execution: Execution[Any], statement: Statement) -> Rows:
     parameters = None if statement.document is None else (statement.document,)
-    await cursor.execute(statement.sql.text(schema).encode(), parameters, binary=True)
+    await cursor.execute(statement.sql.text(execution.schema).encode(), parameters, binary=True)
     return await cursor.fetchall() if cursor.description is not None else []
 
 
 async def _execute_guarded(
-    cursor: psycopg.AsyncRawCursor[Any], operation: Operation[Any], statement: Statement, schema: str
+    cursor: psycopg.AsyncRawCursor[Any], execution: Execution[Any], statement: Statement
 ) -> Rows | QueryError:
+    failure: psycopg.Error
     try:
         async with cursor.connection.transaction():
-            return await _execute(cursor, statement, schema)
-    except DRIVER_ERRORS as driver_error:
-        error = translate(driver_error, operation.name)
-        if not isinstance(error, QueryError):
+            return await _execute(cursor, execution, statement)
+    except DRIVER_ERRORS as error:
+        if is_connection_error(error):
             raise
-    return error
+        failure = error
+    return execution.query_error_of(failure)

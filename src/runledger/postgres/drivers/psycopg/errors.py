@@ -6,7 +6,7 @@ import psycopg
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from runledger.core.errors import RunledgerError
-from runledger.postgres.sql_errors import DatabaseConnectionError, QueryError, classify
+from runledger.postgres.sql_errors import ConstraintClassifier, DatabaseConnectionError, QueryError, classify
 
 DRIVER_ERRORS = (psycopg.Error, PoolClosed, PoolTimeout, TooManyRequests)
 """What the runners catch. The pool's errors are OperationalErrors too; named, so that this stays true."""
@@ -20,13 +20,26 @@ _SESSION_CLASSES = ("0A", "25", "26", "28", "42")
 _CONNECTION_SQLSTATES = frozenset({"57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04", "53300"})
 
 
-def translate(error: psycopg.Error, operation_name: str) -> RunledgerError:
-    """Return Runledger's form of a driver error. Raise it outside the except block (see sql_errors)."""
+def translate(
+    error: psycopg.Error, operation_name: str, classifier: ConstraintClassifier | None = None
+) -> RunledgerError:
+    """Return Runledger's form of a driver error.
+
+    Call and raise it outside the except block: neither the error nor one of the classifier may carry the driver's as
+    its context (see sql_errors).
+    """
     if is_connection_error(error):
         return DatabaseConnectionError(
             f"{operation_name}: the connection to PostgreSQL failed or was lost", source=error
         )
-    shown = classify(error.sqlstate, error.diag.constraint_name)
+    return query_error(error, operation_name, classifier)
+
+
+def query_error(
+    error: psycopg.Error, operation_name: str, classifier: ConstraintClassifier | None = None
+) -> QueryError:
+    """Return Runledger's form of the error of a statement; the same holds as for :func:`translate`."""
+    shown = classify(error.sqlstate, error.diag.constraint_name, classifier)
     return QueryError(
         category=shown.category,
         code=shown.code,

@@ -1,0 +1,65 @@
+"""Answers to keyed requests that made no job."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from runledger.postgres.operation import Row
+from runledger.postgres.sql_errors import QueryError, QueryErrorCategory, refusal
+
+
+def existing_job_of(row: Row) -> UUID | None:
+    """Return the job of an identical earlier request, or ``None`` when the statement could not see who has the key.
+
+    Raises:
+        QueryError: The request is refused. Neither key nor payload is named, not even in the internal message.
+    """
+    job_type = row["job_type"]
+    match row["answer"]:
+        case "SAME":
+            return row["existing_job_id"]
+        case "UNSEEN":
+            return None
+        case "OTHER":
+            raise refusal(
+                QueryErrorCategory.CONFLICT,
+                "job.idempotency_conflict",
+                "a job with this idempotency key was enqueued by a different request",
+                internal=f"jobs.enqueue: another request of type {job_type} has the key",
+            )
+        case "NO_SNAPSHOT":
+            raise refusal(
+                QueryErrorCategory.CONFLICT,
+                "job.legacy_idempotency_snapshot_missing",
+                "a job with this idempotency key exists, but was stored without the request that made it",
+                internal=f"jobs.enqueue: job {row['existing_job_id']} of type {job_type} has no snapshot",
+            )
+        case "ISOLATION":
+            raise refusal(
+                QueryErrorCategory.VALIDATION,
+                "job.enqueue_idempotency_unsupported_isolation",
+                "enqueueing with an idempotency key needs a transaction at READ COMMITTED",
+                internal=f"jobs.enqueue: unsupported isolation for a keyed request of type {job_type}",
+            )
+        case _:
+            raise definition_missing([job_type])
+
+
+def definition_missing(job_types: list[str]) -> QueryError:
+    """Return the error of requests whose types have no enabled definition."""
+    return refusal(
+        QueryErrorCategory.VALIDATION,
+        "job.definition_not_found_or_disabled",
+        "the job type has no enabled definition",
+        internal=f"jobs.enqueue: no enabled definition of {', '.join(job_types)}",
+    )
+
+
+def key_taken_by_nobody() -> QueryError:
+    """Return the error of a key that conflicts although no row has it, however often one looks."""
+    return refusal(
+        QueryErrorCategory.INTERNAL,
+        "job.idempotency_conflict_missing_existing",
+        "the idempotency key conflicts with a job that cannot be found",
+        internal="jobs.enqueue: the unique index refuses a key that no visible row has",
+    )
