@@ -130,7 +130,7 @@ def test_databases_of_dead_processes_are_swept_and_others_kept(runledger_server:
     mine = create_ephemeral_database("kept")
     with psycopg.connect(runledger_server.admin_url, autocommit=True) as admin:
         admin.execute(SQL("CREATE DATABASE {}").format(Identifier(dead)))
-    drop_leftovers(runledger_server.admin_url)
+        drop_leftovers(admin)
     assert not exists(runledger_server, dead)
     assert exists(runledger_server, mine.name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -51,6 +52,49 @@ def test_server_without_uuidv7_is_refused() -> None:
         with pytest.raises(EphemeralDatabaseError, match=r"has no uuidv7\(\)") as caught:
             create_ephemeral_database("never")
         assert caught.value.code == "testing.server_unsupported"
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        (
+            "postgresql://u:hunter2@localhost:1/postgres",
+            "cannot connect to PostgreSQL at host localhost, port 1, database postgres",
+        ),
+        ("nonsense-hunter2", "is not a PostgreSQL URL; write it as"),
+    ],
+    ids=["nobody answers", "no URL"],
+)
+def test_an_unusable_url_is_told_by_its_variable_and_never_shown(url: str, problem: str, tmp_path: Path) -> None:
+    """A fixed bug: pytest printed the arguments of psycopg's frames, and with them the password."""
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["runledger.testing.pytest_plugin"]\n')
+    (tmp_path / "test_it.py").write_text("def test_it(runledger_database):\n    pass\n")
+    options = ["-p", "no:asyncio", "-p", "no:randomly", "--showlocals", "--full-trace", f"--rootdir={tmp_path}"]
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "--tb=long", *options],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "RUNLEDGER_TEST_ADMIN_DATABASE_URL": url},
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert f"EphemeralDatabaseError: RUNLEDGER_TEST_ADMIN_DATABASE_URL: {problem}" in result.stdout
+    assert "hunter2" not in result.stdout + result.stderr
+    with ScopedEnv.set([("RUNLEDGER_TEST_ADMIN_DATABASE_URL", url)]), pytest.raises(EphemeralDatabaseError) as caught:
+        database_server()
+    assert caught.value.code == "testing.server_unavailable"
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+
+def test_a_server_that_refuses_later_is_told_without_its_url(runledger_server: DatabaseServer) -> None:
+    server = DatabaseServer(admin_url="postgresql://u:hunter2@localhost:1/postgres", is_own=False)
+    with pytest.raises(EphemeralDatabaseError, match="host localhost, port 1, database postgres") as caught:
+        server.connect()
+    assert caught.value.code == "testing.server_unavailable"
+    assert caught.value.__context__ is None
+    assert "hunter2" not in f"{server!r}{caught.value}"
+    assert runledger_server.admin_url not in repr(runledger_server)
 
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="the system has no file system in memory")  # noqa: S108

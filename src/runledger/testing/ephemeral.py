@@ -17,7 +17,8 @@ from psycopg.sql import SQL, Identifier
 from psycopg_pool import AsyncConnectionPool
 
 from runledger.testing.database_name import ephemeral_name, with_database
-from runledger.testing.server import database_server
+from runledger.testing.errors import EphemeralDatabaseError
+from runledger.testing.server import DatabaseServer, database_server
 from runledger.testing.template import ensure_template
 
 _NUMBERS = itertools.count(1)
@@ -37,19 +38,19 @@ class EphemeralDatabase:
         url: Where to connect.
     """
 
-    __slots__ = ("__weakref__", "_admin_url", "_forgotten", "name", "url")
+    __slots__ = ("__weakref__", "_forgotten", "_server", "name", "url")
 
-    def __init__(self, *, name: str, admin_url: str) -> None:
+    def __init__(self, *, name: str, server: DatabaseServer) -> None:
         """Not for callers: use `create_ephemeral_database`."""
         self.name = name
-        self.url = with_database(admin_url, name)
-        self._admin_url = admin_url
-        self._forgotten = weakref.finalize(self, _drop_forgotten, admin_url, name, os.getpid())
+        self.url = with_database(server.admin_url, name)
+        self._server = server
+        self._forgotten = weakref.finalize(self, _drop_forgotten, server, name, os.getpid())
 
     def drop(self) -> None:
         """Drop the database, even with connections to it, which are ended. Harmless when repeated."""
         if self._forgotten.detach() is not None:
-            _drop(self._admin_url, self.name)
+            _drop(self._server, self.name)
 
 
 def create_ephemeral_database(prefix: str) -> EphemeralDatabase:
@@ -61,7 +62,7 @@ def create_ephemeral_database(prefix: str) -> EphemeralDatabase:
         EphemeralDatabaseError: There is no suitable server; see `runledger.testing.server`.
     """
     server = database_server()
-    with psycopg.connect(server.admin_url, autocommit=True) as admin:
+    with server.connect() as admin:
         template = ensure_template(admin, server)
         create = SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY {}")
         # Copying files takes 10 ms instead of 18, where the checkpoints that it needs write to no disk.
@@ -72,7 +73,7 @@ def create_ephemeral_database(prefix: str) -> EphemeralDatabase:
                 admin.execute(create.format(Identifier(name), Identifier(template), strategy))
             except DuplicateDatabase:
                 continue  # Left by a process that had our number, or made by one in another container.
-            return EphemeralDatabase(name=name, admin_url=server.admin_url)
+            return EphemeralDatabase(name=name, server=server)
 
 
 async def setup_ephemeral_pool(
@@ -118,15 +119,15 @@ async def _open_pool(
     return pool
 
 
-def _drop_forgotten(admin_url: str, name: str, maker: int) -> None:
+def _drop_forgotten(server: DatabaseServer, name: str, maker: int) -> None:
     # Not in a forked child, whose parent still uses the database.
     if os.getpid() == maker:
-        with contextlib.suppress(psycopg.Error):
-            _drop(admin_url, name)
+        with contextlib.suppress(psycopg.Error, EphemeralDatabaseError):
+            _drop(server, name)
 
 
-def _drop(admin_url: str, name: str) -> None:
-    with psycopg.connect(admin_url, autocommit=True) as admin:
+def _drop(server: DatabaseServer, name: str) -> None:
+    with server.connect() as admin:
         # DROP DATABASE looks for connections once in 100 ms, and even one that was just closed is there for a
         # moment.
         deadline = time.monotonic() + _DISCONNECT_SECONDS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import psycopg
 from psycopg import Connection
 from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Identifier
@@ -10,7 +9,6 @@ from psycopg.sql import SQL, Identifier
 from runledger.postgres.drivers.psycopg import run_sync
 from runledger.postgres.migrator import MIGRATOR
 from runledger.postgres.schema_migration import migrate_after_idempotency_cutover
-from runledger.testing.database_name import with_database
 from runledger.testing.server import DatabaseServer
 
 _PREFIX = "runledger_template_"
@@ -61,15 +59,11 @@ def _make(admin: Connection[TupleRow], server: DatabaseServer, name: str) -> Non
     unfinished = Identifier(name + _UNFINISHED)
     admin.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(unfinished))
     admin.execute(SQL("CREATE DATABASE {} TEMPLATE template0").format(unfinished))
-    _migrate(with_database(server.admin_url, name + _UNFINISHED))
+    with server.connect(name + _UNFINISHED) as connection, connection.transaction():
+        run_sync(connection, migrate_after_idempotency_cutover())
     # Without connections: CREATE DATABASE fails while somebody is connected to its template.
     admin.execute(SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(unfinished))
     admin.execute(SQL("ALTER DATABASE {} RENAME TO {}").format(unfinished, Identifier(name)))
-
-
-def _migrate(url: str) -> None:
-    with psycopg.connect(url) as connection:
-        run_sync(connection, migrate_after_idempotency_cutover())
 
 
 def _exists(admin: Connection[TupleRow], name: str) -> bool:
