@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+import runledger.embedded
 from runledger.cli import main
+from tests.embedded.processes import await_stopped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,3 +69,17 @@ def run_command(capsys: pytest.CaptureFixture[str]) -> RunCommand:
         return Ended(exit_code=exit_code, out=captured.out, err=captured.err)
 
     return run
+
+
+@pytest.fixture
+def server_parent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where embedded servers keep their data. As root, pytest's own directories are closed to their account."""
+    memory = Path("/dev/shm")  # noqa: S108
+    parent = Path(tempfile.mkdtemp(prefix="runledger-cli-", dir=memory if memory.is_dir() else "/tmp"))  # noqa: S108
+    parent.chmod(0o711)
+    original = runledger.embedded.default_data_dir
+    monkeypatch.setattr(runledger.embedded, "default_data_dir", lambda name: parent / original(name).name)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    yield parent
+    for locks in parent.glob("*/locks"):
+        await_stopped(locks.parent)
+    shutil.rmtree(parent)

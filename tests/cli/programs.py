@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,11 +22,17 @@ _PATIENCE_SECONDS = 60
 
 
 class Program:
-    """A running command. What it writes, to standard output or error, is read line by line."""
+    """A running command. What it writes, to standard output or error, is read line by line.
 
-    def __init__(self, *words: str, directory: Path) -> None:
+    Args:
+        *words: Its arguments.
+        directory: Where it is started.
+        command: Another way to start it.
+    """
+
+    def __init__(self, *words: str, directory: Path, command: Sequence[str] = COMMAND) -> None:
         self._process = subprocess.Popen(
-            [*COMMAND, *words],
+            [*command, *words],
             cwd=directory,
             env=ENVIRONMENT,
             stdin=subprocess.PIPE,

@@ -38,6 +38,10 @@ JOB_ID = "0197c1de-6f3a-7c01-9b6e-6b1f2f3c4d5e"
         (["worker", "app:registry", "--lease-ttl", "9s"], "argument --lease-ttl: '9s' is too short; give at least 10s"),
         (["worker", "app:registry", "--worker-id", " "], "argument --worker-id: is blank; leave the option out"),
         (["worker", "app:registry", "--log-level", "loud"], "argument --log-level: invalid choice: 'loud'"),
+        (
+            ["worker", "app:registry", "--shutdown-timeout", "-1s"],
+            "argument --shutdown-timeout: '-1s' is no duration; write",
+        ),
         (["cancel"], "the following arguments are required: ID"),
         (["cancel", "42"], "argument ID: '42' is no job id; give the UUID that enqueue returned"),
         (["requeue", JOB_ID, "--at-once", "--keep-progress"], "not allowed with argument"),
@@ -53,7 +57,21 @@ def test_bad_input_is_refused_with_the_name_of_the_argument(
 
     assert ended.exit_code == 2
     assert message in ended.err
+    assert ended.err.startswith("runledger: error: ")
+    assert ended.err.count("\n") == 1
     assert not ended.out
+
+
+def test_a_refused_argument_leads_to_the_help_of_its_command(run_command: RunCommand) -> None:
+    assert run_command("job", "42").err.endswith("; see `runledger job --help`\n")
+    assert run_command("migrat").err.endswith("; see `runledger --help`\n")
+
+
+@pytest.mark.parametrize("level", ["INFO", "Debug", "warning"])
+def test_the_log_level_may_be_written_in_any_case(run_command: RunCommand, level: str) -> None:
+    ended = run_command("worker", "nowhere.at.all:registry", "--log-level", level)
+
+    assert "there is no module 'nowhere.at.all'" in ended.err
 
 
 def test_without_a_command_the_help_is_shown_and_the_exit_code_is_that_of_bad_input(run_command: RunCommand) -> None:
@@ -73,6 +91,7 @@ def test_embedded_that_took_another_word_for_its_name_is_explained(run_command: 
 
     assert ended.exit_code == 2
     assert "write --embedded=NAME, or put --embedded last" in ended.err
+    assert ended.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", ["migrate", "check", "grants", "worker", "job", "cancel", "requeue"])
@@ -91,6 +110,13 @@ def test_every_command_has_the_options_of_the_place_and_explains_variables_and_e
         "exit codes",
     ):
         assert part in ended.out
+
+
+def test_the_help_of_embedded_says_that_the_data_stay(run_command: RunCommand) -> None:
+    ended = run_command("embedded", "--help")
+
+    assert ended.exit_code == 0
+    assert "The data\nstay for the next start" in ended.out
 
 
 def test_the_help_of_job_says_what_is_not_shown_and_why(run_command: RunCommand) -> None:
@@ -123,7 +149,17 @@ def test_the_reference_has_every_option_and_no_other(run_command: RunCommand) ->
     reference = Path(__file__).parents[2].joinpath("docs/reference/command-line.md").read_text(encoding="utf-8")
     helps = [
         run_command(*words, "--help").out
-        for words in ([], ["migrate"], ["check"], ["grants"], ["worker"], ["job"], ["cancel"], ["requeue"])
+        for words in (
+            [],
+            ["migrate"],
+            ["check"],
+            ["grants"],
+            ["worker"],
+            ["job"],
+            ["cancel"],
+            ["requeue"],
+            ["embedded"],
+        )
     ]
 
     assert set(_OPTION.findall(reference)) == set(_OPTION.findall("".join(helps)))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
@@ -12,10 +9,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-import runledger.embedded
 from runledger.testing import EphemeralDatabase
 from tests.cli.conftest import RunCommand
-from tests.embedded.processes import await_stopped
 
 JOB_ID = "0197c1de-6f3a-7c01-9b6e-6b1f2f3c4d5e"
 
@@ -54,6 +49,26 @@ def test_the_option_comes_before_our_variable_and_that_before_the_common_one(
 
     monkeypatch.setenv("RUNLEDGER_DATABASE_URL", "nonsense")
     assert run_command("migrate", "--database-url", runledger_database.url).out == "up to date\n"
+
+
+@pytest.mark.parametrize("blank", ["", " "])
+def test_a_blank_url_is_refused_and_never_the_default_database_of_libpq(run_command: RunCommand, blank: str) -> None:
+    ended = run_command("migrate", "--database-url", blank)
+
+    assert ended.exit_code == 2
+    assert ended.err == (
+        "runledger: error: --database-url: is blank; write it as postgresql://user@host:5432/database, or leave the "
+        "option out and set RUNLEDGER_DATABASE_URL or DATABASE_URL\n"
+    )
+
+
+@pytest.mark.parametrize("blank", ["", " "])
+def test_a_blank_variable_for_the_url_counts_as_missing(
+    run_command: RunCommand, monkeypatch: pytest.MonkeyPatch, blank: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", blank)
+
+    assert "no database is given" in run_command("migrate").err
 
 
 def test_an_empty_variable_counts_as_missing(
@@ -186,20 +201,6 @@ def test_another_error_of_the_database_is_told_with_its_code(
 
     assert ended.exit_code == 1
     assert ended.err.endswith(": the database role may not do this (db.permission_denied)\n")
-
-
-@pytest.fixture
-def server_parent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where embedded servers keep their data. As root, pytest's own directories are closed to their account."""
-    memory = Path("/dev/shm")  # noqa: S108
-    parent = Path(tempfile.mkdtemp(prefix="runledger-cli-", dir=memory if memory.is_dir() else "/tmp"))  # noqa: S108
-    parent.chmod(0o711)
-    original = runledger.embedded.default_data_dir
-    monkeypatch.setattr(runledger.embedded, "default_data_dir", lambda name: parent / original(name).name)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
-    yield parent
-    for locks in parent.glob("*/locks"):
-        await_stopped(locks.parent)
-    shutil.rmtree(parent)
 
 
 def test_the_embedded_server_is_started_and_has_a_database_of_its_name(

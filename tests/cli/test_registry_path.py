@@ -121,6 +121,15 @@ def test_what_is_no_registry_is_refused_with_its_type() -> None:
     )
 
 
+def test_what_is_no_registry_is_not_proposed_again(application: Path) -> None:
+    (application / "service.py").write_text("DDL = 'CREATE TABLE orders ()'\n", encoding="utf-8")
+
+    assert refusal("shop.service:DDL") == (
+        "argument MODULE:ATTRIBUTE: 'shop.service:DDL' is of type str, not JobRegistry; "
+        "name the attribute that holds the JobRegistry"
+    )
+
+
 def test_an_empty_registry_is_refused() -> None:
     assert refusal("shop.jobs:empty") == (
         "argument MODULE:ATTRIBUTE: the registry 'shop.jobs:empty' is empty; register handlers with @empty.job(...), "

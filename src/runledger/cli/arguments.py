@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
+from runledger.cli.failures import BadInputError
 from runledger.cli.times import parse_duration
 
 if TYPE_CHECKING:
@@ -80,6 +81,12 @@ a transaction of its own, so that one that is refused does not keep the others. 
 that was canceled is refused as long as its handler may still be running.
 """
 
+_EMBEDDED = """\
+Start the embedded server NAME, which needs no installed PostgreSQL, with a database
+of the same name; print its URL, and keep it running until SIGTERM or Ctrl-C. The data
+stay for the next start. It is for first steps and development.
+"""
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line; ``command`` of its result names the command."""
@@ -96,6 +103,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_job(commands.add_parser)
     _add_cancel(commands.add_parser)
     _add_requeue(commands.add_parser)
+    _add_embedded(commands.add_parser)
     return parser
 
 
@@ -155,7 +163,11 @@ def _add_worker(add_parser: _AddParser) -> None:
     ):
         parser.add_argument(option, type=_duration_from(minimum), metavar="DURATION", help=meaning)
     parser.add_argument(
-        "--log-level", choices=("debug", "info", "warning", "error"), default="info", help="default: info"
+        "--log-level",
+        type=str.lower,
+        choices=("debug", "info", "warning", "error"),
+        default="info",
+        help="in any case; default: info",
     )
     parser.add_argument(
         "--log-format",
@@ -200,8 +212,24 @@ def _add_control_options(parser: argparse.ArgumentParser, *, done: str) -> None:
     _add_database_options(parser, default=argparse.SUPPRESS)
 
 
+def _add_embedded(add_parser: _AddParser) -> None:
+    parser = add_parser(
+        "embedded",
+        help="keep a PostgreSQL for first steps running",
+        description=_EMBEDDED,
+        epilog=_ENVIRONMENT_AND_CODES,
+    )
+    parser.add_argument(
+        "name",
+        nargs="?",
+        metavar="NAME",
+        default=DEFAULT_SERVER_NAME,
+        help=f"name of the server and of the database; default: {DEFAULT_SERVER_NAME}",
+    )
+
+
 def _add_database_options(parser: argparse.ArgumentParser, *, default: str | None) -> None:
-    """Add the options of all commands.
+    """Add the options of all commands that work in a database.
 
     Args:
         parser: The program's, or a command's: the options may stand before the command and after it.
@@ -229,6 +257,10 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 (argparse's own)
         # Without abbreviations: a new option must not change what a shorter spelling meant.
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the arguments in one line, as every other error is told; argparse would print the usage first."""
+        raise BadInputError(f"{message}; see `{self.prog} --help`")
 
 
 class _ShowVersion(argparse.Action):

@@ -71,7 +71,10 @@ def open_place(arguments: argparse.Namespace) -> Generator[Place]:
         if arguments.embedded is None:
             url, url_source = _chosen_url(arguments)
         elif arguments.database_url is None:
-            url, url_source = stack.enter_context(_embedded_database(arguments.embedded)), "--embedded"
+            url, url_source = (
+                stack.enter_context(embedded_database(arguments.embedded, source="--embedded")),
+                "--embedded",
+            )
         else:
             raise BadInputError("--embedded and --database-url name two databases; give one of them")
         try:
@@ -82,6 +85,31 @@ def open_place(arguments: argparse.Namespace) -> Generator[Place]:
         place = Place(url=url, url_source=url_source, database=database, schema_source=schema_source)
         stack.enter_context(_explaining(place))
         yield place
+
+
+@contextlib.contextmanager
+def embedded_database(name: str, *, source: str) -> Generator[str]:
+    """Start the embedded server of a name, and give the URL of the database of that name on it.
+
+    Args:
+        name: The name.
+        source: Who gave it, as messages say it.
+
+    Raises:
+        BadInputError: The name is impossible.
+        CommandError: The server does not start.
+    """
+    from runledger.embedded import EmbeddedServer, EmbeddedServerError, default_data_dir
+
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(EmbeddedServer.start(default_data_dir(name)))
+            url = server.ensure_database(name)
+        except InvalidArgumentError as error:
+            raise BadInputError(f"{source}: {error.problem}; {error.remedy}") from None
+        except EmbeddedServerError as error:
+            raise CommandError(str(error)) from None
+        yield url
 
 
 def chosen_schema(arguments: argparse.Namespace) -> tuple[str, str | None]:
@@ -95,29 +123,21 @@ def chosen_schema(arguments: argparse.Namespace) -> tuple[str, str | None]:
 
 def _chosen_url(arguments: argparse.Namespace) -> tuple[str, str]:
     if arguments.database_url is not None:
+        # libpq takes an empty text for its own default, some database that nobody named.
+        if not arguments.database_url.strip():
+            raise BadInputError(
+                "--database-url: is blank; write it as postgresql://user@host:5432/database, or leave the option out "
+                f"and set {' or '.join(URL_VARIABLES)}"
+            )
         return arguments.database_url, "--database-url"
     for variable in URL_VARIABLES:
-        if url := os.environ.get(variable):
+        url = os.environ.get(variable, "")
+        if url.strip():
             return url, variable
     raise BadInputError(
         f"no database is given; use --database-url, set {' or '.join(URL_VARIABLES)}, "
         "or try the embedded server with --embedded"
     )
-
-
-@contextlib.contextmanager
-def _embedded_database(name: str) -> Generator[str]:
-    from runledger.embedded import EmbeddedServer, EmbeddedServerError, default_data_dir
-
-    with contextlib.ExitStack() as stack:
-        try:
-            server = stack.enter_context(EmbeddedServer.start(default_data_dir(name)))
-            url = server.ensure_database(name)
-        except InvalidArgumentError as error:
-            raise BadInputError(f"--embedded: {error.problem}; {error.remedy}") from None
-        except EmbeddedServerError as error:
-            raise CommandError(str(error)) from None
-        yield url
 
 
 @contextlib.contextmanager

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
 
 from runledger.cli.arguments import build_parser
-from runledger.cli.failures import BAD_INPUT, BROKEN_PIPE, DONE, INTERRUPTED, CommandError
+from runledger.cli.failures import BAD_INPUT, BROKEN_PIPE, DONE, INTERRUPTED, BadInputError, CommandError
+
+_NEGATIVE = re.compile(r"-[0-9]")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -44,15 +47,16 @@ def main(words: Sequence[str] | None = None) -> int:
 def _run(words: Sequence[str]) -> int:
     parser = build_parser()
     try:
-        arguments = parser.parse_args(words)
-    except SystemExit as end:
-        # argparse ends the program by itself: after --help and --version, and after bad input.
-        if end.code == BAD_INPUT:
-            _explain_embedded(words)
-        return BAD_INPUT if end.code else DONE
+        arguments = parser.parse_args(_with_negative_values(words))
+    except SystemExit:  # after --help and --version
+        return DONE
+    except BadInputError as error:
+        raise BadInputError(f"{error}{_embedded_hint(words)}") from None
     if arguments.command is None:
+        hint = _embedded_hint(words)
+        if hint:
+            raise BadInputError(f"no command is given{hint}")
         parser.print_help(sys.stderr)
-        _explain_embedded(words)
         return BAD_INPUT
     return _run_command(arguments)
 
@@ -71,19 +75,32 @@ def _run_command(arguments: argparse.Namespace) -> int:
         from runledger.cli import grants as command
     elif arguments.command == "worker":
         from runledger.cli import worker as command
+    elif arguments.command == "embedded":
+        from runledger.cli import embedded as command
     else:
         from runledger.cli import job as command
     return command.run(arguments)
 
 
-def _explain_embedded(words: Sequence[str]) -> None:
+def _with_negative_values(words: Sequence[str]) -> list[str]:
+    """Join ``--option`` and ``-1s``: argparse takes the latter for an option, and says only that a value is missing."""
+    joined: list[str] = []
+    for word in words:
+        if _NEGATIVE.match(word) and joined and joined[-1].startswith("--") and "=" not in joined[-1]:
+            joined[-1] = f"{joined[-1]}={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+def _embedded_hint(words: Sequence[str]) -> str:
     """Say what may have happened: ``--embedded`` takes the next word for its name, also when it was meant otherwise."""
     if any(word == "--embedded" and not after.startswith("-") for word, after in pairwise(words)):
-        print(
-            "--embedded takes the word after it as the name of the server: "
-            "write --embedded=NAME, or put --embedded last",
-            file=sys.stderr,
+        return (
+            "; --embedded takes the word after it as the name of the server: "
+            "write --embedded=NAME, or put --embedded last"
         )
+    return ""
 
 
 def _discard_output() -> None:

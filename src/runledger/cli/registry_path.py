@@ -35,9 +35,7 @@ def load_registry(path: str) -> JobRegistry:
             raise _bad(f"module {module_name!r} has no {attribute!r}; {_attribute_remedy(module, attribute)}")
         found = getattr(found, name)
     if not isinstance(found, JobRegistry):
-        raise _bad(
-            f"{path!r} is of type {type(found).__name__}, not JobRegistry; {_attribute_remedy(module, attribute)}"
-        )
+        raise _bad(f"{path!r} is of type {type(found).__name__}, not JobRegistry; {_registries_remedy(module)}")
     if not found.registered_types():
         raise _bad(
             f"the registry {path!r} is empty; register handlers with @{attribute}.job(...), "
@@ -86,12 +84,18 @@ def _is_part_of_importing(filename: str) -> bool:
 
 
 def _attribute_remedy(module: ModuleType, attribute: str) -> str:
-    registries = [name for name, value in vars(module).items() if isinstance(value, JobRegistry)]
-    if registries:
-        return f"it has {' and '.join(registries)}"
-    similar = get_close_matches(attribute, vars(module), n=1)
+    similar = [] if _registries_in(module) else get_close_matches(attribute, vars(module), n=1)
     hint = f"; did you mean {similar[0]!r}?" if similar else ""
-    return f"name the attribute that holds the JobRegistry{hint}"
+    return f"{_registries_remedy(module)}{hint}"
+
+
+def _registries_remedy(module: ModuleType) -> str:
+    registries = _registries_in(module)
+    return f"it has {' and '.join(registries)}" if registries else "name the attribute that holds the JobRegistry"
+
+
+def _registries_in(module: ModuleType) -> list[str]:
+    return [name for name, value in vars(module).items() if isinstance(value, JobRegistry)]
 
 
 def _is_dotted_name(text: str) -> bool:
