@@ -54,6 +54,9 @@ class PartialAddress(Address, total=False):
     since: date
 
 
+Spaced = TypedDict("Spaced", {"unit price": int})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
     amount: int
@@ -209,7 +212,12 @@ REFUSED: list[tuple[object, Any, str]] = [
     (tuple[str, int], ["a", "4111"], "payload[1]: expected integer, found text"),
     (tuple[str, int], ["4111"], "payload: expected list of 2, found list of 1"),
     (tuple[Size, ...], {}, "payload: expected list, found object"),
-    (dict[str, Size], {"not a name": 4111}, 'payload["not a name"]: expected one of "S", "L", found integer'),
+    (
+        dict[str, Size],
+        {"first": "S", "not a name": 4111},
+        'payload[hidden key 2]: expected one of "S", "L", found integer',
+    ),
+    (Spaced, {"unit price": "4111"}, 'payload["unit price"]: expected integer, found text'),
     (dict[str, Size], "4111", "payload: expected object, found text"),
     (PartialAddress, {"city": "4111"}, "payload.street: is missing"),
     (Address, {"street": "a", "number": "4111"}, "payload.number: expected integer, found text"),

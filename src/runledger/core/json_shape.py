@@ -270,7 +270,7 @@ class MappingOf(Shape):
             try:
                 items[key] = self._item.decode(item)
             except MismatchError as mismatch:
-                mismatch.path.append(member_path(key))
+                mismatch.path.append(member_path(key, len(items) + 1))
                 raise
         return items
 
@@ -318,13 +318,18 @@ class Record(Shape):
                 elif member.is_required:
                     _refuse_absence()
             except MismatchError as mismatch:
-                mismatch.path.append(member_path(member.name))
+                mismatch.path.append(_declared_path(member.name))
                 raise
         try:
             return self._make(**arguments)
         except Exception as error:  # noqa: BLE001 (a check of the application's own)
             problem = f"{self._name} refused it with {type(error).__name__}"
         raise MismatchError(problem)
+
+
+def _declared_path(name: str) -> str:
+    # The code gave this name, not the payload: it is shown whatever it looks like.
+    return f".{name}" if name.isidentifier() else f"[{json.dumps(name, ensure_ascii=False)}]"
 
 
 def _refuse_absence() -> NoReturn:

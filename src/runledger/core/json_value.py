@@ -33,7 +33,8 @@ _MAY_HOLD_COERCED_KEY = re.compile(
 
 _NUL_ESCAPE = "\\u0000"
 
-_SHOWN_KEY_LENGTH = 40
+# The names that people give to members. Anything else may be an address, a token, the name of a person.
+_SHOWN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,29}")
 
 _NOT_FINITE = ("is NaN or infinite", "pass None or text")
 
@@ -187,15 +188,17 @@ def _int_offence(number: int) -> tuple[str, str] | None:
 
 def _children(value: object) -> Iterator[tuple[str, object]]:
     if isinstance(value, dict):
-        for key, child in cast("dict[str, object]", value).items():
-            yield member_path(key), child
+        for number, (key, child) in enumerate(cast("dict[str, object]", value).items(), start=1):
+            yield member_path(key, number), child
     elif isinstance(value, (list, tuple)):
         for index, child in enumerate(cast("Sequence[object]", value)):
             yield f"[{index}]", child
 
 
-def member_path(key: str) -> str:
-    """Return how a path goes on to the member of an object: ``.price``, or ``["unit price"]``, cut if it is long."""
-    if len(key) > _SHOWN_KEY_LENGTH:
-        key = key[:_SHOWN_KEY_LENGTH] + "…"
-    return f".{key}" if key.isidentifier() else f"[{json.dumps(key, ensure_ascii=False)}]"
+def member_path(key: str, number: int) -> str:
+    """Return how a path goes on to a member of an object: ``.price``, or ``[hidden key 2]`` for the second member.
+
+    Paths stand in texts that anybody may see, and keys are data as much as values are: only what looks like a name
+    that a program gave is shown.
+    """
+    return f".{key}" if _SHOWN_KEY.fullmatch(key) else f"[hidden key {number}]"
