@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from runledger.cli.job_history import JobHistory
 from runledger.cli.job_summary import summarize
 from runledger.cli.job_tables import attempt_rows, event_rows
-from runledger.cli.printable import printable, printable_lines
 from runledger.cli.times import describe_duration, describe_instant
 from runledger.core import JobDeadLetter, JobRecord, JobStatus, JsonValue
+from runledger.core.printable import printable, printable_lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

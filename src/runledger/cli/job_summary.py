@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from runledger.cli.job_history import JobHistory
-from runledger.cli.printable import printable, shortened
 from runledger.cli.times import describe_duration, describe_instant
 from runledger.core import JobFailureKind, JobRecord, JobStatus
+from runledger.core.printable import printable, shortened
 
 _GIVEN_UP: Mapping[str, str] = {
     JobFailureKind.RETRYABLE: "its last attempt failed",

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from typing import cast
 
 from runledger.cli.job_history import JobHistory
-from runledger.cli.printable import printable, shortened
 from runledger.cli.times import describe_duration
 from runledger.core import JobAttempt, JobEvent, JobEventType, JobFailureKind
+from runledger.core.printable import printable, shortened
 
 _FAILED_WORDS: Mapping[str, str] = {
     JobFailureKind.RETRYABLE: "failed",

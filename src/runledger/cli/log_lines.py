@@ -1,17 +1,12 @@
-"""The log of a worker on standard error: one line for a record, readable or JSON."""
+"""The log of a worker on standard error."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-from collections.abc import Generator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Generator
 
-from runledger.cli.printable import printable, printable_lines
-
-# What every record has; the rest are the facts that were passed as `extra`.
-_STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+from runledger.runtime import JsonLogFormatter, TextLogFormatter
 
 
 @contextlib.contextmanager
@@ -23,7 +18,7 @@ def logging_to_standard_error(*, level: str, style: str) -> Generator[None]:
         style: ``text`` or ``json``.
     """
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonLines() if style == "json" else TextLines())
+    handler.setFormatter(JsonLogFormatter() if style == "json" else TextLogFormatter())
     root = logging.getLogger()
     former_level = root.level
     root.addHandler(handler)
@@ -33,51 +28,3 @@ def logging_to_standard_error(*, level: str, style: str) -> Generator[None]:
     finally:
         root.setLevel(former_level)
         root.removeHandler(handler)
-
-
-class TextLines(logging.Formatter):
-    """``2026-05-01T12:00:00.123Z WARNING worker.claim_failed code=db.connection_failed``; tracebacks follow."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line, and the lines of a traceback."""
-        facts = [f"{name}={_text_value(value)}" for name, value in _facts(record).items()]
-        line = " ".join([_instant(record), record.levelname, printable(record.getMessage()), *facts])
-        return "\n".join([line, *(shown for text in self._tracebacks(record) for shown in printable_lines(text))])
-
-    def _tracebacks(self, record: logging.LogRecord) -> list[str]:
-        texts = [self.formatException(record.exc_info)] if record.exc_info else []
-        return [*texts, self.formatStack(record.stack_info)] if record.stack_info else texts
-
-
-class JsonLines(TextLines):
-    """One JSON object: ``time``, ``level``, ``logger``, ``event``, the facts, and ``traceback`` where there is one."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
-        own = {
-            "time": _instant(record),
-            "level": record.levelname,
-            "logger": record.name,
-            "event": record.getMessage(),
-        }
-        tracebacks = self._tracebacks(record)
-        if tracebacks:
-            own["traceback"] = "\n".join(tracebacks)
-        # A fact of the application cannot take the place of one of these.
-        return json.dumps(own | {name: value for name, value in _facts(record).items() if name not in own}, default=str)
-
-
-def _facts(record: logging.LogRecord) -> Mapping[str, object]:
-    return {name: value for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES}
-
-
-def _text_value(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    if not text or any(character in ' ="' for character in text) or not text.isprintable():
-        return json.dumps(text) if isinstance(value, str) else text
-    return text
-
-
-def _instant(record: logging.LogRecord) -> str:
-    instant = datetime.fromtimestamp(record.created, tz=UTC)
-    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")

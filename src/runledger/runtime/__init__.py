@@ -2,6 +2,7 @@
 
 from runledger.runtime.config import JobsConfig
 from runledger.runtime.job_context import AsyncJobContext, RunningJobContext, ThreadJobContext
+from runledger.runtime.log_formatters import JsonLogFormatter, TextLogFormatter
 from runledger.runtime.loops import run_reaper_loop, run_worker_loop
 from runledger.runtime.reaper import Reaper
 from runledger.runtime.registry import JobRegistry
@@ -12,9 +13,11 @@ __all__ = [
     "AsyncJobContext",
     "JobRegistry",
     "JobsConfig",
+    "JsonLogFormatter",
     "Reaper",
     "RunningJobContext",
     "Supervisor",
+    "TextLogFormatter",
     "ThreadJobContext",
     "Worker",
     "run_reaper_loop",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from runledger.cli.printable import printable, printable_lines, shortened
+from runledger.core.printable import printable, printable_lines, shortened
 
 
 @pytest.mark.parametrize(
