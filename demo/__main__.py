@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from demo.ledger_facts import Check, check_promises, held_count, jobs_to_look_at
 from demo.measuring import standard_library_files
 from runledger import EnqueueRequest, SyncLedger
 from runledger.embedded import EmbeddedServer, default_data_dir
+from runledger.embedded.locks import exclusive
 
 SERVER_NAME = "demo"
 DATABASE = "demo"
@@ -48,7 +51,13 @@ def main() -> int:
     console = Console()
     started_at = time.monotonic()
     console.rule("Runledger")
-    with EmbeddedServer.start(default_data_dir(SERVER_NAME)) as server:
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(EmbeddedServer.start(default_data_dir(SERVER_NAME)))
+        try:
+            stack.enter_context(exclusive(server.data_dir.parent / f"{SERVER_NAME}-lock", timeout_seconds=0))
+        except TimeoutError:
+            print("the demonstration is already running, maybe from another checkout; wait a minute", file=sys.stderr)
+            return 1
         console.print(f"PostgreSQL is up after {time.monotonic() - started_at:.1f} s, data in {server.data_dir}")
         _drop_database(server.url)
         url = server.ensure_database(DATABASE)
@@ -67,6 +76,8 @@ def main() -> int:
     command = os.path.relpath(runledger) if runledger.is_relative_to(Path.cwd()) else str(runledger)
     for story, job_id in stories:
         console.print(f"  {command} job {job_id} --embedded {SERVER_NAME}   # {story}", soft_wrap=True, highlight=False)
+    remove = f"rm -r {shlex.quote(str(server.data_dir))} {shlex.quote(str(folder / SERVER_NAME))}-*"
+    console.print(f"Remove everything that it left:\n  {remove}", soft_wrap=True, highlight=False)
     console.print(f"\nDone in {time.monotonic() - started_at:.1f} s")
     return 0 if all(check.holds for check in checks) else 1
 
