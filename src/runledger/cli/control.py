@@ -11,7 +11,6 @@ from uuid import UUID
 from runledger.cli.failures import DONE, FAILED, BadInputError
 from runledger.cli.job_document import job_document
 from runledger.cli.place import Place, open_place
-from runledger.cli.printable import printable
 from runledger.cli.times import describe_duration
 from runledger.client import SyncLedger
 from runledger.core import (
@@ -22,6 +21,7 @@ from runledger.core import (
     JobRecord,
     Requeued,
 )
+from runledger.core.printable import printable
 from runledger.postgres import QueryError
 
 _RULES = {
