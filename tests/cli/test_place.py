@@ -102,7 +102,8 @@ def test_what_is_no_url_is_refused_by_its_source_and_not_shown(
 
     assert ended.exit_code == 2
     assert ended.err == (
-        f"runledger: error: {source}: is not a PostgreSQL URL; write it as postgresql://user@host:5432/database\n"
+        f"runledger: error: {source}: is not a PostgreSQL URL, or has a parameter or an escape that libpq does not "
+        "know; write it as postgresql://user@host:5432/database\n"
     )
 
 

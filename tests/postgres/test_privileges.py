@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -13,7 +14,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from runledger import JobContext, JobFailure, JobRegistry, JobsConfig, Ledger, Supervisor
-from runledger.core import InvalidArgumentError, JobDefinition, JobStatus
+from runledger.core import InvalidArgumentError, JobDefinition, JobStatus, LeaseIdentity
 from runledger.postgres import (
     DEFAULT_SCHEMA,
     Database,
@@ -30,6 +31,7 @@ from tests.observer import Observer
 from tools.sql_lock.lock import sql_files
 
 MINUTE = timedelta(minutes=1)
+LEASE = LeaseIdentity(job_id=UUID(int=1), run_number=1, attempt=1, worker_id="w")
 
 # Which statements the code of a duty sends. What stands in neither is the migrator's, who owns the tables.
 CHECKING = {
@@ -193,7 +195,8 @@ async def test_a_whole_life_under_the_printed_rights(roles: Roles, runledger_dat
     ("duty", "operation"),
     [
         (Duty.PRODUCER, jobs.claim_jobs("w", lease_ttl=MINUTE, limit=1)),
-        (Duty.PRODUCER, jobs.reap_expired_leases(limit=1, retry_delay=MINUTE)),
+        (Duty.PRODUCER, jobs.complete_jobs("w", [jobs.JobSuccess(lease=LEASE)])),
+        (Duty.PRODUCER, jobs.return_claims("w", [LEASE], reason="MINE")),
         (Duty.PRODUCER, jobs.insert_missing_job_definitions([JobDefinition(job_type="a")])),
         (Duty.PRODUCER, migrate_after_idempotency_cutover()),
         (Duty.WORKER, jobs.update_job_definition("a", is_enabled=False)),

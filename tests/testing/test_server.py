@@ -61,7 +61,10 @@ def test_server_without_uuidv7_is_refused() -> None:
             "postgresql://u:hunter2@localhost:1/postgres",
             "cannot connect to PostgreSQL at host localhost, port 1, database postgres",
         ),
-        ("nonsense-hunter2", "is not a PostgreSQL URL; write it as"),
+        (
+            "nonsense-hunter2",
+            "is not a PostgreSQL URL, or has a parameter or an escape that libpq does not know; write it as",
+        ),
     ],
     ids=["nobody answers", "no URL"],
 )

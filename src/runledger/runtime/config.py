@@ -25,6 +25,22 @@ def new_worker_id() -> str:
     return f"worker-{uuid7()}"
 
 
+_TYPES: Mapping[str, type] = {
+    "worker_id": str,
+    "poll_interval": timedelta,
+    "claim_batch_size": int,
+    "claim_max_payload_bytes": int,
+    "lease_ttl": timedelta,
+    "max_global_concurrency": int,
+    "reaper_interval": timedelta,
+    "reaper_batch_size": int,
+    "reaper_retry_delay": timedelta,
+    "schedule_poll_interval": timedelta,
+    "shutdown_timeout": timedelta,
+}
+_A = {str: "a text", int: "a whole number", timedelta: "a datetime.timedelta"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobsConfig:
     """Settings of worker, reaper and scheduler.
@@ -56,6 +72,10 @@ class JobsConfig:
     schedule_poll_interval: timedelta = timedelta(seconds=30)
     shutdown_timeout: timedelta = timedelta(seconds=30)
 
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot work."""
+        self.validate()
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
         """Read the ``JOBS_*`` variables.
@@ -85,11 +105,12 @@ class JobsConfig:
         )
 
     def validate(self) -> None:
-        """Refuse settings that cannot work. The loops call this when they start.
+        """Refuse settings that cannot work. The constructor and the loops call this.
 
         Raises:
             ConfigError: The message names the field and the rule.
         """
+        self._check_types()
         if not self.worker_id.strip():
             raise ConfigError("worker_id is blank; leave it out to get a unique one")
         problem = unstorable_text_problem(self.worker_id)
@@ -106,6 +127,12 @@ class JobsConfig:
         for name in ("reaper_retry_delay", "shutdown_timeout"):
             if getattr(self, name) < timedelta():
                 raise ConfigError(f"{name} must not be negative")
+
+    def _check_types(self) -> None:
+        for name, kind in _TYPES.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise ConfigError(f"{name} is of type {type(value).__name__}; pass {_A[kind]}")
 
 
 def _signed(environ: Mapping[str, str], name: str, *, default: int, minimum: int) -> int:

@@ -10,6 +10,7 @@ from runledger.core.errors import RunledgerError, UndecodableJsonError
 from runledger.core.jobs.handler import JobContext, JobDeadLetterInfo, JobFailure
 from runledger.core.jobs.status import JobDeadLetterReason
 from runledger.postgres import Database, jobs
+from runledger.runtime.argument_checks import check_database, check_registry
 from runledger.runtime.backoff import Backoff
 from runledger.runtime.config import JobsConfig
 from runledger.runtime.dead_letter_hooks import DeadLetterHooks
@@ -33,6 +34,8 @@ class Reaper:
     """
 
     def __init__(self, database: Database, registry: JobRegistry, config: JobsConfig) -> None:
+        check_database(database)
+        check_registry(registry)
         config.validate()
         self._config = config
         self._connection = database.own_connection(answer_timeout_seconds=_ANSWER_TIMEOUT_SECONDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -31,7 +32,10 @@ DeadLetterHook = Callable[[JobContext, Any, JobDeadLetterInfo], Awaitable[None]]
 
 F = TypeVar("F", bound=JobFunction)
 
+_logger = logging.getLogger("runledger.registry")
+
 _PARAMETERS = 2
+_HOOK_PARAMETERS = 3  # context, payload, info
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +87,7 @@ class JobRegistry:
         timeout: timedelta = timedelta(seconds=900),
         priority: int = 100,
     ) -> Callable[[F], F]:
-        """Register the decorated function as the handler of a job type.
+        """Register the decorated function as the handler of a job type, in place of an earlier one.
 
         The function takes context and payload. An ``async`` one runs in the event loop; a plain one runs in a thread
         of its own, which cannot be stopped: when it overruns its timeout it is abandoned and keeps its slot until it
@@ -99,6 +103,8 @@ class JobRegistry:
             InvalidArgumentError: A value breaks a rule, the function does not take two positional arguments, or its
                 payload has an annotation to which JSON cannot be decoded.
         """
+        if callable(job_type):
+            raise InvalidArgumentError("job_type", "is a function", 'write @registry.job("email.send")')
 
         def decorate(function: F) -> F:
             self._add(
@@ -132,6 +138,8 @@ class JobRegistry:
             InvalidArgumentError: A value breaks a rule, the job type is blank or missing, or a payload has an
                 annotation to which JSON cannot be decoded.
         """
+        if isinstance(handler, type):
+            raise InvalidArgumentError("handler", f"is the class {handler.__qualname__}", "pass an instance of it")
         definition = JobDefinition(
             job_type=getattr(handler, "job_type", ""),
             max_attempts=max_attempts,
@@ -173,6 +181,10 @@ class JobRegistry:
 
     def _add(self, definition: JobDefinition, *, execute: JobFunction, on_dead_letter: DeadLetterHook | None) -> None:
         _check_signature(execute)
+        if on_dead_letter is not None:
+            _check_hook(on_dead_letter)
+        if definition.job_type in self._jobs:
+            _logger.warning("registry.handler_replaced", extra={"job_type": definition.job_type})
         self._jobs[definition.job_type] = RegisteredJob(
             execute=execute,
             is_async=_is_async(execute),
@@ -205,4 +217,18 @@ def _check_signature(function: JobFunction) -> None:
         "function",
         f"{getattr(function, '__qualname__', 'the handler')} cannot be called with two arguments",
         "declare it as `async def name(context, payload)` or `def name(context, payload)`",
+    )
+
+
+def _check_hook(hook: DeadLetterHook) -> None:
+    try:
+        inspect.signature(hook).bind(*range(_HOOK_PARAMETERS))
+    except (TypeError, ValueError):
+        pass
+    else:
+        return
+    raise InvalidArgumentError(
+        "on_dead_letter",
+        f"{getattr(hook, '__qualname__', 'the hook')} cannot be called with three arguments",
+        "declare it as `async def on_dead_letter(self, context, payload, info)`",
     )

@@ -45,7 +45,7 @@ class Supervisor:
         *,
         pool: HandlerPool | None = None,
     ) -> None:
-        self._database = Database(database) if isinstance(database, str) else database
+        self._database = database if isinstance(database, Database) else Database(database)
         self._registry = registry
         self._config = JobsConfig.from_env() if config is None else config
         self._config.validate()

@@ -6,11 +6,12 @@ import asyncio
 import logging
 from datetime import timedelta
 
-from runledger.core.errors import RunledgerError, UndecodableJsonError
+from runledger.core.errors import InvalidArgumentError, RunledgerError, UndecodableJsonError
 from runledger.core.jobs.failure_decision import DeadLetterDecision, decide_failure
 from runledger.core.jobs.handler import JobContext, JobDeadLetterInfo, JobFailure
 from runledger.core.jobs.status import JobDeadLetterReason
 from runledger.postgres import Database
+from runledger.runtime.argument_checks import check_database, check_registry
 from runledger.runtime.backoff import Backoff
 from runledger.runtime.claimer import Claim, Claimer
 from runledger.runtime.completer import Completer
@@ -51,6 +52,8 @@ class Worker:
     def __init__(
         self, database: Database, registry: JobRegistry, config: JobsConfig, *, pool: HandlerPool | None = None
     ) -> None:
+        check_database(database)
+        check_registry(registry)
         config.validate()
         self._config = config
         self._registry = registry
@@ -83,6 +86,7 @@ class Worker:
             on_settled=self._settled,
             on_dead_letter=self._dead_lettered,
         )
+        self._is_open = False
         self._claim_loop: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -104,6 +108,9 @@ class Worker:
             DatabaseConnectionError: PostgreSQL cannot be reached.
             QueryError: The schema is missing, or the role may not use it.
         """
+        if self._is_open or self._is_stopping:
+            raise InvalidArgumentError("worker", "was opened before", "make another one")
+        self._is_open = True
         self._job_types = self._registry.registered_types()
         try:
             await self._claimer.insert_missing_definitions(self._registry.definitions())
@@ -119,6 +126,8 @@ class Worker:
 
     async def run_once(self) -> int:
         """Claim once, start what was claimed, and return how many jobs that were."""
+        if not self._is_open:
+            raise InvalidArgumentError("worker", "is not open", "call `await worker.open()` first")
         while (limit := self._free_capacity()) > 0 and self._job_types:
             claim = await self._claim(limit)
             self._begin(claim)

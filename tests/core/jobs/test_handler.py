@@ -149,11 +149,21 @@ def test_a_handlers_own_delay_is_kept(milliseconds: int) -> None:
     assert JobFailure.retryable("smtp.busy", "try later", retry_in=delay).retry_in == delay
 
 
-@pytest.mark.parametrize(
-    "retry_in",
-    [timedelta(0), timedelta(seconds=-1), timedelta(milliseconds=2**31), timedelta.max, 5, True],
-)
-def test_a_delay_that_is_none_or_cannot_be_stored_is_refused(retry_in: Any) -> None:
+@pytest.mark.parametrize("retry_in", [timedelta(0), timedelta(seconds=-1), timedelta.min])
+def test_a_computed_delay_that_is_over_counts_as_none(retry_in: timedelta) -> None:
+    """An error here would be a defect of the handler, which dead-letters the job that was to be retried."""
+    assert JobFailure.retryable("smtp.busy", "try later", retry_in=retry_in).retry_in == timedelta(0)
+
+
+@pytest.mark.parametrize("retry_in", [timedelta(milliseconds=2**31), timedelta.max])
+def test_a_delay_that_cannot_be_stored_is_cut(retry_in: timedelta) -> None:
+    kept = JobFailure.retryable("smtp.busy", "try later", retry_in=retry_in).retry_in
+
+    assert kept == timedelta(milliseconds=2**31 - 1)
+
+
+@pytest.mark.parametrize("retry_in", [5, True, "1s"])
+def test_a_delay_that_is_no_timedelta_is_refused(retry_in: Any) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         JobFailure.retryable("smtp.busy", "try later", retry_in=retry_in)
 

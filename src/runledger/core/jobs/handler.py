@@ -158,11 +158,12 @@ class JobFailure(Exception):
         kind: Why the attempt failed; the named constructors say it.
         code: Short stable text to branch on and to count by, such as ``"smtp.rejected"``.
         message: For people.
-        retry_in: The handler's own delay before the next attempt, longer than zero; without it the registry
-            or the retry policy decides. Only for kind RETRYABLE.
+        retry_in: The handler's own delay before the next attempt; without it the registry or the retry policy
+            decides. Only for kind RETRYABLE. Handlers compute it, so a negative one counts as none and a longer one
+            as 24 days.
 
     Raises:
-        InvalidArgumentError: The code is blank, or ``retry_in`` is out of range or given for another kind.
+        InvalidArgumentError: The code is blank, or ``retry_in`` is no ``timedelta`` or given for another kind.
     """
 
     kind: JobFailureKind
@@ -181,7 +182,7 @@ class JobFailure(Exception):
         self.kind = kind
         self.code = code
         self.message = message
-        self.retry_in = retry_in
+        self.retry_in = None if retry_in is None else min(max(retry_in, _NO_DELAY), _MAX_RETRY_IN)
 
     @classmethod
     def retryable(cls, code: str, message: str, *, retry_in: timedelta | None = None) -> Self:
@@ -238,5 +239,3 @@ def _check_retry_in(kind: JobFailureKind, retry_in: object) -> None:
         raise InvalidArgumentError("retry_in", f"is given for a {kind} failure", "use JobFailure.retryable")
     if not isinstance(retry_in, timedelta):
         raise InvalidArgumentError("retry_in", f"is of type {type(retry_in).__name__}", "pass a datetime.timedelta")
-    if not _NO_DELAY < retry_in <= _MAX_RETRY_IN:
-        raise InvalidArgumentError("retry_in", "is out of range", "pass more than zero and at most 24 days")

@@ -7,6 +7,8 @@ from uuid import UUID
 from runledger.postgres.operation import Row
 from runledger.postgres.sql_errors import QueryError, QueryErrorCategory, refusal
 
+_SHOWN_TYPES = 3
+
 
 def existing_job_of(row: Row) -> UUID | None:
     """Return the job of an identical earlier request, or ``None`` when the statement could not see who has the key.
@@ -50,9 +52,17 @@ def definition_missing(job_types: list[str]) -> QueryError:
     return refusal(
         QueryErrorCategory.VALIDATION,
         "job.definition_not_found_or_disabled",
-        "the job type has no enabled definition",
+        f"{_named(job_types)} no enabled definition; check the name, or define it with ensure_job_definitions",
         internal=f"jobs.enqueue: no enabled definition of {', '.join(job_types)}",
     )
+
+
+def _named(job_types: list[str]) -> str:
+    shown = ", ".join(repr(job_type) for job_type in job_types[:_SHOWN_TYPES])
+    if len(job_types) == 1:
+        return f"job type {shown} has"
+    more = len(job_types) - _SHOWN_TYPES
+    return f"job types {shown}{f' and {more} more' if more > 0 else ''} have"
 
 
 def key_taken_by_nobody() -> QueryError:

@@ -34,16 +34,33 @@ def connection_parameters(url: str, **overrides: Any) -> dict[str, Any]:  # noqa
     Raises:
         InvalidArgumentError: libpq does not understand the text. It may hold a password, so it is not shown.
     """
+    _check_text(url)
     parameters: dict[str, Any] | None = None
     with contextlib.suppress(psycopg.ProgrammingError):  # raised below: libpq's message quotes the text
         parameters = dict(conninfo_to_dict(url))
     if parameters is None:
         raise InvalidArgumentError(
-            "database_url", "is not a PostgreSQL URL", "write it as postgresql://user@host:5432/database"
+            "database_url",
+            "is not a PostgreSQL URL, or has a parameter or an escape that libpq does not know",
+            "write it as postgresql://user@host:5432/database",
         )
     _check_for_misread_password(parameters)
     # Documents are UTF-8, whatever PGCLIENTENCODING or the database's default say.
     return _DEFAULTS | parameters | overrides | {"client_encoding": "UTF8"}
+
+
+def _check_text(url: object) -> None:
+    """Refuse what would send libpq to a server of its own choice, or fails with a message about something else."""
+    if not isinstance(url, str):
+        raise InvalidArgumentError(
+            "database_url", f"is of type {type(url).__name__}", "pass postgresql://user@host:5432/database"
+        )
+    if not url.strip():
+        raise InvalidArgumentError(
+            "database_url", "is empty", "name the database, such as postgresql://user@host:5432/database"
+        )
+    if url != url.strip():
+        raise InvalidArgumentError("database_url", "begins or ends with white space", "strip it, such as a line's end")
 
 
 def _check_for_misread_password(parameters: Mapping[str, Any]) -> None:
@@ -53,8 +70,8 @@ def _check_for_misread_password(parameters: Mapping[str, Any]) -> None:
     if "@" in parts or (not port.replace(",", "").isdigit() and port):
         raise InvalidArgumentError(
             "database_url",
-            "has a special character in its user or password",
-            "write it percent-encoded, such as %40 for @ and %2F for /",
+            "has a port that is no number, or a special character in its user or password",
+            "correct the port, or write the character percent-encoded, such as %40 for @ and %2F for /",
         )
 
 

@@ -1,0 +1,30 @@
+"""Refuse what is handed to the loops by mistake, at the place of the mistake and not when it is first used."""
+
+from __future__ import annotations
+
+from runledger.core.errors import InvalidArgumentError
+from runledger.postgres import Database
+from runledger.runtime.registry import JobRegistry
+
+
+def check_database(database: object) -> None:
+    """Refuse what is no database.
+
+    Raises:
+        InvalidArgumentError: It is something else, such as its URL.
+    """
+    if not isinstance(database, Database):
+        raise InvalidArgumentError(
+            "database", f"is of type {type(database).__name__}", "pass Database(url), or Database.of_pool(pool)"
+        )
+
+
+def check_registry(registry: object) -> None:
+    """Refuse what is no registry.
+
+    Raises:
+        InvalidArgumentError: It is something else, such as the class.
+    """
+    if not isinstance(registry, JobRegistry):
+        problem = "is the class" if isinstance(registry, type) else f"is of type {type(registry).__name__}"
+        raise InvalidArgumentError("registry", problem, "pass the JobRegistry in which the handlers are registered")
