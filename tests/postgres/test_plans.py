@@ -48,7 +48,7 @@ INDEXES_OF_STATEMENT: Mapping[str, set[str]] = {
     "list_worker_leases": {EXPIRY},
     "list_expired_leases": {EXPIRY},
     "reap_jobs": {PRIMARY_KEY, ATTEMPTS},
-    "enqueue_keyed_jobs": {PRIMARY_KEY, *KEYS},
+    "enqueue_keyed_jobs": KEYS,
     "get_job": {PRIMARY_KEY},
     "find_job_by_idempotency_key": KEYS,
     "list_job_events": {PRIMARY_KEY, EVENTS},

@@ -77,7 +77,6 @@ def test_batches_with_common_keys_in_opposite_order_do_not_deadlock(
 
 
 def test_a_repeated_request_in_an_open_transaction_does_not_stop_the_worker(queue: JobQueue, first: Session) -> None:
-    """The row is held against deletion only."""
     job_id = queue.run(jobs.enqueue_job(REQUEST))
     assert first.run(jobs.enqueue_job(REQUEST)) == job_id
 
@@ -86,14 +85,3 @@ def test_a_repeated_request_in_an_open_transaction_does_not_stop_the_worker(queu
 
     assert completed == {job_id}
     assert queue.job(job_id).status is JobStatus.SUCCEEDED
-
-
-def test_a_job_whose_key_was_given_out_cannot_be_deleted_before_the_commit(
-    queue: JobQueue, first: Session, second: Session
-) -> None:
-    job_id = queue.run(jobs.enqueue_job(REQUEST))
-    first.run(jobs.enqueue_job(REQUEST))
-
-    second.sql("SET LOCAL lock_timeout = '1ms'")
-    with pytest.raises(Exception, match="lock timeout"):
-        second.sql("DELETE FROM runledger.job_queue WHERE id = %s", job_id)

@@ -52,8 +52,7 @@ TABLE_PRIVILEGES: Mapping[Duty, Mapping[str, str]] = {
         "job_dead_letters": "SELECT",
         "job_definitions": "SELECT",
         "job_events": "SELECT, INSERT",
-        # Keeping the job of a known key from being deleted takes a right to change some column, whichever.
-        "job_queue": "SELECT, INSERT, UPDATE (updated_at)",
+        "job_queue": "SELECT, INSERT",
         **_CHECKING,
     },
 }

@@ -8,9 +8,10 @@
 --   ISOLATION   the transaction could never see a row that was committed while it waited; nothing was written
 -- Guard: the two unique indexes; an enabled definition; the isolation. The caller rolls back unless all are SAME.
 -- Locks: entries of the unique indexes, global ones first, in the order of (job type, organisation, key); this is where
--- twins wait for each other. Then existing rows, by id, against deletion only: workers do not wait for it.
+-- twins wait for each other. Existing rows are read without a lock: it would stop the worker that holds the job, and
+-- take a right to update that producers do not have.
 -- A request without a default keeps NULL in its snapshot, so that a changed definition makes no conflict.
--- Index: the two unique indexes of keys; primary keys of job_queue and job_definitions.
+-- Index: the two unique indexes of keys; primary key of job_definitions.
 WITH input AS (SELECT $1::jsonb AS doc),
 item AS MATERIALIZED (
     SELECT i.id, i.job_type, i.organization_id, i.idempotency_key,
@@ -99,33 +100,25 @@ refused AS MATERIALIZED (
 ),
 -- As of the start of the statement: what it inserted itself, and what was committed later, is not seen.
 taken AS MATERIALIZED (
-    SELECT r.id, q.id AS existing_job_id
+    SELECT r.id, q.id AS existing_job_id, q.enqueue_request
       FROM refused AS r
       CROSS JOIN LATERAL (
-           SELECT q.id FROM {schema}.job_queue AS q
+           SELECT q.id, q.enqueue_request FROM {schema}.job_queue AS q
             WHERE r.organization_id IS NULL AND q.organization_id IS NULL
               AND q.job_type = r.job_type AND q.idempotency_key = r.idempotency_key
            UNION ALL
-           SELECT q.id FROM {schema}.job_queue AS q
+           SELECT q.id, q.enqueue_request FROM {schema}.job_queue AS q
             WHERE q.organization_id = r.organization_id
               AND q.job_type = r.job_type AND q.idempotency_key = r.idempotency_key) AS q
      WHERE (SELECT sees_commits FROM transaction_state)
-),
-existing AS MATERIALIZED (
-    SELECT q.id, q.enqueue_request
-      FROM {schema}.job_queue AS q
-     WHERE q.id = ANY (ARRAY(SELECT existing_job_id FROM taken))
-     ORDER BY q.id
-       FOR KEY SHARE
 )
-SELECT r.ordinality, r.job_type, e.id AS existing_job_id,
+SELECT r.ordinality, r.job_type, t.existing_job_id,
        CASE WHEN NOT (SELECT sees_commits FROM transaction_state) THEN 'ISOLATION'
-            WHEN e.enqueue_request = r.enqueue_request THEN 'SAME'
-            WHEN e.enqueue_request IS NOT NULL THEN 'OTHER'
-            WHEN e.id IS NOT NULL THEN 'NO_SNAPSHOT'
+            WHEN t.enqueue_request = r.enqueue_request THEN 'SAME'
+            WHEN t.enqueue_request IS NOT NULL THEN 'OTHER'
+            WHEN t.existing_job_id IS NOT NULL THEN 'NO_SNAPSHOT'
             WHEN r.job_type IN (SELECT job_type FROM definition) THEN 'UNSEEN'
             ELSE 'UNDEFINED' END AS answer
   FROM refused AS r
   LEFT JOIN taken AS t ON t.id = r.id
-  LEFT JOIN existing AS e ON e.id = t.existing_job_id
  ORDER BY r.ordinality
