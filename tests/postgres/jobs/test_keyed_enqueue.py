@@ -134,7 +134,7 @@ DIFFERENT: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("change", DIFFERENT.values(), ids=DIFFERENT)
 def test_another_request_with_the_same_key_is_a_conflict(queue: JobQueue, change: dict[str, Any]) -> None:
-    """ENQ-017 to ENQ-022, ENQ-024, ERR-009."""
+    """ENQ-017, ENQ-018, ENQ-019, ENQ-020, ENQ-021, ENQ-022, ENQ-024, ERR-009."""
     job_id = enqueue(queue, changed(run_at=NOON))
 
     error = refusal_of(queue, changed(**({"run_at": NOON} | change)))
