@@ -55,6 +55,17 @@ def claims_of(queue: JobQueue, count: int) -> Claims:
 
 
 @pytest.mark.parametrize("batch", BATCHES.values(), ids=BATCHES)
+def test_a_foreign_key_of_the_application_stops_no_worker(
+    queue: JobQueue, first: Session, batch: Callable[[Claims], Operation[Collection[UUID]]]
+) -> None:
+    queue.sql("CREATE TABLE public.orders (job_id uuid REFERENCES job_queue (id))")
+    claims = claims_of(queue, 2)
+    first.sql("INSERT INTO public.orders VALUES (%s)", claims[0].job_id)
+
+    assert set(queue.run(batch(claims))) == {claim.job_id for claim in claims}
+
+
+@pytest.mark.parametrize("batch", BATCHES.values(), ids=BATCHES)
 def test_a_batch_goes_around_a_locked_job_and_takes_its_neighbours(
     queue: JobQueue, first: Session, batch: Callable[[Claims], Operation[Collection[UUID]]]
 ) -> None:

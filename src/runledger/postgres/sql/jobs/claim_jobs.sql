@@ -109,7 +109,7 @@ picked AS MATERIALIZED (
              FROM {schema}.job_queue AS l
             WHERE l.id = c.id AND l.status = (SELECT pending FROM parameter)
               AND l.next_run_at <= (SELECT at FROM parameter)
-              FOR UPDATE SKIP LOCKED) AS locked
+              FOR NO KEY UPDATE SKIP LOCKED) AS locked
      ORDER BY c.priority DESC, c.next_run_at, c.id
      LIMIT (SELECT (doc ->> 'limit')::bigint FROM input)
 ),

@@ -8,4 +8,4 @@ SELECT q.id AS job_id
    AND q.lease_expires_at < coalesce((SELECT (doc ->> 'now')::timestamptz FROM input), statement_timestamp())
  ORDER BY q.lease_expires_at
  LIMIT (SELECT (doc ->> 'limit')::bigint FROM input)
-   FOR UPDATE SKIP LOCKED
+   FOR NO KEY UPDATE SKIP LOCKED

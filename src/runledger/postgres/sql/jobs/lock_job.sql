@@ -4,4 +4,4 @@ WITH input AS (SELECT $1::jsonb AS doc)
 SELECT q.id AS job_id
   FROM {schema}.job_queue AS q
  WHERE q.id = (SELECT (doc ->> 'job_id')::uuid FROM input)
-   FOR UPDATE
+   FOR NO KEY UPDATE

@@ -12,7 +12,7 @@ locked AS MATERIALIZED (
                 WHEN 'any' THEN true
                 WHEN 'global' THEN q.organization_id IS NULL
                 ELSE q.organization_id = (SELECT (doc ->> 'organization_id')::uuid FROM input) END
-       FOR UPDATE
+       FOR NO KEY UPDATE
 )
 SELECT l.status::text, l.run_number, l.workflow_step_id IS NOT NULL AS is_workflow_managed,
        l.canceled_lease_expires_at, coalesce((SELECT (doc ->> 'now')::timestamptz FROM input), clock_timestamp()) AS at

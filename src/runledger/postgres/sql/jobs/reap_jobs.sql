@@ -18,7 +18,7 @@ locked AS MATERIALIZED (
       FROM {schema}.job_queue AS q
      WHERE q.id = ANY (ARRAY(SELECT jsonb_array_elements_text(doc -> 'job_ids')::uuid FROM input))
      ORDER BY q.id
-       FOR UPDATE SKIP LOCKED
+       FOR NO KEY UPDATE SKIP LOCKED
 ),
 timed AS (
     SELECT l.*, coalesce((SELECT now FROM parameter), clock_timestamp()) AS at FROM locked AS l

@@ -12,7 +12,7 @@ locked AS MATERIALIZED (
       FROM {schema}.job_queue AS q
      WHERE q.id = ANY (ARRAY(SELECT jsonb_object_keys(jobs)::uuid FROM parameter))
      ORDER BY q.id
-       FOR UPDATE SKIP LOCKED
+       FOR NO KEY UPDATE SKIP LOCKED
 ),
 timed AS (
     SELECT l.*, coalesce((SELECT now FROM parameter), clock_timestamp()) AS at FROM locked AS l
