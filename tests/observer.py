@@ -92,9 +92,9 @@ class Observer:
             " WHERE NOT granted AND datname = current_database()"
         )
 
-    async def session_count(self) -> int:
-        """How many sessions Runledger has."""
-        return await self.value(_SESSIONS)
+    async def until_sessions(self, *, at_most: int) -> None:
+        """Wait until Runledger has no more sessions than that: the server sees the end of one a little later."""
+        await self.until(SQL("({}) <= {}").format(SQL(_SESSIONS), Literal(at_most)))
 
     @contextlib.asynccontextmanager
     async def locked(self, table: LiteralString) -> AsyncGenerator[None]:

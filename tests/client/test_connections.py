@@ -7,6 +7,7 @@ import traceback
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from runledger import Ledger, SyncLedger
@@ -161,6 +162,17 @@ def test_an_unreachable_database_is_named_without_the_password_by_the_blocking_l
     with pytest.raises(DatabaseConnectionError, match=r"host 127\.0\.0\.1, port 1, database shop") as caught:
         SyncLedger.connect(UNREACHABLE)
 
+    assert "hunter2" not in shown(caught.value)
+
+
+def test_the_reason_of_a_refused_connection_is_told(runledger_database: EphemeralDatabase) -> None:
+    with pytest.raises(DatabaseConnectionError, match="nothing listens there"):
+        SyncLedger.connect(UNREACHABLE)
+    with pytest.raises(DatabaseConnectionError, match="database nowhere: there is no such database"):
+        SyncLedger.connect(make_conninfo(runledger_database.url, dbname="nowhere"))
+    stranger = make_conninfo(runledger_database.url, user="hunter2")
+    with pytest.raises(DatabaseConnectionError, match="the login was refused") as caught:
+        SyncLedger.connect(stranger)
     assert "hunter2" not in shown(caught.value)
 
 

@@ -13,6 +13,7 @@ from runledger.core import (
     Admin,
     CancellationNotQuiesced,
     ExpectationMismatch,
+    InvalidArgumentError,
     JobDefinition,
     JobStatus,
     Organization,
@@ -95,7 +96,7 @@ async def test_the_default_scope_does_not_reach_the_jobs_of_organizations(ledger
 async def test_what_is_no_scope_changes_nothing(ledger: Ledger, observer: Observer, scope: Any) -> None:
     job_id = await ledger.enqueue(TYPE)
 
-    with pytest.raises(TypeError):
+    with pytest.raises(InvalidArgumentError, match="scope"):
         await ledger.cancel_job(job_id, scope=scope)
 
     assert await status_of(observer, job_id) == "PENDING"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import os
 import re
 from collections.abc import Generator
@@ -66,6 +67,8 @@ def open_place(arguments: argparse.Namespace) -> Generator[Place]:
         BadInputError: The arguments and the environment name no place, two, or an impossible one.
         CommandError: The database or the embedded server cannot be used.
     """
+    # The driver warns of a rollback that an interrupt cut short. Without a handler anywhere logging prints that.
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())
     schema, schema_source = chosen_schema(arguments)
     with contextlib.ExitStack() as stack:
         if arguments.embedded is None:

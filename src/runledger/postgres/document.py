@@ -54,8 +54,23 @@ def keyed_document(worker_id: str, members: list[str], *, now: datetime | None =
     return f'{head[:-1]},"jobs":{{{",".join(members)}}}}}'
 
 
+def job_document(job_id: UUID, *, scope: Scope, **fields: Scalar) -> str:
+    """Return the document of a statement about one job, if the scope has it.
+
+    Raises:
+        InvalidArgumentError: The job id is no UUID, or the scope is none.
+    """
+    if not isinstance(job_id, UUID):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidArgumentError("job_id", f"is of type {type(job_id).__name__}", "pass the uuid.UUID of the job")
+    return encode_document(job_id=job_id, **scope_fields(scope), **fields)
+
+
 def scope_fields(scope: Scope) -> dict[str, Scalar]:
-    """Return the fields that tell a reading statement whose rows it may see."""
+    """Return the fields that tell a reading statement whose rows it may see.
+
+    Raises:
+        InvalidArgumentError: It is no scope.
+    """
     match scope:
         case Admin():
             return {"scope": "any"}
@@ -63,6 +78,10 @@ def scope_fields(scope: Scope) -> dict[str, Scalar]:
             return {"scope": "global"}
         case Organization(organization_id):
             return {"scope": "organization", "organization_id": organization_id}
+        case _:
+            raise InvalidArgumentError(
+                "scope", f"is of type {type(scope).__name__}", "pass Global(), Organization(id) or Admin()"
+            )
 
 
 def milliseconds(duration: timedelta) -> int:

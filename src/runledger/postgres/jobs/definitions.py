@@ -91,7 +91,19 @@ def update_job_definition(
     return decode_definition(rows[0]) if rows else None
 
 
+def _no_definitions(given: object) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        "definitions", f"hold a {type(given).__name__}", "pass JobDefinition objects, such as registry.definitions()"
+    )
+
+
 def _definitions_document(definitions: Iterable[JobDefinition]) -> str:
+    if not isinstance(definitions, Iterable) or isinstance(definitions, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise _no_definitions(definitions)
+    definitions = list(definitions)
+    for definition in definitions:
+        if not isinstance(definition, JobDefinition):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise _no_definitions(definition)
     # One row per type: ON CONFLICT cannot touch a row twice. As with single calls, the last one counts.
     by_type = {definition.job_type: definition for definition in definitions}
     return json.dumps(

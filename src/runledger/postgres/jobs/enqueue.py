@@ -78,6 +78,8 @@ def enqueue_jobs(requests: Iterable[EnqueueRequest], *, now: datetime | None = N
 
 def _enqueue(requests: Iterable[EnqueueRequest], now: datetime | None, result: Callable[[list[UUID]], T]) -> Steps[T]:
     check_now(now)
+    if isinstance(requests, EnqueueRequest):
+        raise InvalidArgumentError("requests", "is a single request", "put it into a list")
     ids: list[UUID] = []
     batches = _batches(requests, ids)
     batch, following = next(batches, None), next(batches, None)

@@ -9,7 +9,7 @@ from uuid import UUID
 from runledger.core.jobs.records import JobRecord
 from runledger.core.jobs.status import JobStatus
 from runledger.core.scope import Scope
-from runledger.postgres.document import encode_document, scope_fields
+from runledger.postgres.document import job_document
 from runledger.postgres.jobs.reads import read_job
 from runledger.postgres.operation import Statement, Steps
 from runledger.postgres.row_decoding import decode_job_status
@@ -42,7 +42,7 @@ def lock_job_in_scope(job_id: UUID, *, scope: Scope, operation_name: str, now: d
     Raises:
         QueryError: ``job.not_found``: there is none in the scope. Nothing was locked.
     """
-    rows = yield Statement(sql=_LOCK, document=encode_document(job_id=job_id, now=now, **scope_fields(scope)))
+    rows = yield Statement(sql=_LOCK, document=job_document(job_id, scope=scope, now=now))
     if not rows:
         raise _not_found(operation_name)
     row = rows[0]

@@ -9,7 +9,7 @@ from runledger.core.identifiers import check_identifier
 from runledger.core.jobs.records import JobAttempt, JobDeadLetter, JobEvent, JobRecord
 from runledger.core.jobs.setting_checks import check_idempotency_key
 from runledger.core.scope import Admin, Scope
-from runledger.postgres.document import check_limit, encode_document, scope_fields
+from runledger.postgres.document import check_limit, encode_document, job_document, scope_fields
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.row_decoding import decode_attempt, decode_dead_letter, decode_event, decode_job
 from runledger.postgres.sql_files import SqlFile
@@ -61,7 +61,7 @@ def list_job_events(job_id: UUID, *, scope: Scope, limit: int = 1_000, after_id:
     check_limit(limit)
     if after_id < 0:
         raise InvalidArgumentError("after_id", "is negative", "start at 0, go on with the id of the last event seen")
-    document = encode_document(job_id=job_id, limit=limit, after_id=after_id, **scope_fields(scope))
+    document = job_document(job_id, scope=scope, limit=limit, after_id=after_id)
     rows = yield Statement(sql=_LIST_EVENTS, document=document, is_only=True)
     return [decode_event(row) for row in rows]
 
@@ -69,7 +69,7 @@ def list_job_events(job_id: UUID, *, scope: Scope, limit: int = 1_000, after_id:
 @operation("jobs.list_job_attempts")
 def list_job_attempts(job_id: UUID, *, scope: Scope) -> Steps[list[JobAttempt]]:
     """Return all attempts of a job, of all its runs, in order."""
-    document = encode_document(job_id=job_id, **scope_fields(scope))
+    document = job_document(job_id, scope=scope)
     rows = yield Statement(sql=_LIST_ATTEMPTS, document=document, is_only=True)
     return [decode_attempt(row) for row in rows]
 
@@ -77,7 +77,7 @@ def list_job_attempts(job_id: UUID, *, scope: Scope) -> Steps[list[JobAttempt]]:
 @operation("jobs.get_dead_letter")
 def get_dead_letter(job_id: UUID, *, scope: Scope) -> Steps[JobDeadLetter | None]:
     """Return the latest dead letter of a job, or ``None``. It survives a later requeue of the job."""
-    document = encode_document(job_id=job_id, **scope_fields(scope))
+    document = job_document(job_id, scope=scope)
     rows = yield Statement(sql=_GET_DEAD_LETTER, document=document, is_only=True)
     return decode_dead_letter(rows[0]) if rows else None
 
@@ -90,6 +90,6 @@ def read_job(job_id: UUID, *, scope: Scope, is_only: bool = False) -> Steps[JobR
         scope: Whose rows may be seen.
         is_only: The operation does nothing else.
     """
-    document = encode_document(job_id=job_id, **scope_fields(scope))
+    document = job_document(job_id, scope=scope)
     rows = yield Statement(sql=_GET_JOB, document=document, is_only=is_only)
     return decode_job(rows[0]) if rows else None

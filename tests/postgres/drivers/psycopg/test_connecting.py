@@ -33,7 +33,7 @@ def test_what_an_address_says_wins_over_our_defaults_and_an_override_over_both()
     ids=["URL", "key and value", "socket", "nothing but a name"],
 )
 def test_a_description_names_host_port_and_database_only(url: str, description: str) -> None:
-    assert describe_server(url) == f"host {description}, database orders"
+    assert describe_server(connection_parameters(url)) == f"host {description}, database orders"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_pooler_is_told_by_two_different_process_ids(queue: JobQueue, caplog: 
 )
 def test_a_password_that_libpq_takes_for_a_place_is_not_shown(url: str) -> None:
     with pytest.raises(InvalidArgumentError, match="percent-encoded") as caught:
-        describe_server(url)
+        describe_server(connection_parameters(url))
 
     assert not any(part in str(caught.value) for part in ("ssw0rd", "ret", "word@", "db.example"))
 

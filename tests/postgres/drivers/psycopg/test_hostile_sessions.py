@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -28,7 +29,6 @@ def alter_database(queue: JobQueue, setting: str) -> None:
     "setting",
     [
         "SET client_encoding = 'LATIN1'",
-        "SET statement_timeout = '1ms'",
         "SET lock_timeout = '1ms'",
         "SET default_transaction_isolation = 'serializable'",
     ],
@@ -43,6 +43,24 @@ async def test_defaults_of_the_database_do_not_reach_our_sessions(queue: JobQueu
 
     assert [job.job_id for job in claimed] == [job_id]
     assert claimed[0].payload == {"text": "☃"}
+
+
+async def test_a_statement_timeout_of_the_database_does_not_reach_our_sessions(queue: JobQueue) -> None:
+    alter_database(queue, "SET statement_timeout = '200ms'")
+    own = Database(queue.url).own_connection()
+    with psycopg.connect(queue.url) as other:
+        other.execute("SET statement_timeout = 0")
+        other.execute("LOCK TABLE runledger.job_queue IN ACCESS EXCLUSIVE MODE")
+        claim = asyncio.create_task(own.run(jobs.claim_jobs(WORKER, lease_ttl=MINUTE, limit=1)))
+        overdue = (
+            "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            " AND query_start < clock_timestamp() - interval '250 ms'"
+        )
+        while not await asyncio.to_thread(queue.sql, overdue):
+            assert not claim.done()
+
+    assert await claim == []
+    await own.close()
 
 
 def test_an_operator_of_the_application_does_not_change_durations(queue: JobQueue) -> None:

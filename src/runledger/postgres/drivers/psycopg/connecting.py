@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from runledger.core.errors import InvalidArgumentError
+from runledger.postgres.sql_errors import DatabaseConnectionError
 
 _logger = logging.getLogger("runledger.postgres")
 
@@ -23,6 +25,18 @@ _DEFAULTS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
+
+# What libpq and the server say, in words of ours: theirs have user names in them. Other languages are not understood.
+_REASONS = (
+    ("Connection refused", "nothing listens there"),
+    ("No such file or directory", "there is no such socket"),
+    ("could not translate host name|failed to resolve host|Name or service not known", "the host name is unknown"),
+    ("timeout|no answer in time", "no answer in time"),
+    ('database ".*" does not exist', "there is no such database"),
+    ('authentication failed|no password supplied|role ".*" does not exist|pg_hba.conf', "the login was refused"),
+    ("too many clients|remaining connection slots|too many connections", "it has too many connections"),
+    ("starting up|shutting down", "it is starting up or shutting down"),
+)
 
 ConnectionParameters = Mapping[str, Any]
 """Keyword arguments of ``psycopg.connect``, conninfo included."""
@@ -75,13 +89,23 @@ def _check_for_misread_password(parameters: Mapping[str, Any]) -> None:
         )
 
 
-def describe_server(url: str) -> str:
-    """Return host, port and database of a URL for messages; never user, password or other parameters."""
-    parameters = connection_parameters(url)
+def describe_server(parameters: ConnectionParameters) -> str:
+    """Return host, port and database for messages; never user, password or other parameters."""
     host = parameters.get("host") or parameters.get("hostaddr") or "the local socket"
     port = parameters.get("port") or "5432"
     database = parameters.get("dbname") or "its default"
     return f"host {host}, port {port}, database {database}"
+
+
+def unreachable(parameters: ConnectionParameters, source: Exception | None = None) -> DatabaseConnectionError:
+    """Return the error of a connection that could not be opened: where it should lead, and why not, as far as known."""
+    text = str(source or "")
+    reason = next((f": {reason}" for pattern, reason in _REASONS if re.search(pattern, text)), "")
+    return DatabaseConnectionError(
+        f"cannot connect to PostgreSQL at {describe_server(parameters)}{reason}; check that it runs there and that the "
+        "user may connect",
+        source=source,
+    )
 
 
 def uses_pooler(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any], server_backend_pid: int) -> bool:

@@ -9,7 +9,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from runledger.core.errors import InvalidArgumentError
-from runledger.postgres.drivers.psycopg.connecting import connection_parameters, describe_server
+from runledger.postgres.drivers.psycopg.connecting import connection_parameters, describe_server, unreachable
 from runledger.postgres.drivers.psycopg.own_connection import (
     AsyncOwnConnection,
     SyncOwnConnection,
@@ -17,7 +17,6 @@ from runledger.postgres.drivers.psycopg.own_connection import (
     configure_sync,
 )
 from runledger.postgres.schema_name import DEFAULT_SCHEMA, quote_schema
-from runledger.postgres.sql_errors import DatabaseConnectionError
 
 _POOL_OPEN_TIMEOUT_SECONDS = 15
 
@@ -36,7 +35,7 @@ class Database:
     def __init__(self, url: str, *, schema: str = DEFAULT_SCHEMA) -> None:
         quote_schema(schema)
         self._parameters = connection_parameters(url)
-        self._description = describe_server(url)
+        self._description = describe_server(self._parameters)
         self.schema = schema
 
     @classmethod
@@ -107,7 +106,7 @@ class Database:
             await pool.open(wait=True, timeout=_POOL_OPEN_TIMEOUT_SECONDS)
         except PoolTimeout:
             await pool.close()
-            raise self._unreachable() from None
+            raise unreachable(self._parameters) from None
         return pool
 
     def open_sync_pool(self, *, min_size: int, max_size: int) -> ConnectionPool[psycopg.Connection[Any]]:
@@ -128,36 +127,18 @@ class Database:
             pool.open(wait=True, timeout=_POOL_OPEN_TIMEOUT_SECONDS)
         except PoolTimeout:
             pool.close()
-            raise self._unreachable() from None
+            raise unreachable(self._parameters) from None
         return pool
 
     async def _check_reachable(self) -> None:
         # A pool retries a wrong password for its whole timeout and then only says that time is over. One connection
         # beforehand tells at once, and its error has the cause.
-        connection = self.own_connection()
-        try:
-            await connection.open()
-        except DatabaseConnectionError as error:
-            raise self._unreachable(error.source) from None
-        finally:
-            await connection.close()
+        async with self.own_connection():
+            pass
 
     def _check_reachable_sync(self) -> None:
-        connection = self.own_sync_connection()
-        try:
-            connection.open()
-        except DatabaseConnectionError as error:
-            raise self._unreachable(error.source) from None
-        finally:
-            connection.close()
-
-    def _unreachable(self, source: Exception | None = None) -> DatabaseConnectionError:
-        reason = _connection_problem(source)
-        return DatabaseConnectionError(
-            f"cannot connect to PostgreSQL at {self._description}{reason}; check that it runs there and that the "
-            "user may connect",
-            source=source,
-        )
+        with self.own_sync_connection():
+            pass
 
 
 async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
@@ -169,13 +150,3 @@ def _configure_sync(connection: psycopg.Connection[Any]) -> None:
 
 
 _DRIVER_ARGUMENTS = frozenset({"autocommit", "row_factory", "cursor_factory", "prepare_threshold", "context"})
-
-
-def _connection_problem(source: Exception | None) -> str:
-    """Return the reason in libpq's short form; its full text may hold user names, so it stays in the source."""
-    if isinstance(source, psycopg.Error):
-        if isinstance(source, psycopg.errors.ConnectionTimeout):
-            return " (no answer in time)"
-        if source.sqlstate is not None:
-            return f" (SQLSTATE {source.sqlstate})"
-    return ""

@@ -13,11 +13,11 @@ from typing import Any, Self, TypeVar
 import psycopg
 
 from runledger.postgres.drivers.psycopg.async_runner import run_on_own
-from runledger.postgres.drivers.psycopg.connecting import ConnectionParameters, uses_pooler
-from runledger.postgres.drivers.psycopg.errors import speaks_of_session, translate
+from runledger.postgres.drivers.psycopg.connecting import ConnectionParameters, unreachable, uses_pooler
+from runledger.postgres.drivers.psycopg.errors import speaks_of_session
 from runledger.postgres.drivers.psycopg.sync_runner import run_sync_on_own
 from runledger.postgres.operation import Operation
-from runledger.postgres.sql_errors import DatabaseConnectionError, QueryError
+from runledger.postgres.sql_errors import QueryError
 
 T = TypeVar("T")
 
@@ -112,7 +112,7 @@ class AsyncOwnConnection:
             except TimeoutError:
                 failure = psycopg.errors.ConnectionTimeout("no answer in time")
             if failure is not None:
-                raise _connect_error(failure)
+                raise unreachable(self._parameters, failure)
         assert self._connection is not None  # noqa: S101 (set above)
         return self._connection
 
@@ -184,7 +184,7 @@ class SyncOwnConnection:
             except psycopg.Error as error:
                 failure = error
             if failure is not None:
-                raise _connect_error(failure)
+                raise unreachable(self._parameters, failure)
         assert self._connection is not None  # noqa: S101 (set above)
         return self._connection
 
@@ -252,11 +252,3 @@ def shut_down(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]
     """End both directions of the socket, so that whoever waits for an answer sees the end of the connection."""
     with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
         duplicate.shutdown(socket.SHUT_RDWR)
-
-
-def _connect_error(error: psycopg.Error) -> Exception:
-    translated = translate(error, "connect")
-    if isinstance(translated, DatabaseConnectionError):
-        return translated
-    # A refused login has an SQLSTATE of its own (28P01, 3D000, ...), yet it means: no connection.
-    return DatabaseConnectionError("connect: PostgreSQL refused the connection", source=error)
