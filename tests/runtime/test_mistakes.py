@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from datetime import timedelta
 from typing import Any
 
@@ -60,8 +61,71 @@ def test_a_class_in_place_of_its_instance_is_refused() -> None:
 
 
 def test_a_hook_that_could_not_be_called_is_refused() -> None:
-    with pytest.raises(InvalidArgumentError, match=r"on_dead_letter: .* cannot be called with three arguments"):
+    with pytest.raises(InvalidArgumentError, match=r"on_dead_letter: .* cannot be called with 3 arguments"):
         JobRegistry().register(HandlerWithHook())  # pyright: ignore[reportArgumentType]
+
+
+class HandlerWithGeneratingHook(Handler):
+    async def on_dead_letter(self, context: JobContext, payload: object, info: object) -> AsyncGenerator[object]:
+        yield context, payload, info
+
+
+def test_a_hook_of_which_a_call_runs_nothing_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"on_dead_letter: .* is a generator"):
+        JobRegistry().register(HandlerWithGeneratingHook())  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    ("handler", "message"),
+    [
+        (ignore, r'handler: is a function; register it with @registry\.job\("email\.send"\)'),
+        ("email.send", "handler: is of type str, which has no method execute; pass a JobHandler"),
+    ],
+    ids=["function", "text"],
+)
+def test_what_is_no_handler_object_is_refused_with_its_remedy(handler: Any, message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"^{message}$"):
+        JobRegistry().register(handler)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("max_attempts", 0), ("timeout", 5), ("timeout", timedelta(0)), ("priority", "1")]
+)
+def test_a_default_is_refused_under_the_name_that_was_written(setting: str, value: Any) -> None:
+    """Also before the function is known, so that the traceback shows the line of the decorator."""
+    settings = {setting: value}
+    handler: Any = Handler()
+    with pytest.raises(InvalidArgumentError, check=lambda error: error.field == setting):
+        JobRegistry().job("email.send", **settings)
+    with pytest.raises(InvalidArgumentError, check=lambda error: error.field == setting):
+        JobRegistry().register(handler, **settings)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ((7, "smtp.busy", timedelta(1)), "job_type"),
+        ((" ", "smtp.busy", timedelta(1)), "job_type"),
+        (("email.send", None, timedelta(1)), "failure_code"),
+        (("email.send", "", timedelta(1)), "failure_code"),
+        (("email.send", "smtp.busy", 5), "delay"),
+    ],
+)
+def test_a_retry_delay_of_something_else_is_refused(arguments: Any, field: str) -> None:
+    with pytest.raises(InvalidArgumentError, check=lambda error: error.field == field):
+        JobRegistry().register_retry_delay_override(*arguments)
+
+
+async def test_a_retry_delay_of_a_type_that_is_not_registered_is_told_at_the_start(app: App, log: LogWatch) -> None:
+    """Not earlier: the module of the handler may be imported later."""
+    app.registry.register_retry_delay_override("email.send", "smtp.busy", timedelta(seconds=1))
+    app.registry.register_retry_delay_override("emial.send", "smtp.busy", timedelta(seconds=1))
+    app.registry.job("email.send")(ignore)
+
+    async with app.worker():
+        (record,) = log.named("registry.override_unused")
+
+    assert (vars(record)["job_type"], vars(record)["failure_code"]) == ("emial.send", "smtp.busy")
 
 
 def test_a_second_handler_for_a_type_is_told(log: LogWatch) -> None:

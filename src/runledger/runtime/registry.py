@@ -10,10 +10,12 @@ from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
-from runledger.core.errors import InvalidArgumentError
+from runledger.core.errors import BlankJobTypeError, InvalidArgumentError
+from runledger.core.identifiers import check_identifier
 from runledger.core.jobs.handler import JobContext, JobDeadLetterInfo, JobFailure, JobHandler
 from runledger.core.jobs.records import JobDefinition
 from runledger.core.jobs.retry_policy import retry_delay
+from runledger.core.jobs.setting_checks import check_failure_code, check_int32, check_whole_seconds
 from runledger.core.json_form import JsonEncodable
 from runledger.runtime.job_context import AsyncJobContext, ThreadJobContext
 from runledger.runtime.payload_annotation import PayloadDecoder, payload_decoder
@@ -34,8 +36,8 @@ F = TypeVar("F", bound=JobFunction)
 
 _logger = logging.getLogger("runledger.registry")
 
-_PARAMETERS = 2
-_HOOK_PARAMETERS = 3  # context, payload, info
+_HANDLER_FORM = "name(context, payload)"
+_HOOK_FORM = "on_dead_letter(self, context, payload, info)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +93,8 @@ class JobRegistry:
 
         The function takes context and payload. An ``async`` one runs in the event loop; a plain one runs in a thread
         of its own, which cannot be stopped: when it overruns its timeout it is abandoned and keeps its slot until it
-        returns, while a retry may run beside it.
+        returns, while a retry may run beside it. That a handler took the place of another is logged as
+        ``registry.handler_replaced``.
 
         Args:
             job_type: The type.
@@ -105,15 +108,10 @@ class JobRegistry:
         """
         if callable(job_type):
             raise InvalidArgumentError("job_type", "is a function", 'write @registry.job("email.send")')
+        definition = _definition(job_type, max_attempts=max_attempts, timeout=timeout, priority=priority)
 
         def decorate(function: F) -> F:
-            self._add(
-                JobDefinition(
-                    job_type=job_type, max_attempts=max_attempts, default_timeout=timeout, default_priority=priority
-                ),
-                execute=function,
-                on_dead_letter=None,
-            )
+            self._add(definition, execute=function, on_dead_letter=None)
             return function
 
         return decorate
@@ -126,7 +124,7 @@ class JobRegistry:
         timeout: timedelta = timedelta(seconds=900),
         priority: int = 100,
     ) -> None:
-        """Register a handler object under its ``job_type``, in place of an earlier one.
+        """Register a handler object under its ``job_type``, in place of an earlier one, see :meth:`job`.
 
         Args:
             handler: The handler. Its ``execute`` may be ``async`` or plain, as with :meth:`job`.
@@ -135,16 +133,12 @@ class JobRegistry:
             priority: Default of its jobs; higher runs first.
 
         Raises:
-            InvalidArgumentError: A value breaks a rule, the job type is blank or missing, or a payload has an
-                annotation to which JSON cannot be decoded.
+            InvalidArgumentError: A value breaks a rule, the job type is blank or missing, a method cannot be called as
+                a worker does, or a payload has an annotation to which JSON cannot be decoded.
         """
-        if isinstance(handler, type):
-            raise InvalidArgumentError("handler", f"is the class {handler.__qualname__}", "pass an instance of it")
-        definition = JobDefinition(
-            job_type=getattr(handler, "job_type", ""),
-            max_attempts=max_attempts,
-            default_timeout=timeout,
-            default_priority=priority,
+        _check_handler(handler)
+        definition = _definition(
+            getattr(handler, "job_type", ""), max_attempts=max_attempts, timeout=timeout, priority=priority
         )
         self._add(definition, execute=handler.execute, on_dead_letter=getattr(handler, "on_dead_letter", None))
 
@@ -163,11 +157,16 @@ class JobRegistry:
     def register_retry_delay_override(self, job_type: str, failure_code: str, delay: timedelta) -> None:
         """Replace the retry policy's delay for one failure code of one type.
 
-        It does not make a terminal failure retryable, and the reaper does not use it.
+        It does not make a terminal failure retryable, and the reaper does not use it. The type may be registered later;
+        one that is not when a worker starts is logged as ``registry.override_unused``.
 
         Raises:
-            InvalidArgumentError: The delay is not positive.
+            InvalidArgumentError: Type or code is no text or blank, or the delay is not positive.
         """
+        check_identifier(job_type, field="job_type", blank_error=BlankJobTypeError)
+        check_failure_code("failure_code", failure_code)
+        if not isinstance(delay, timedelta):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidArgumentError("delay", f"is of type {type(delay).__name__}", "pass a datetime.timedelta")
         if delay <= timedelta():
             raise InvalidArgumentError("delay", "is not positive", "give at least one millisecond")
         self._retry_delays[job_type, failure_code] = delay
@@ -179,19 +178,46 @@ class JobRegistry:
         override = self._retry_delays.get((job_type, failure.code))
         return override if override is not None else retry_delay(job_id, attempt)
 
+    def log_unused_overrides(self) -> None:
+        """Log the overrides of types that are not registered: most likely the type is misspelled."""
+        for job_type, failure_code in self._retry_delays:
+            if job_type not in self._jobs:
+                _logger.warning("registry.override_unused", extra={"job_type": job_type, "failure_code": failure_code})
+
     def _add(self, definition: JobDefinition, *, execute: JobFunction, on_dead_letter: DeadLetterHook | None) -> None:
-        _check_signature(execute)
+        _check_callable(execute, field="function", form=_HANDLER_FORM, argument_count=2)
         if on_dead_letter is not None:
-            _check_hook(on_dead_letter)
-        if definition.job_type in self._jobs:
-            _logger.warning("registry.handler_replaced", extra={"job_type": definition.job_type})
-        self._jobs[definition.job_type] = RegisteredJob(
+            _check_callable(on_dead_letter, field="on_dead_letter", form=_HOOK_FORM, argument_count=3)
+        registered = RegisteredJob(
             execute=execute,
             is_async=_is_async(execute),
             on_dead_letter=on_dead_letter,
             definition=definition,
             decode_payload=payload_decoder(execute),
             decode_dead_payload=None if on_dead_letter is None else payload_decoder(on_dead_letter),
+        )
+        if definition.job_type in self._jobs:
+            _logger.warning("registry.handler_replaced", extra={"job_type": definition.job_type})
+        self._jobs[definition.job_type] = registered
+
+
+def _definition(job_type: str, *, max_attempts: int, timeout: timedelta, priority: int) -> JobDefinition:
+    # Under the names that the caller wrote; the record has its own.
+    check_whole_seconds("timeout", timeout)
+    check_int32("priority", priority)
+    return JobDefinition(
+        job_type=job_type, max_attempts=max_attempts, default_timeout=timeout, default_priority=priority
+    )
+
+
+def _check_handler(handler: object) -> None:
+    if inspect.isclass(handler):
+        raise InvalidArgumentError("handler", f"is the class {handler.__qualname__}", "pass an instance of it")
+    if inspect.isroutine(handler):
+        raise InvalidArgumentError("handler", "is a function", 'register it with @registry.job("email.send")')
+    if not callable(getattr(handler, "execute", None)):
+        raise InvalidArgumentError(
+            "handler", f"is of type {type(handler).__name__}, which has no method execute", "pass a JobHandler"
         )
 
 
@@ -200,35 +226,20 @@ def _is_async(function: JobFunction) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
-def _check_signature(function: JobFunction) -> None:
+def _check_callable(function: Callable[..., object], *, field: str, form: str, argument_count: int) -> None:
+    name = getattr(function, "__qualname__", type(function).__qualname__)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise InvalidArgumentError(
-            "function",
-            f"{function.__qualname__} is a generator, of which a call runs nothing",
-            "return the output instead of using yield",
+            field, f"{name} is a generator, of which a call runs nothing", "use return instead of yield"
         )
     try:
-        inspect.signature(function).bind(*range(_PARAMETERS))
+        inspect.signature(function).bind(*range(argument_count))
     except (TypeError, ValueError):  # ValueError: a builtin that does not tell its parameters
         pass
     else:
         return
     raise InvalidArgumentError(
-        "function",
-        f"{getattr(function, '__qualname__', 'the handler')} cannot be called with two arguments",
-        "declare it as `async def name(context, payload)` or `def name(context, payload)`",
-    )
-
-
-def _check_hook(hook: DeadLetterHook) -> None:
-    try:
-        inspect.signature(hook).bind(*range(_HOOK_PARAMETERS))
-    except (TypeError, ValueError):
-        pass
-    else:
-        return
-    raise InvalidArgumentError(
-        "on_dead_letter",
-        f"{getattr(hook, '__qualname__', 'the hook')} cannot be called with three arguments",
-        "declare it as `async def on_dead_letter(self, context, payload, info)`",
+        field,
+        f"{name} cannot be called with {argument_count} arguments",
+        f"declare it as `async def {form}` or `def {form}`",
     )

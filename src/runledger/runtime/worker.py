@@ -111,6 +111,7 @@ class Worker:
         if self._is_open or self._is_stopping:
             raise InvalidArgumentError("worker", "was opened before", "make another one")
         self._is_open = True
+        self._registry.log_unused_overrides()
         self._job_types = self._registry.registered_types()
         try:
             await self._claimer.insert_missing_definitions(self._registry.definitions())

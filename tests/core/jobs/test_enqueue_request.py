@@ -190,3 +190,17 @@ def test_a_key_that_no_index_could_hold_is_refused_without_showing_it(key: Any) 
 
 def test_a_key_may_be_1024_bytes_long() -> None:
     assert EnqueueRequest("email.send", None, idempotency_key="x" * 1_024).idempotency_key == "x" * 1_024
+
+
+@pytest.mark.parametrize(
+    ("timeout", "problem"),
+    [
+        (timedelta(days=99_999), "is too long"),
+        (timedelta(0), "is not positive"),
+        (timedelta(seconds=-3), "is not positive"),
+        (timedelta(milliseconds=1_500), "has a fraction of a second"),
+    ],
+)
+def test_a_timeout_out_of_range_is_told_apart(timeout: timedelta, problem: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"^timeout: {problem}; "):
+        EnqueueRequest("email.send", None, timeout=timeout)

@@ -123,10 +123,14 @@ def test_a_failure_survives_pickling() -> None:
     assert str(copy) == "try later"
 
 
-def test_an_exception_passed_as_message_counts_by_its_text() -> None:
-    failure = JobFailure.retryable("smtp.busy", OSError("connection reset"))  # pyright: ignore[reportArgumentType]
+@pytest.mark.parametrize(
+    ("message", "text"), [(OSError("connection reset"), "connection reset"), (5, "5"), (None, "None")]
+)
+def test_a_message_that_is_no_text_counts_by_its_text(message: Any, text: str) -> None:
+    """A failing handler that passes the exception in place of its text must not fail over that."""
+    failure = JobFailure.retryable("smtp.busy", message)
 
-    assert failure.message == str(failure) == "connection reset"
+    assert failure.message == str(failure) == text
 
 
 @pytest.mark.parametrize("code", ["", " \t", "nul\0", "lone\ud800", None, 5])

@@ -157,7 +157,8 @@ class JobFailure(Exception):
     Args:
         kind: Why the attempt failed; the named constructors say it.
         code: Short stable text to branch on and to count by, such as ``"smtp.rejected"``.
-        message: For people.
+        message: For people. An exception, or whatever else is no text, counts by its text: a failing handler must not
+            fail over its message.
         retry_in: The handler's own delay before the next attempt; without it the registry or the retry policy
             decides. Only for kind RETRYABLE. Handlers compute it, so a negative one counts as none and a longer one
             as 24 days.
@@ -176,7 +177,6 @@ class JobFailure(Exception):
         check_failure_code("code", code)
         if retry_in is not None:
             _check_retry_in(kind, retry_in)
-        # A failing handler that passes the exception in place of its text must not fail over that.
         message = str(message)
         super().__init__(kind, code, message)
         self.kind = kind

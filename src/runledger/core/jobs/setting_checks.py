@@ -35,12 +35,11 @@ def check_whole_seconds(field: str, value: object) -> None:
     """Refuse what is no duration of a whole, positive number of seconds that fits an ``integer`` column."""
     if not isinstance(value, timedelta):
         raise InvalidArgumentError(field, f"is of type {type(value).__name__}", "pass a datetime.timedelta")
-    if value.microseconds or not 1 <= value // _SECOND <= INT32_MAX:
-        raise InvalidArgumentError(
-            field,
-            "is not a whole, positive number of seconds",
-            f"pass 1 to {INT32_MAX} seconds without a fraction",
-        )
+    if value.microseconds:
+        raise InvalidArgumentError(field, "has a fraction of a second", "pass whole seconds")
+    if not 1 <= value // _SECOND <= INT32_MAX:
+        problem = "is too long" if value > _SECOND else "is not positive"
+        raise InvalidArgumentError(field, problem, f"pass 1 to {INT32_MAX} seconds, which are 24,855 days")
 
 
 def check_stage(field: str, value: object) -> None:
