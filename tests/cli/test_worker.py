@@ -219,6 +219,33 @@ def test_a_worker_does_not_start_where_it_could_not_work(
         assert message in program.text
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--lease-ttl", "240h", "lease_ttl must be at most 7 days"),
+        ("--batch-size", "9999999999", "claim_batch_size must be at least 1"),
+    ],
+)
+def test_settings_that_cannot_work_are_bad_input(
+    run_command: RunCommand, option: str, value: str, message: str
+) -> None:
+    ended = run_command("worker", "shop:registry", "--database-url", "postgresql:///shop", option, value)
+
+    assert ended.exit_code == 2
+    assert ended.err.startswith(f"runledger: error: {message}")
+
+
+def test_a_variable_that_cannot_be_read_is_told_in_the_log_without_its_value(
+    run_command: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOBS_LEASE_TTL_SECONDS", "secret-word")
+
+    ended = run_command("worker", "shop:registry", "--database-url", "postgresql:///shop")
+
+    assert " WARNING settings.variable_ignored variable=JOBS_LEASE_TTL_SECONDS\n" in ended.err
+    assert "secret-word" not in ended.err
+
+
 def test_a_worker_does_not_start_without_a_server(directory: Path) -> None:
     with Program("worker", "shop:registry", "--database-url", "host=127.0.0.1 port=1", directory=directory) as program:
         assert program.await_end() == 1

@@ -103,6 +103,37 @@ def test_an_unusable_text_gives_the_default(variable: str, field: str, text: str
     assert getattr(JobsConfig.from_env({variable: text}), field) == getattr(JobsConfig(), field)
 
 
+@pytest.mark.parametrize(
+    ("variable", "text", "event"),
+    [
+        ("JOBS_POLL_INTERVAL_MS", "ten", "settings.variable_ignored"),
+        ("JOBS_POLL_INTERVAL_MS", "-7351", "settings.variable_ignored"),
+        ("JOBS_CLAIM_BATCH_SIZE", "1.5", "settings.variable_ignored"),
+        ("JOBS_CLAIM_BATCH_SIZE", "-7351", "settings.variable_raised"),
+        ("JOBS_LEASE_TTL_SECONDS", "9", "settings.variable_raised"),
+    ],
+)
+def test_a_value_that_is_not_used_is_logged_by_the_name_of_its_variable(
+    caplog: pytest.LogCaptureFixture, variable: str, text: str, event: str
+) -> None:
+    JobsConfig.from_env({variable: text})
+
+    (record,) = caplog.records
+    assert (record.msg, record.levelname, vars(record)["variable"]) == (event, "WARNING", variable)
+    assert text not in vars(record).values()
+
+
+def test_values_that_are_used_and_empty_ones_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    JobsConfig.from_env({"JOBS_POLL_INTERVAL_MS": "", "JOBS_LEASE_TTL_SECONDS": "10", WORKER_ID: ""})
+
+    assert caplog.records == []
+
+
+def test_a_variable_that_is_too_large_for_its_field_is_refused() -> None:
+    with pytest.raises(ConfigError, match="^lease_ttl "):
+        JobsConfig.from_env({"JOBS_LEASE_TTL_SECONDS": "1000000"})
+
+
 @pytest.mark.parametrize("text", ["", " ", "\t"])
 def test_a_blank_worker_id_becomes_a_new_one(text: str) -> None:
     """CFG-003."""

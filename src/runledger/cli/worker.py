@@ -7,10 +7,11 @@ import asyncio
 import dataclasses
 import logging
 
-from runledger.cli.failures import DONE
+from runledger.cli.failures import DONE, BadInputError
 from runledger.cli.log_lines import logging_to_standard_error
 from runledger.cli.place import Place, open_place
 from runledger.cli.registry_path import load_registry
+from runledger.core.errors import ConfigError
 from runledger.runtime import JobRegistry, JobsConfig, Supervisor
 
 _logger = logging.getLogger("runledger.cli")
@@ -49,9 +50,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _config(arguments: argparse.Namespace) -> JobsConfig:
     given = {field: getattr(arguments, option) for option, field in _FIELD_OF_OPTION.items()}
-    return dataclasses.replace(
-        JobsConfig.from_env(), **{field: value for field, value in given.items() if value is not None}
-    )
+    try:
+        return dataclasses.replace(
+            JobsConfig.from_env(), **{field: value for field, value in given.items() if value is not None}
+        )
+    except ConfigError as error:
+        raise BadInputError(str(error)) from None
 
 
 def _check(place: Place, registry: JobRegistry) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from typing import Self
 from runledger.core.database_text import unstorable_text_problem
 from runledger.core.errors import ConfigError
 from runledger.postgres.uuid7 import uuid7
+
+_logger = logging.getLogger("runledger.settings")
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 _LARGEST = timedelta.max // timedelta(seconds=1)  # more seconds than this no duration can hold
@@ -82,10 +85,14 @@ class JobsConfig:
 
         A missing or unparsable value gives the default; one below the minimum is raised to it. A negative number is
         unparsable for intervals and concurrency, and raised to the minimum for the batch size, the lease and the
-        reaper's delay (CFG-005).
+        reaper's delay (CFG-005). Either is logged with the name of the variable, never with its value; an empty variable
+        counts as missing.
 
         Args:
             environ: The variables; ``os.environ`` when not given.
+
+        Raises:
+            ConfigError: A number is too large for its field.
         """
         env = os.environ if environ is None else environ
         worker_id = env.get("JOBS_WORKER_ID", "")
@@ -137,13 +144,19 @@ class JobsConfig:
 
 def _signed(environ: Mapping[str, str], name: str, *, default: int, minimum: int) -> int:
     text = environ.get(name, "")
-    if _INTEGER.fullmatch(text) is None or abs(int(text)) > _LARGEST:
+    if not text:
         return default
+    if _INTEGER.fullmatch(text) is None or abs(int(text)) > _LARGEST:
+        _logger.warning("settings.variable_ignored", extra={"variable": name})
+        return default
+    if int(text) < minimum:
+        _logger.warning("settings.variable_raised", extra={"variable": name, "minimum": minimum})
     return max(int(text), minimum)
 
 
 def _unsigned(environ: Mapping[str, str], name: str, *, default: int, minimum: int) -> int:
-    # A sign makes an unsigned number unparsable, so it gives the default.
-    return (
-        default if environ.get(name, "").startswith("-") else _signed(environ, name, default=default, minimum=minimum)
-    )
+    if environ.get(name, "").startswith("-"):
+        # A sign makes an unsigned number unparsable, so it gives the default.
+        _logger.warning("settings.variable_ignored", extra={"variable": name})
+        return default
+    return _signed(environ, name, default=default, minimum=minimum)
