@@ -7,8 +7,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from runledger import EnqueueRequest, JobRegistry, SyncLedger
+from runledger import EnqueueRequest, JobRegistry, Ledger, SyncLedger
 from runledger.core import Admin, InvalidArgumentError
 from runledger.testing import EphemeralDatabase
 
@@ -24,6 +25,14 @@ MISTAKES: dict[str, tuple[Callable[[SyncLedger], object], str]] = {
         "requests: is a single request",
     ),
     "a registry": (lambda ledger: ledger.ensure_job_definitions(wrong(JobRegistry())), "registry.definitions"),
+    "a URL as connection": (
+        lambda ledger: ledger.enqueue("a.b", connection=wrong("postgresql:///app")),
+        "connection: is of type str; pass a psycopg Connection",
+    ),
+    "a pool as connection": (
+        lambda ledger: ledger.enqueue("a.b", connection=wrong(ConnectionPool(open=False))),
+        "connection: is of type ConnectionPool; pass a connection of it",
+    ),
     "names": (lambda ledger: ledger.ensure_job_definitions(wrong(["a.b"])), "definitions: hold a str"),
 }
 
@@ -47,3 +56,27 @@ def test_a_mistaken_argument_is_told_by_its_name(
         call(ledger)
 
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("ledger", "pool", "message"),
+    [
+        (Ledger, "postgresql:///app", "pool: is of type str; open the ledger with `await Ledger.connect(url)`"),
+        (SyncLedger, "postgresql:///app", "pool: is of type str; open the ledger with `SyncLedger.connect(url)`"),
+        (Ledger, ConnectionPool(open=False), "pool: is of type ConnectionPool; pass an open AsyncConnectionPool"),
+        (SyncLedger, None, "pool: is of type NoneType; pass an open ConnectionPool"),
+    ],
+    ids=["URL", "URL for blocking", "pool of the other kind", "nothing"],
+)
+def test_what_is_no_pool_is_refused_when_the_ledger_is_made(ledger: Any, pool: Any, message: str) -> None:
+    with pytest.raises(InvalidArgumentError) as refused:
+        ledger(pool)
+
+    assert str(refused.value) == message
+
+
+async def test_a_pool_as_connection_is_refused_by_the_asyncio_ledger(runledger_database: EphemeralDatabase) -> None:
+    """It would commit on its own."""
+    async with await Ledger.connect(runledger_database.url, max_connections=1) as ledger:
+        with pytest.raises(InvalidArgumentError, match="is of type AsyncConnectionPool"):
+            await ledger.enqueue("a.b", connection=wrong(AsyncConnectionPool(open=False)))

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
+from runledger.client.argument_checks import check_connection, check_pool
 from runledger.core.jobs.enqueue_request import EnqueueRequest
 from runledger.core.jobs.records import JobAttempt, JobDeadLetter, JobDefinition, JobEvent, JobRecord
 from runledger.core.jobs.requeue_outcome import RequeueOutcome
@@ -63,7 +64,11 @@ class SyncLedger:
             schema: The schema of Runledger's tables.
             classifier: Says how violations of the application's own constraints are shown, by their names; see
                 :class:`~runledger.postgres.ErrorClass`.
+
+        Raises:
+            InvalidArgumentError: It is no pool of this kind; :meth:`connect` takes a URL.
         """
+        check_pool(pool, ConnectionPool, connect="`SyncLedger.connect(url)`")
         self._pool = pool
         self._schema = schema
         self._classifier = classifier
@@ -428,5 +433,7 @@ class SyncLedger:
         return self._run(operation, connection)
 
     def _run(self, operation: Operation[T], connection: Connection[Any] | None) -> T:
+        if connection is not None:
+            check_connection(connection, Connection)
         target = self._pool if connection is None else connection
         return run_sync(target, operation, schema=self._schema, classifier=self._classifier)
