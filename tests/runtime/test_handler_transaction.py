@@ -473,3 +473,26 @@ async def test_a_job_row_that_stays_locked_is_another_attempt(app: App, monkeypa
 
     assert (job.status, job.last_error_code) == (JobStatus.PENDING, "db.query_failed")
     assert await bookings(app) == 0
+
+
+async def test_of_two_blocks_at_once_one_is_refused(app: App) -> None:
+    """The first waits for the pool of the worker to open, and the second must not slip in meanwhile."""
+    await app.observer.execute("CREATE TABLE public.entries (number integer)")
+    ends: list[BaseException | None] = []
+
+    @app.registry.job("both.blocks")
+    async def handle(context: RunningJobContext, payload: object) -> None:
+        assert payload is None
+
+        async def block(number: int) -> None:
+            async with context.transaction() as connection:
+                await connection.execute("INSERT INTO public.entries VALUES (%s)", [number])
+
+        ends.extend(await asyncio.gather(block(1), block(2), return_exceptions=True))
+
+    job = await app.run("both.blocks")
+
+    assert job.status is JobStatus.SUCCEEDED
+    assert ends[0] is None
+    assert isinstance(ends[1], InvalidArgumentError)
+    assert await app.observer.value("SELECT array_agg(number) FROM public.entries") == [1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import Coroutine
 from datetime import timedelta
@@ -66,6 +67,7 @@ class HandlerTransaction:
         self._pools = pools
         self._output_json: str | None = None
         self._is_open = False
+        self._first = threading.Lock()
         self._block: Any = None  # the driver's context manager, of the one kind or the other
 
     def set_output(self, output: JsonEncodable) -> None:
@@ -140,7 +142,8 @@ class HandlerTransaction:
             self._end()
 
     def _check_first(self) -> None:
-        if self._block is not None:
+        # Taken and never released: one step, so that neither tasks nor threads of a handler get past it together.
+        if not self._first.acquire(blocking=False):
             raise InvalidArgumentError(
                 "transaction",
                 "was begun in this attempt before",
