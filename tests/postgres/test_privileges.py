@@ -249,7 +249,8 @@ def denied(connection: psycopg.Connection[tuple[object, ...]], roles: Roles, dut
     """Return the statements of a duty that its role may not run. EXPLAIN checks rights as running does."""
     refused: set[str] = set()
     for name in STATEMENTS[duty]:
-        text = SqlFile(*name.split("/")).text(DEFAULT_SCHEMA)
+        area, file_name = name.split("/")
+        text = SqlFile(area, file_name).text(DEFAULT_SCHEMA)
         try:
             with connection.transaction(force_rollback=True):
                 connection.execute(SQL("SET LOCAL ROLE {}").format(Identifier(roles.names[duty])))

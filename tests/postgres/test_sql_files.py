@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from runledger.core import InvalidArgumentError
@@ -25,3 +27,15 @@ def test_comments_are_not_sent() -> None:
 def test_an_impossible_schema_is_refused() -> None:
     with pytest.raises(InvalidArgumentError, check=lambda error: error.field == "schema"):
         FILE.text('a"b')
+
+
+def test_a_block_stands_for_as_many_copies_as_are_asked_for() -> None:
+    two, all_of_them = (
+        SqlFile("jobs", "claim_jobs", copies=2).text("runledger"),
+        SqlFile("jobs", "claim_jobs").text("s"),
+    )
+
+    assert [f"merged_types[{number}]" in two for number in (1, 2, 3)] == [True, True, False]
+    assert two.count("merged_types[2]") == all_of_them.count("merged_types[2]") == all_of_them.count("merged_types[16]")
+    for text in (two, all_of_them):
+        assert not re.search(r"\{(for|n|end)", text)

@@ -59,6 +59,7 @@ class Bench:
             max_attempts=5,
             timeout_seconds=timeout_seconds,
             priority=100,
+            next_run_at=now,
             checkpoint_json=checkpoint_json,
             worker_id="worker-1",
             leased_at=now,

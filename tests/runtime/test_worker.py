@@ -10,14 +10,22 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncGenerator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from psycopg.sql import SQL, Literal
 
-from runledger.core import JobClaimOrigin, JobContext, JobEventType, JobFailure, JobFailureKind, JobStatus
+from runledger.core import (
+    EnqueueRequest,
+    JobClaimOrigin,
+    JobContext,
+    JobEventType,
+    JobFailure,
+    JobFailureKind,
+    JobStatus,
+)
 from runledger.postgres import Database, DatabaseConnectionError, jobs, run
 from runledger.postgres.drivers.psycopg import AsyncConnectionPool
 from runledger.runtime import Worker, run_worker_loop
@@ -261,6 +269,58 @@ async def test_a_wake_up_ends_the_poll_interval(app: App) -> None:
         await app.enqueue(TYPE)
         worker.wake()
         await app.observer.until("(SELECT count(*) = 1 FROM runledger.job_queue WHERE status = 'SUCCEEDED')")
+
+
+async def test_a_wake_up_for_jobs_that_were_committed_late_lets_the_claim_see_them(app: App) -> None:
+    app.registry.job(TYPE)(echo)
+    await app.ledger.ensure_job_definitions(app.registry.definitions())
+    async with started(Worker(app.database, app.registry, quiet_config())) as worker:
+        for hours in (1, 2):
+            due_at = datetime.now(UTC) - timedelta(hours=hours)
+            await app.enqueue(TYPE, run_at=due_at)
+            worker.wake(due_at)
+            await app.observer.until("NOT EXISTS (SELECT FROM runledger.job_queue WHERE status <> 'SUCCEEDED')")
+
+
+async def test_jobs_that_were_committed_late_are_found_without_a_wake_up(app: App) -> None:
+    app.registry.job(TYPE)(echo)
+    await app.ledger.ensure_job_definitions(app.registry.definitions())
+    config = quiet_config(poll_interval=timedelta(milliseconds=20))
+    async with started(Worker(app.database, app.registry, config)):
+        await app.enqueue(TYPE, run_at=datetime.now(UTC) - timedelta(hours=1))
+        await app.observer.until("(SELECT count(*) = 1 FROM runledger.job_queue WHERE status = 'SUCCEEDED')")
+
+
+async def test_many_jobs_that_were_committed_late_take_no_more_claims_than_others(app: App) -> None:
+    """The poll interval is an hour, so a claim that overlooks them would be the last one."""
+    count = 20_000
+    executed, all_executed = 0, asyncio.Event()
+
+    async def send(context: JobContext, payload: Any) -> None:
+        nonlocal executed
+        assert (context.attempt, payload) == (1, None)
+        executed += 1
+        if executed % count == 0:
+            all_executed.set()
+
+    app.registry.job(TYPE)(send)
+    await app.ledger.ensure_job_definitions(app.registry.definitions())
+    claims: list[int] = []
+    config = quiet_config(claim_batch_size=500, max_global_concurrency=2 * count)
+    async with started(Worker(app.database, app.registry, config)) as worker:
+        for age in (timedelta(), timedelta(hours=1)):
+            due_at = datetime.now(UTC) - age
+            await app.ledger.enqueue_many(EnqueueRequest(TYPE, None, run_at=due_at) for _ in range(count))
+            all_executed.clear()
+            worker.wake(due_at)
+            async with asyncio.timeout(60):
+                await all_executed.wait()
+            await worker.finish_running()
+            (claim_count,) = await app.observer.row("SELECT count(DISTINCT leased_at) FROM runledger.job_attempts")
+            claims.append(claim_count)
+
+    ordinary, late = claims[0], claims[1] - claims[0]
+    assert late <= 1.5 * ordinary
 
 
 async def test_no_more_jobs_run_at_once_than_there_are_slots(app: App) -> None:

@@ -37,7 +37,9 @@ def decode_definition(row: Row) -> JobDefinition:
 
 def decode_claimed_job(row: Row) -> ClaimedJob:
     """Return a claimed job; its payload stays text until the handler asks for it."""
-    return ClaimedJob(**row)
+    fields = dict(row)
+    del fields["due_count"]
+    return ClaimedJob(**fields)
 
 
 def decode_lease(row: Row) -> LeaseIdentity:

@@ -6,12 +6,14 @@ import asyncio
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from runledger.core.errors import RunledgerError
 from runledger.core.jobs.records import ClaimedJob, JobDefinition, LeaseIdentity
-from runledger.core.jobs.status import JobClaimOrigin
 from runledger.postgres import Database, QueryError, jobs
+from runledger.postgres.jobs import ClaimedBatch
+from runledger.runtime.claim_cursor import ClaimCursor
 from runledger.runtime.config import JobsConfig
 from runledger.runtime.error_judgement import meets_any_statement
 from runledger.runtime.execution import Execution, monotonic
@@ -23,8 +25,6 @@ _REFUSED_SECONDS = 60.0
 _MAX_REFUSED = 500
 _RECONCILE_PAUSE_SECONDS = 1.0
 _LAST_RECONCILE_SECONDS = 2.0
-# A payload as text is at least so much of its size in the database: small numbers take twelve bytes there.
-_SHORTEST_TEXT = 1 / 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +49,8 @@ class Claimer:
     then it is left out for a minute. A claim whose answer was lost may have been committed: until its leases must have
     ended, those that nobody in this worker knows are looked for and given back.
 
+    A claim begins where the last one ended, unless :class:`~runledger.runtime.claim_cursor.ClaimCursor` wants a sweep.
+
     A claim ends with the payload that fills ``claim_max_payload_bytes``. The next one asks for at most twice as many
     jobs as that brought, so that the database does not lock and measure many that cannot come.
 
@@ -70,29 +72,39 @@ class Claimer:
         self._lost_until: float | None = None
         self._next_reconcile_at = 0.0
         self._fitting = config.claim_batch_size
+        self._cursor = ClaimCursor()
 
     async def insert_missing_definitions(self, definitions: Sequence[JobDefinition]) -> None:
         """Insert the definitions that the database does not have yet."""
         await self._connection.run(jobs.insert_missing_job_definitions(definitions))
 
-    async def claim(self, limit: int, job_types: Sequence[str]) -> Claim:
+    async def claim(self, limit: int, job_types: Sequence[str], *, is_sweep: bool = False) -> Claim:
         """Claim due jobs.
+
+        Args:
+            limit: Jobs at most.
+            job_types: Only these.
+            is_sweep: Look at everything that is due, not only at what follows the last claim.
 
         Raises:
             RunledgerError: The claim failed, and not because of one job.
         """
         if self._lost_until is not None and monotonic() >= self._next_reconcile_at:
             await self._return_forgotten()
+        if is_sweep:
+            self._cursor.forget()
         excluded = self._excluded()
         asked = fitting = min(limit, self._fitting)
         while True:
             asked_at = monotonic()
             try:
-                claimed = await self._claim(asked, job_types, excluded)
-                is_full = self._measure(claimed)
-                is_less = asked < fitting or len(claimed) == asked < limit
-                return Claim(jobs=claimed, asked_at=asked_at, is_cut=is_full or is_less)
+                batch = await self._claim(asked, job_types, excluded)
+                self._measure(batch)
+                is_bounded = asked < fitting or fitting < limit
+                is_cut = len(batch.jobs) < batch.due_count or (is_bounded and batch.due_count == asked)
+                return Claim(jobs=batch.jobs, asked_at=asked_at, is_cut=is_cut)
             except QueryError as error:
+                self._cursor.forget()
                 if error.sqlstate is None or meets_any_statement(error):
                     raise
                 if asked == 1:
@@ -100,6 +112,13 @@ class Claimer:
                         raise
                     return Claim(jobs=[], asked_at=asked_at, is_cut=True)
             asked //= 2
+
+    def expect(self, due_at: datetime | None) -> None:
+        """Let the next claim see jobs due from this instant on, however late they were committed; ``None`` is any."""
+        if due_at is None:
+            self._cursor.forget()
+        else:
+            self._cursor.expect(due_at)
 
     async def give_back(self, leases: Sequence[LeaseIdentity], *, reason: str) -> None:
         """Return claims whose handler was not called; what cannot be returned is left to the reaper."""
@@ -132,18 +151,19 @@ class Claimer:
             self._lost_until = None
         await self._connection.close()
 
-    async def _claim(self, limit: int, job_types: Sequence[str], excluded: Sequence[UUID]) -> list[ClaimedJob]:
+    async def _claim(self, limit: int, job_types: Sequence[str], excluded: Sequence[UUID]) -> ClaimedBatch:
+        started_at = monotonic()
+        after = self._cursor.position(job_types, started_at)
         try:
-            return await self._connection.run(
-                jobs.claim_jobs(
+            batch = await self._connection.run(
+                jobs.claim_batch(
                     self._config.worker_id,
                     lease_ttl=self._config.lease_ttl,
                     limit=limit,
                     job_types=job_types,
-                    claim_origin=JobClaimOrigin.WORKER_PRESTART,
-                    is_start=True,
                     excluded_job_ids=excluded,
                     max_payload_bytes=self._config.claim_max_payload_bytes,
+                    after=after,
                 )
             )
         except BaseException as error:
@@ -152,13 +172,13 @@ class Claimer:
                 self._lost_until = monotonic() + self._lease_ttl
                 self._next_reconcile_at = 0.0
             raise
+        self._cursor.ended(job_types, batch.position, is_sweep=after is None, started_at=started_at, now=monotonic())
+        return batch
 
-    def _measure(self, claimed: Sequence[ClaimedJob]) -> bool:
-        """Tell whether the payloads may have filled the claim, and set how many jobs to ask for next."""
-        size = sum(len(job.payload_json) for job in claimed)
-        is_full = size >= self._config.claim_max_payload_bytes * _SHORTEST_TEXT
-        self._fitting = min(2 * (len(claimed) if is_full else self._fitting), self._config.claim_batch_size)
-        return is_full
+    def _measure(self, batch: ClaimedBatch) -> None:
+        """Set how many jobs to ask for next: at most twice as many as fit into this claim."""
+        is_full = len(batch.jobs) < batch.due_count
+        self._fitting = min(2 * (len(batch.jobs) if is_full else self._fitting), self._config.claim_batch_size)
 
     def _excluded(self) -> list[UUID]:
         now = monotonic()

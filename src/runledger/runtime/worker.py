@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from runledger.core.errors import InvalidArgumentError, RunledgerError, UndecodableJsonError
 from runledger.core.jobs.failure_decision import DeadLetterDecision, decide_failure
@@ -121,8 +121,13 @@ class Worker:
             await self._close()
             raise
 
-    def wake(self) -> None:
-        """Claim now."""
+    def wake(self, due_at: datetime | None = None) -> None:
+        """Claim now.
+
+        Args:
+            due_at: The earliest due time of the jobs for whose sake this is; any when not given.
+        """
+        self._claimer.expect(due_at)
         self._has_work.wake()
 
     async def run_once(self) -> int:
@@ -130,7 +135,7 @@ class Worker:
         if not self._is_open:
             raise InvalidArgumentError("worker", "is not open", "call `await worker.open()` first")
         while (limit := self._free_capacity()) > 0 and self._job_types:
-            claim = await self._claim(limit)
+            claim = await self._claim(limit, is_sweep=True)
             self._begin(claim)
             if claim.jobs or not claim.is_cut:
                 return len(claim.jobs)
@@ -235,9 +240,9 @@ class Worker:
         room_for_outcomes = 2 * slots - self._occupied_slots - self._completer.unwritten_count
         return max(0, min(self._config.claim_batch_size, free_slots, room_for_outcomes))
 
-    async def _claim(self, limit: int) -> Claim:
+    async def _claim(self, limit: int, *, is_sweep: bool = False) -> Claim:
         """Claim, and occupy a slot for each job that came. What must not begin any more is given back."""
-        claim = await self._claimer.claim(limit, self._job_types)
+        claim = await self._claimer.claim(limit, self._job_types, is_sweep=is_sweep)
         reason = None
         if self._is_stopping:
             reason = "WORKER_SHUTDOWN"

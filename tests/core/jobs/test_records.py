@@ -37,6 +37,7 @@ CLAIMED = ClaimedJob(
     max_attempts=8,
     timeout_seconds=900,
     priority=100,
+    next_run_at=NOON,
     checkpoint_json='["4111-secret"]',
     worker_id="worker-1",
     leased_at=NOON,

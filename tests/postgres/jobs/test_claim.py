@@ -232,9 +232,9 @@ def test_excluded_jobs_stay_where_they_are_and_the_list_of_due_jobs_leaves_them_
 
     assert queue.run(jobs.list_due_job_ids(limit=2)) == [first, second]
     assert queue.run(jobs.list_due_job_ids(limit=2, excluded_job_ids=[first])) == [second]
-    claimed = queue.run(jobs.claim_jobs(WORKER, lease_ttl=MINUTE, limit=2, excluded_job_ids=[first]))
+    claimed = queue.run(jobs.claim_batch(WORKER, lease_ttl=MINUTE, limit=2, excluded_job_ids=[first]))
 
-    assert [job.job_id for job in claimed] == [second]
+    assert [job.job_id for job in claimed.jobs] == [second]
     assert queue.run(jobs.list_due_job_ids(limit=2)) == [first]
 
 
@@ -250,8 +250,8 @@ def test_a_claim_ends_with_the_payload_that_fills_it(queue: JobQueue, character:
     ids = [queue.enqueue(payload) for payload in payloads]
 
     def claim(max_payload_bytes: int) -> list[UUID]:
-        operation = jobs.claim_jobs(WORKER, lease_ttl=MINUTE, limit=10, max_payload_bytes=max_payload_bytes)
-        return [job.job_id for job in queue.run(operation)]
+        operation = jobs.claim_batch(WORKER, lease_ttl=MINUTE, limit=10, max_payload_bytes=max_payload_bytes)
+        return [job.job_id for job in queue.run(operation).jobs]
 
     assert claim(2 * size) == ids[:2]
     assert claim(1) == ids[2:3], "the first comes, whatever its size"

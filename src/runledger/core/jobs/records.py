@@ -94,6 +94,7 @@ class ClaimedJob:
         max_attempts: How many attempts the run has.
         timeout_seconds: How long the attempt may take.
         priority: The priority it was claimed by.
+        next_run_at: When it was due.
         checkpoint_json: What an earlier attempt saved, as JSON text, or ``None``.
         worker_id: Who claimed it.
         leased_at: When, by the clock of the database.
@@ -109,6 +110,7 @@ class ClaimedJob:
     max_attempts: int
     timeout_seconds: int
     priority: int
+    next_run_at: datetime
     checkpoint_json: str | None = field(repr=False)
     worker_id: str
     leased_at: datetime

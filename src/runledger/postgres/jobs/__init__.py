@@ -3,6 +3,9 @@
 from runledger.postgres.jobs.attempt_outcome import AttemptOutcome, confirm_attempt_outcome, read_attempt_outcomes
 from runledger.postgres.jobs.cancellation import cancel_job
 from runledger.postgres.jobs.claim import (
+    ClaimedBatch,
+    ClaimPosition,
+    claim_batch,
     claim_jobs,
     claim_prestart_jobs,
     list_due_job_ids,
@@ -40,11 +43,14 @@ from runledger.postgres.jobs.requeue import compare_and_requeue_job, requeue_job
 __all__ = [
     "AttemptFailure",
     "AttemptOutcome",
+    "ClaimPosition",
+    "ClaimedBatch",
     "JobProgressUpdate",
     "JobSuccess",
     "ReapResult",
     "ReapedDeadLetter",
     "cancel_job",
+    "claim_batch",
     "claim_jobs",
     "claim_prestart_jobs",
     "compare_and_requeue_job",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -25,11 +26,54 @@ from runledger.postgres.row_decoding import decode_claimed_job, decode_lease, jo
 from runledger.postgres.sql_errors import QueryErrorCategory, lease_owner_mismatch, refusal
 from runledger.postgres.sql_files import SqlFile
 
-_CLAIM = SqlFile("jobs", "claim_jobs")
+# By how many types each merges. For more types than the last, and for any, its branches of any type do the work.
+_CLAIMS = {count: SqlFile("jobs", "claim_jobs", copies=count) for count in (1, 4, 16)}
 _LIST_DUE = SqlFile("jobs", "list_due_job_ids")
 _RETURN = SqlFile("jobs", "return_claims")
 _RELEASE = SqlFile("jobs", "release_unstarted_job_claim")
 _LIST_WORKER_LEASES = SqlFile("jobs", "list_worker_leases")
+
+# A job is due when its transaction began, and there to be claimed when it commits. A watermark so long in the past lets
+# those come in that take no longer.
+_LATE_COMMIT = timedelta(milliseconds=500)
+_LOWEST_PRIORITY = -(2**31)
+_NO_JOB = UUID(int=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimPosition:
+    """Where a claim ended, so that the next one need not read again what was claimed.
+
+    Before it nothing was waiting that the claim could see and lock. What was locked then, or is committed later with an
+    earlier due time, lies behind the position and is found by a claim without one.
+
+    Attributes:
+        watermark: Of higher priorities everything due until this instant was claimed.
+        priority: The priority of the last claimed job. Lower ones were not looked at.
+        next_run_at: When the last claimed job was due; of its priority everything due before was claimed.
+        job_id: The last claimed job.
+    """
+
+    watermark: datetime
+    priority: int
+    next_run_at: datetime
+    job_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedBatch:
+    """What a claim brought, and where the next one may begin.
+
+    Attributes:
+        jobs: The jobs, in the order in which they should start.
+        due_count: How many due jobs it locked: those, and what ``max_payload_bytes`` left. Fewer than the limit, and
+            nothing else was due.
+        position: Where it ended.
+    """
+
+    jobs: list[ClaimedJob]
+    due_count: int
+    position: ClaimPosition
 
 
 @operation("jobs.claim_jobs")
@@ -41,8 +85,6 @@ def claim_jobs(
     job_types: Sequence[str] | None = None,
     claim_origin: JobClaimOrigin = JobClaimOrigin.DIRECT,
     is_start: bool = False,
-    excluded_job_ids: Collection[UUID] = (),
-    max_payload_bytes: int | None = None,
     now: datetime | None = None,
 ) -> Steps[list[ClaimedJob]]:
     """Lease due PENDING jobs to a worker: highest priority first, then the one due longest.
@@ -55,9 +97,6 @@ def claim_jobs(
         claim_origin: What the attempt records as its origin.
         is_start: The caller starts every job at once. Stage ``running`` and the started marker are written in the
             same statement, so an expired lease counts as an attempt.
-        excluded_job_ids: Jobs to leave where they are.
-        max_payload_bytes: Claim no further job once the payloads of those before it have reached this size. The first
-            is claimed whatever its size.
         now: Instant to use instead of the database's clock, for tests.
 
     Returns:
@@ -65,6 +104,49 @@ def claim_jobs(
     """
     if job_types is not None and not job_types:
         return []
+    claim = claim_batch(
+        worker_id,
+        lease_ttl=lease_ttl,
+        limit=limit,
+        job_types=job_types,
+        claim_origin=claim_origin,
+        is_start=is_start,
+        now=now,
+    )
+    batch = yield from claim.begin()
+    return batch.jobs
+
+
+@operation("jobs.claim_batch")
+def claim_batch(
+    worker_id: str,
+    *,
+    lease_ttl: timedelta,
+    limit: int,
+    job_types: Sequence[str] | None = None,
+    claim_origin: JobClaimOrigin = JobClaimOrigin.WORKER_PRESTART,
+    is_start: bool = True,
+    excluded_job_ids: Collection[UUID] = (),
+    max_payload_bytes: int | None = None,
+    after: ClaimPosition | None = None,
+    now: datetime | None = None,
+) -> Steps[ClaimedBatch]:
+    """Claim as :func:`claim_jobs` does, for a worker that claims again and again.
+
+    Args:
+        worker_id: As for :func:`claim_jobs`.
+        lease_ttl: As for :func:`claim_jobs`.
+        limit: Jobs at most.
+        job_types: Only these types, at least one; ``None`` is any type.
+        claim_origin: What the attempt records as its origin.
+        is_start: The caller starts every job at once.
+        excluded_job_ids: Jobs to leave where they are.
+        max_payload_bytes: Claim no further job once the payloads of those before it have reached this size. The first
+            is claimed whatever its size.
+        after: Leave out what lies behind the end of an earlier claim for the same types. Its cost is then that of what
+            it brings, also where an old snapshot keeps all that was ever claimed in the index.
+        now: Instant to use instead of the database's clock, for tests.
+    """
     check_worker_id(worker_id)
     check_limit(limit)
     if max_payload_bytes is not None:
@@ -80,10 +162,31 @@ def claim_jobs(
         is_start=is_start,
         excluded_job_ids=_id_texts(excluded_job_ids),
         max_payload_bytes=max_payload_bytes,
+        after_watermark=None if after is None else after.watermark,
+        after_priority=None if after is None else after.priority,
+        after_next_run_at=None if after is None else after.next_run_at,
+        after_job_id=None if after is None else str(after.job_id),
         now=now,
     )
-    rows = yield Statement(sql=_CLAIM, document=document, is_only=True)
-    return [decode_claimed_job(row) for row in rows]
+    rows = yield Statement(sql=_claim_statement(job_types), document=document, is_only=True)
+    claimed = [decode_claimed_job(row) for row in rows if row["job_id"] is not None]
+    due_count = rows[0]["due_count"]
+    has_rest = due_count == limit or len(claimed) < due_count
+    position = _position(rows[0]["leased_at"], claimed[-1] if has_rest else None)
+    return ClaimedBatch(jobs=claimed, due_count=due_count, position=position)
+
+
+def _claim_statement(job_types: Sequence[str] | None) -> SqlFile:
+    """Return the statement that merges as few types as it can: each costs some microseconds."""
+    count = 0 if job_types is None else len(job_types)
+    return next((statement for merged, statement in _CLAIMS.items() if count <= merged), _CLAIMS[1])
+
+
+def _position(at: datetime, last: ClaimedJob | None) -> ClaimPosition:
+    watermark = at - _LATE_COMMIT
+    if last is None:
+        return ClaimPosition(watermark=watermark, priority=_LOWEST_PRIORITY, next_run_at=watermark, job_id=_NO_JOB)
+    return ClaimPosition(watermark=watermark, priority=last.priority, next_run_at=last.next_run_at, job_id=last.job_id)
 
 
 @operation("jobs.claim_prestart_jobs")
