@@ -110,7 +110,13 @@ class Observer:
             yield
 
     @contextlib.asynccontextmanager
-    async def _holding(self, statement: Composed) -> AsyncGenerator[None]:
+    async def locked_jobs(self) -> AsyncGenerator[None]:
+        """Hold the rows of all jobs."""
+        async with self._holding(SQL("SELECT FROM runledger.job_queue FOR UPDATE")):
+            yield
+
+    @contextlib.asynccontextmanager
+    async def _holding(self, statement: SQL | Composed) -> AsyncGenerator[None]:
         async with await psycopg.AsyncConnection.connect(self._url, application_name="holder") as holder:
             await holder.execute(statement)
             yield

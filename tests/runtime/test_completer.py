@@ -407,6 +407,30 @@ async def test_a_locked_row_holds_up_only_its_own_outcome(app: App, log: LogWatc
     assert log.named("worker.outcome_not_written") == []
 
 
+async def test_rows_that_were_locked_for_a_moment_are_written_together(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the claim of another worker locks them, which came a moment too late."""
+    monkeypatch.setattr("runledger.runtime.completer._BUSY_PAUSE_SECONDS", 0.5)
+    gate = Gate()
+    app.registry.job(TYPE)(gate.handle)
+    await app.enqueue_many(TYPE, 10)
+    async with app.worker() as worker:
+        assert await worker.run_once() == 10
+        await gate.until_running(10)
+        async with app.observer.locked_jobs():
+            gate.open()
+            await app.observer.until(
+                "EXISTS (SELECT FROM pg_stat_activity WHERE state = 'idle' AND query LIKE '%lease_expires_at >%'"
+                " AND query NOT LIKE '%UPDATE%' AND application_name = 'runledger')"
+            )
+        await asyncio.wait_for(worker.finish_running(), 10)
+
+    assert await app.observer.row(
+        "SELECT count(*), count(DISTINCT finished_at) FROM runledger.job_queue WHERE status = 'SUCCEEDED'"
+    ) == (10, 1)
+
+
 async def test_a_failure_of_a_locked_row_is_written_when_the_lock_goes(app: App) -> None:
     gate = Gate()
 

@@ -329,7 +329,7 @@ async def test_a_silent_network_costs_the_lease_but_not_the_end_of_the_worker(
     app: App, log: LogWatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing passes and nobody is told: the handler ends before its lease, and the worker within seconds."""
-    monkeypatch.setattr("runledger.runtime.worker._CLAIM_GRACE_SECONDS", 0.05)
+    monkeypatch.setattr("runledger.runtime.claim_loop._GRACE_SECONDS", 0.05)
     monkeypatch.setattr("runledger.runtime.worker._DRAIN_SECONDS", 0.05)
     gate = Gate()
     app.registry.job(TYPE)(gate.handle)

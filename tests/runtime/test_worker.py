@@ -507,7 +507,7 @@ async def test_what_a_claim_in_flight_brings_is_given_back_at_a_stop(app: App) -
 
 
 async def test_a_claim_that_cannot_end_does_not_hold_up_a_stop(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runledger.runtime.worker._CLAIM_GRACE_SECONDS", 0.05)
+    monkeypatch.setattr("runledger.runtime.claim_loop._GRACE_SECONDS", 0.05)
     app.registry.job(TYPE)(Gate().handle)
     job_id = await app.enqueue(TYPE)
     worker = Worker(app.database, app.registry, quiet_config())

@@ -14,65 +14,91 @@ _MOMENT = timedelta(microseconds=1)
 _MAX_POSITIONS = 64
 
 
+class ClaimStart:
+    """A claim in flight.
+
+    Attributes:
+        job_types: What it asks for.
+        position: Where it begins; ``None`` is a sweep, which looks at everything.
+        begun_at: When it was sent, in seconds of a monotonic clock.
+        expected: The earliest due time of jobs that were told of meanwhile: the claim may have looked before.
+        is_overtaken: Whether its end says nothing about where the next claim may begin.
+    """
+
+    __slots__ = ("begun_at", "expected", "is_overtaken", "job_types", "position")
+
+    def __init__(self, job_types: tuple[str, ...], position: ClaimPosition | None, begun_at: float) -> None:
+        self.job_types = job_types
+        self.position = position
+        self.begun_at = begun_at
+        self.expected: datetime | None = None
+        self.is_overtaken = False
+
+
 class ClaimCursor:
     """Keeps the position of the last claim, for each set of types that was claimed.
 
-    Nothing depends on it but speed. A sweep, which is a claim from the start, is made at first, after :meth:`forget`,
-    and whenever a second and twenty times the duration of the last sweep have gone by. It finds what lies behind the
-    position: jobs that were committed late or were locked by somebody, and everything if a clock was moved. Each claim
-    goes on where the one before it ended, a sweep or not, so however many jobs come late, one sweep gets at them.
+    Nothing depends on it but speed. A sweep, which is a claim from the start, is made at first, after :meth:`forget`
+    and a failed claim, and whenever a second and twenty times the duration of the last sweep have gone by. It finds
+    what lies behind the position: jobs that were committed late or were locked by somebody, and everything if a clock
+    was moved. Each claim goes on where the one before it ended, a sweep or not, so however many jobs come late, one
+    sweep gets at them.
     """
 
     def __init__(self) -> None:
         self._positions: dict[tuple[str, ...], ClaimPosition] = {}
         self._sweep_at: dict[tuple[str, ...], float] = {}
-        # What came while a claim was in flight, which may have looked before.
-        self._is_forgotten = False
-        self._expected: datetime | None = None
+        self._in_flight: set[ClaimStart] = set()
 
-    def position(self, job_types: Sequence[str], now: float) -> ClaimPosition | None:
-        """Return where a claim of these types that begins now has to look; ``None`` is a sweep.
+    def begin(self, job_types: Sequence[str], now: float) -> ClaimStart:
+        """Begin a claim of these types.
 
         Args:
             job_types: The types.
             now: Seconds of a monotonic clock.
         """
         types = tuple(job_types)
-        self._is_forgotten = False
-        self._expected = None
-        return self._positions.get(types) if now < self._sweep_at.get(types, now) else None
+        position = self._positions.get(types) if now < self._sweep_at.get(types, now) else None
+        start = ClaimStart(types, position, now)
+        self._in_flight.add(start)
+        return start
 
-    def ended(
-        self, job_types: Sequence[str], position: ClaimPosition, *, is_sweep: bool, started_at: float, now: float
-    ) -> None:
+    def ended(self, start: ClaimStart, position: ClaimPosition, now: float) -> None:
         """Note where a claim ended.
 
         Args:
-            job_types: What it asked for.
+            start: The claim.
             position: Its end.
-            is_sweep: Whether it had no position.
-            started_at: When it was sent, by the monotonic clock.
             now: When its answer was there.
         """
-        if self._is_forgotten:
+        self._in_flight.discard(start)
+        if start.is_overtaken:
             return
-        types = tuple(job_types)
+        types = start.job_types
         if types not in self._positions and len(self._positions) >= _MAX_POSITIONS:
             self._positions.clear()
             self._sweep_at.clear()
-        self._positions[types] = position if self._expected is None else _lowered(position, self._expected)
-        if is_sweep:
-            self._sweep_at[types] = now + max(_SHORTEST_SWEEP_PAUSE_SECONDS, _SWEEP_SHARE * (now - started_at))
+        self._positions[types] = position if start.expected is None else _lowered(position, start.expected)
+        if start.position is None:
+            pause = max(_SHORTEST_SWEEP_PAUSE_SECONDS, _SWEEP_SHARE * (now - start.begun_at))
+            self._sweep_at[types] = now + pause
+
+    def failed(self, start: ClaimStart) -> None:
+        """Note that a claim failed: what it had locked lies behind where others ended."""
+        self._in_flight.discard(start)
+        self.forget()
 
     def expect(self, due_at: datetime) -> None:
         """Let the next claim see jobs that are due from this instant on, however late they were committed."""
-        self._expected = due_at if self._expected is None else min(self._expected, due_at)
+        for start in self._in_flight:
+            start.expected = due_at if start.expected is None else min(start.expected, due_at)
         for types, position in self._positions.items():
             self._positions[types] = _lowered(position, due_at)
 
     def forget(self) -> None:
         """Make the next claim a sweep."""
-        self._is_forgotten = True
+        for start in self._in_flight:
+            start.is_overtaken = True
         self._positions.clear()
         self._sweep_at.clear()
 

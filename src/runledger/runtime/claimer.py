@@ -7,19 +7,24 @@ import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 from runledger.core.errors import RunledgerError
 from runledger.core.jobs.records import ClaimedJob, JobDefinition, LeaseIdentity
-from runledger.postgres import Database, QueryError, jobs
+from runledger.postgres import Database, Operation, QueryError, jobs
+from runledger.postgres.drivers.psycopg.own_connection import AsyncOwnConnection
 from runledger.postgres.jobs import ClaimedBatch
 from runledger.runtime.claim_cursor import ClaimCursor
 from runledger.runtime.config import JobsConfig
 from runledger.runtime.error_judgement import meets_any_statement
 from runledger.runtime.execution import Execution, monotonic
 
+T = TypeVar("T")
+
 _logger = logging.getLogger("runledger.worker")
 
+_MAX_IN_FLIGHT = 2
 _SHORTEST_ANSWER_TIMEOUT_SECONDS = 5.0
 _REFUSED_SECONDS = 60.0
 _MAX_REFUSED = 500
@@ -43,7 +48,7 @@ class Claim:
 
 
 class Claimer:
-    """Claims jobs for a worker, one claim at a time.
+    """Claims jobs for a worker, at most two claims at a time.
 
     A claim that PostgreSQL refuses because of one row is made again with half the limit, until that job stands alone;
     then it is left out for a minute. A claim whose answer was lost may have been committed: until its leases must have
@@ -64,9 +69,15 @@ class Claimer:
         self._config = config
         self._held = held
         self._lease_ttl = config.lease_ttl.total_seconds()
-        self._connection = database.own_connection(
-            answer_timeout_seconds=max(_SHORTEST_ANSWER_TIMEOUT_SECONDS, self._lease_ttl)
-        )
+        # The last one that was put back is taken first, so a second one is opened only in a backlog.
+        self._connections: asyncio.LifoQueue[AsyncOwnConnection] = asyncio.LifoQueue()
+        for _ in range(_MAX_IN_FLIGHT):
+            self._connections.put_nowait(
+                database.own_connection(
+                    answer_timeout_seconds=max(_SHORTEST_ANSWER_TIMEOUT_SECONDS, self._lease_ttl)
+                )
+            )
+        self._in_flight_count = 0
         self._refused_until: dict[UUID, float] = {}
         self._given_up_until: dict[LeaseIdentity, float] = {}
         self._lost_until: float | None = None
@@ -76,7 +87,15 @@ class Claimer:
 
     async def insert_missing_definitions(self, definitions: Sequence[JobDefinition]) -> None:
         """Insert the definitions that the database does not have yet."""
-        await self._connection.run(jobs.insert_missing_job_definitions(definitions))
+        await self._run(jobs.insert_missing_job_definitions(definitions))
+
+    @property
+    def may_claim_beside(self) -> bool:
+        """Whether a claim may be made while another is in flight.
+
+        Not while leases may be held that nobody knows: they could not be told from those of the other claim.
+        """
+        return self._lost_until is None
 
     async def claim(self, limit: int, job_types: Sequence[str], *, is_sweep: bool = False) -> Claim:
         """Claim due jobs.
@@ -89,7 +108,7 @@ class Claimer:
         Raises:
             RunledgerError: The claim failed, and not because of one job.
         """
-        if self._lost_until is not None and monotonic() >= self._next_reconcile_at:
+        if self._lost_until is not None and self._in_flight_count == 0 and monotonic() >= self._next_reconcile_at:
             await self._return_forgotten()
         if is_sweep:
             self._cursor.forget()
@@ -104,7 +123,6 @@ class Claimer:
                 is_cut = len(batch.jobs) < batch.due_count or (is_bounded and batch.due_count == asked)
                 return Claim(jobs=batch.jobs, asked_at=asked_at, is_cut=is_cut)
             except QueryError as error:
-                self._cursor.forget()
                 if error.sqlstate is None or meets_any_statement(error):
                     raise
                 if asked == 1:
@@ -123,7 +141,7 @@ class Claimer:
     async def give_back(self, leases: Sequence[LeaseIdentity], *, reason: str) -> None:
         """Return claims whose handler was not called; what cannot be returned is left to the reaper."""
         try:
-            await self._connection.run(jobs.return_claims(self._config.worker_id, leases, reason=reason))
+            await self._run(jobs.return_claims(self._config.worker_id, leases, reason=reason))
         except RunledgerError as error:
             _logger.warning("worker.claims_left_to_reaper", extra={"code": error.code, "job_count": len(leases)})
 
@@ -149,13 +167,14 @@ class Claimer:
             if remaining != 0:
                 _logger.warning("worker.forgotten_claims_left_to_reaper", extra={"job_count": remaining})
             self._lost_until = None
-        await self._connection.close()
+        while not self._connections.empty():
+            await self._connections.get_nowait().close()
 
     async def _claim(self, limit: int, job_types: Sequence[str], excluded: Sequence[UUID]) -> ClaimedBatch:
-        started_at = monotonic()
-        after = self._cursor.position(job_types, started_at)
+        start = self._cursor.begin(job_types, monotonic())
+        self._in_flight_count += 1
         try:
-            batch = await self._connection.run(
+            batch = await self._run(
                 jobs.claim_batch(
                     self._config.worker_id,
                     lease_ttl=self._config.lease_ttl,
@@ -163,17 +182,27 @@ class Claimer:
                     job_types=job_types,
                     excluded_job_ids=excluded,
                     max_payload_bytes=self._config.claim_max_payload_bytes,
-                    after=after,
+                    after=start.position,
                 )
             )
         except BaseException as error:
+            self._cursor.failed(start)
             # What the server itself refused was not committed; anything else may have been.
             if not isinstance(error, QueryError) or error.sqlstate is None:
                 self._lost_until = monotonic() + self._lease_ttl
                 self._next_reconcile_at = 0.0
             raise
-        self._cursor.ended(job_types, batch.position, is_sweep=after is None, started_at=started_at, now=monotonic())
+        finally:
+            self._in_flight_count -= 1
+        self._cursor.ended(start, batch.position, monotonic())
         return batch
+
+    async def _run(self, operation: Operation[T]) -> T:
+        connection = await self._connections.get()
+        try:
+            return await connection.run(operation)
+        finally:
+            self._connections.put_nowait(connection)
 
     def _measure(self, batch: ClaimedBatch) -> None:
         """Set how many jobs to ask for next: at most twice as many as fit into this claim."""
@@ -188,7 +217,7 @@ class Claimer:
         """Leave the first due job out for a while; ``False`` when there is none, or too many are left out already."""
         if len(excluded) >= _MAX_REFUSED:
             return False
-        due = await self._connection.run(jobs.list_due_job_ids(limit=1, job_types=job_types, excluded_job_ids=excluded))
+        due = await self._run(jobs.list_due_job_ids(limit=1, job_types=job_types, excluded_job_ids=excluded))
         for job_id in due:
             if self._refused_until.pop(job_id, None) is None:
                 _logger.error("worker.job_refused", extra={"job_id": str(job_id), "code": error.code})
@@ -200,10 +229,10 @@ class Claimer:
     async def _return_forgotten(self) -> int:
         """Give back live leases of ours that are not in memory, and return how many could not be."""
         is_last = self._lost_until is not None and monotonic() >= self._lost_until
-        leases = set(await self._connection.run(jobs.list_worker_leases(self._config.worker_id)))
+        leases = set(await self._run(jobs.list_worker_leases(self._config.worker_id)))
         known = {execution.lease for execution in self._held} | self._given_up_until.keys()
         forgotten = list(leases - known)
-        returned = await self._connection.run(
+        returned = await self._run(
             jobs.return_claims(self._config.worker_id, forgotten, reason="CLAIM_ANSWER_LOST")
         )
         remaining = len(forgotten) - len(returned)

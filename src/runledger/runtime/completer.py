@@ -22,6 +22,7 @@ from runledger.runtime.unwritten_outcome import Unwritten, take_batch
 _logger = logging.getLogger("runledger.worker")
 
 _WRITERS = 2
+_BUSY_PAUSE_SECONDS = 0.01
 _LOCK_TIMEOUT = timedelta(seconds=5)
 _SHORTEST_ANSWER_TIMEOUT = timedelta(seconds=5)
 
@@ -36,7 +37,7 @@ class Completer:
 
     While a write is in flight the next outcomes gather; when idle an outcome is written at once. At most two batches
     are in flight, each on a connection of its own. An outcome that cannot be written with others, because somebody
-    has locked its row or PostgreSQL refuses it, leaves its batch and joins a line of its own, where outcomes are
+    keeps its row locked or PostgreSQL refuses it, leaves its batch and joins a line of its own, where outcomes are
     written one by one on a third connection, so that it holds up nobody.
 
     The answer to a write may be lost although the write was done. So an outcome is not lost when its lease is gone: the
@@ -97,8 +98,7 @@ class Completer:
             return
         self._unwritten_count += 1
         self._is_empty.clear()
-        self._pending.append(Unwritten(execution, outcome))
-        self._has_pending.set()
+        self._stand_in_queue(Unwritten(execution, outcome))
 
     async def drain(self) -> None:
         """Wait until every outcome is settled."""
@@ -208,7 +208,7 @@ class Completer:
         held = await connection.run(jobs.read_held_leases(self._worker_id, [item.execution.lease for item in missing]))
         for item in missing:
             if item.job_id in held:
-                self._set_aside(item)
+                self._write_later(item)
         await self._settle_ended(connection, [item for item in missing if not item.is_settled])
 
     async def _settle_ended(self, connection: AsyncOwnConnection, items: Sequence[Unwritten]) -> None:
@@ -300,6 +300,23 @@ class Completer:
 
     def _own_connection(self, answer_timeout: timedelta) -> AsyncOwnConnection:
         return self._database.own_connection(answer_timeout_seconds=answer_timeout.total_seconds())
+
+    def _write_later(self, item: Unwritten) -> None:
+        """Write an outcome whose row is locked again: with others a moment later, and after that alone.
+
+        Mostly it is the claim of another worker that has locked it. It saw the job waiting, came to the row when it was
+        claimed here already, finds nothing to claim, and lets go of the row with its own commit milliseconds later.
+        """
+        if item.was_busy:
+            self._set_aside(item)
+            return
+        item.is_settled = True  # for its batch
+        again = Unwritten(item.execution, item.outcome, was_busy=True)
+        asyncio.get_running_loop().call_later(_BUSY_PAUSE_SECONDS, self._stand_in_queue, again)
+
+    def _stand_in_queue(self, item: Unwritten) -> None:
+        self._pending.append(item)
+        self._has_pending.set()
 
     def _set_aside(self, item: Unwritten) -> None:
         item.is_settled = True  # for its batch; the same outcome goes on alone

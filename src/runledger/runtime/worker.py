@@ -6,29 +6,27 @@ import asyncio
 import logging
 from datetime import datetime, timedelta
 
-from runledger.core.errors import InvalidArgumentError, RunledgerError, UndecodableJsonError
+from runledger.core.errors import InvalidArgumentError, UndecodableJsonError
 from runledger.core.jobs.failure_decision import DeadLetterDecision, decide_failure
 from runledger.core.jobs.handler import JobContext, JobDeadLetterInfo, JobFailure
 from runledger.core.jobs.status import JobDeadLetterReason
 from runledger.postgres import Database
 from runledger.runtime.argument_checks import check_database, check_registry
-from runledger.runtime.backoff import Backoff
+from runledger.runtime.claim_loop import ClaimLoop
 from runledger.runtime.claimer import Claim, Claimer
 from runledger.runtime.completer import Completer
 from runledger.runtime.config import JobsConfig
 from runledger.runtime.dead_letter_hooks import DeadLetterHooks
-from runledger.runtime.execution import AttemptTimeouts, CancelCause, Execution, monotonic
+from runledger.runtime.execution import AttemptTimeouts, CancelCause, Execution
 from runledger.runtime.executor import Executor
 from runledger.runtime.handler_pools import HandlerPool, HandlerPools
 from runledger.runtime.handler_threads import HandlerThreads
 from runledger.runtime.lease_keeper import LeaseKeeper
 from runledger.runtime.progress_writer import ProgressWriter
 from runledger.runtime.registry import JobRegistry
-from runledger.runtime.wait import WakeableWait
 
 _logger = logging.getLogger("runledger.worker")
 
-_CLAIM_GRACE_SECONDS = 5.0
 _CANCEL_GRACE_SECONDS = 5.0
 _ABANDON_SECONDS = 0.25
 _DRAIN_SECONDS = 10.0
@@ -37,7 +35,7 @@ _DRAIN_SECONDS = 10.0
 class Worker:
     """Runs the jobs of the registered types.
 
-    One claim is in flight at a time, and it asks for as many jobs as there are free slots, so nothing waits claimed.
+    A claim asks for no more jobs than there are free slots, so nothing waits claimed.
     The claim itself marks the jobs as started. Claim, outcomes and lease renewal have connections of their own.
 
     Args:
@@ -62,10 +60,6 @@ class Worker:
         self._held: set[Execution] = set()
         self._running: set[asyncio.Task[None]] = set()
         self._occupied_slots = 0
-        self._is_stopping = False
-        self._has_capacity = WakeableWait()
-        self._has_work = WakeableWait()
-        self._backoff = Backoff()
         self._threads = HandlerThreads()
         self._hooks = DeadLetterHooks(registry)
         self._progress_writer = ProgressWriter(database, worker_id=config.worker_id, lease_ttl=config.lease_ttl)
@@ -86,8 +80,16 @@ class Worker:
             on_settled=self._settled,
             on_dead_letter=self._dead_lettered,
         )
+        self._claims = ClaimLoop(
+            self._claimer,
+            self._job_types,
+            batch_size=config.claim_batch_size,
+            poll_interval=config.poll_interval,
+            lease_ttl=config.lease_ttl,
+            capacity=self._free_capacity,
+            begin=self._begin,
+        )
         self._is_open = False
-        self._claim_loop: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Connect and begin to claim.
@@ -96,7 +98,7 @@ class Worker:
             DatabaseConnectionError: PostgreSQL cannot be reached.
         """
         await self.open()
-        self._claim_loop = asyncio.create_task(self._claim_until_stopped())
+        self._claims.start()
 
     async def open(self) -> None:
         """Connect and begin to keep leases and to write outcomes, without claiming by itself; see :meth:`run_once`.
@@ -108,11 +110,11 @@ class Worker:
             DatabaseConnectionError: PostgreSQL cannot be reached.
             QueryError: The schema is missing, or the role may not use it.
         """
-        if self._is_open or self._is_stopping:
+        if self._is_open or self._claims.is_ending:
             raise InvalidArgumentError("worker", "was opened before", "make another one")
         self._is_open = True
         self._registry.log_unused_overrides()
-        self._job_types = self._registry.registered_types()
+        self._job_types += self._registry.registered_types()
         try:
             await self._claimer.insert_missing_definitions(self._registry.definitions())
             await self._keeper.start()  # before the first claim: a lease nobody can renew must not exist
@@ -127,19 +129,13 @@ class Worker:
         Args:
             due_at: The earliest due time of the jobs for whose sake this is; any when not given.
         """
-        self._claimer.expect(due_at)
-        self._has_work.wake()
+        self._claims.wake(due_at)
 
     async def run_once(self) -> int:
         """Claim once, start what was claimed, and return how many jobs that were."""
         if not self._is_open:
             raise InvalidArgumentError("worker", "is not open", "call `await worker.open()` first")
-        while (limit := self._free_capacity()) > 0 and self._job_types:
-            claim = await self._claim(limit, is_sweep=True)
-            self._begin(claim)
-            if claim.jobs or not claim.is_cut:
-                return len(claim.jobs)
-        return 0
+        return await self._claims.run_once()
 
     async def finish_running(self) -> None:
         """Wait until every job claimed so far has ended and its outcome is written."""
@@ -168,14 +164,7 @@ class Worker:
 
         A database that does not answer within seconds cannot hold up the end of the process.
         """
-        self._is_stopping = True
-        self._has_capacity.wake()
-        self._has_work.wake()
-        if self._claim_loop is not None:
-            _, pending = await asyncio.wait([self._claim_loop], timeout=_CLAIM_GRACE_SECONDS)
-            if pending:
-                self._claim_loop.cancel()
-                await asyncio.wait(pending)
+        await self._claims.stop()
 
     async def cancel_running(self) -> None:
         """Cancel the handlers that still run, and give them a moment to end."""
@@ -207,55 +196,15 @@ class Worker:
         await self._pools.close()
         await self._claimer.close()
 
-    async def _claim_until_stopped(self) -> None:
-        poll_seconds = self._config.poll_interval.total_seconds()
-        while not self._is_stopping:
-            limit = self._free_capacity()
-            if limit == 0 or not self._job_types:
-                await self._has_capacity.wait()
-                continue
-            try:
-                claim = await self._claim(limit)
-            except RunledgerError as error:
-                self._log_claim_failure(error)
-                await self._has_work.wait(self._backoff.failed())
-                continue
-            except Exception:
-                # A defect of ours must not end the loop while the process looks alive.
-                _logger.exception("worker.claim_crashed")
-                await self._has_work.wait(self._backoff.failed())
-                continue
-            if not self._backoff.is_first:
-                _logger.info("worker.claim_recovered")
-                self._backoff.succeeded()
-            # Soon, not now: the next claim is sent first, and the server works on it while these handlers run.
-            asyncio.get_running_loop().call_soon(self._begin, claim)
-            if len(claim.jobs) < limit and not claim.is_cut and not self._is_stopping:
-                await self._has_work.wait(poll_seconds)
-
     def _free_capacity(self) -> int:
         """How many jobs to claim: free slots, as long as outcomes that wait to be written stay within bounds."""
         slots = self._config.max_global_concurrency
         free_slots = slots - self._occupied_slots
         room_for_outcomes = 2 * slots - self._occupied_slots - self._completer.unwritten_count
-        return max(0, min(self._config.claim_batch_size, free_slots, room_for_outcomes))
-
-    async def _claim(self, limit: int, *, is_sweep: bool = False) -> Claim:
-        """Claim, and occupy a slot for each job that came. What must not begin any more is given back."""
-        claim = await self._claimer.claim(limit, self._job_types, is_sweep=is_sweep)
-        reason = None
-        if self._is_stopping:
-            reason = "WORKER_SHUTDOWN"
-        elif monotonic() - claim.asked_at > self._lease_ttl * 2 / 3:
-            # The answer was long in coming. The leases may end before the next renewal.
-            reason = "CLAIM_ANSWER_LATE"
-        if reason is not None:
-            await self._claimer.give_back([job.lease for job in claim.jobs], reason=reason)
-            return Claim(jobs=[], asked_at=claim.asked_at)
-        self._occupied_slots += len(claim.jobs)
-        return claim
+        return min(free_slots, room_for_outcomes)
 
     def _begin(self, claim: Claim) -> None:
+        self._occupied_slots += len(claim.jobs)
         by_timeout: dict[int, list[Execution]] = {}
         for job in claim.jobs:
             execution = Execution(job, claimed_at=claim.asked_at, lease_ttl=self._lease_ttl)
@@ -282,13 +231,13 @@ class Worker:
 
     def _slot_freed(self) -> None:
         self._occupied_slots -= 1
-        self._has_capacity.wake()
+        self._claims.has_room()
 
     def _settled(self, execution: Execution) -> None:
         if execution.is_given_up:
             self._claimer.remember_given_up(execution.lease)
         self._held.discard(execution)
-        self._has_capacity.wake()
+        self._claims.has_room()
 
     def _dead_lettered(self, execution: Execution, failure: JobFailure) -> None:
         job = execution.job
@@ -316,9 +265,4 @@ class Worker:
 
     def _is_ending(self) -> bool:
         """Whether handlers may be canceled from outside: by a stop, or with all tasks when the event loop ends."""
-        loop = self._claim_loop
-        return self._is_stopping or (loop is not None and (loop.done() or loop.cancelling() > 0))
-
-    def _log_claim_failure(self, error: RunledgerError) -> None:
-        if self._backoff.is_first:
-            _logger.warning("worker.claim_failed", extra={"code": error.code})
+        return self._claims.is_ending

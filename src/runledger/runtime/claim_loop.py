@@ -1,0 +1,182 @@
+"""The loop that claims: as long as there is room, at once after a full claim, else after the poll interval."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from runledger.core.errors import RunledgerError
+from runledger.runtime.backoff import Backoff
+from runledger.runtime.claimer import Claim, Claimer
+from runledger.runtime.execution import monotonic
+from runledger.runtime.wait import WakeableWait
+
+_logger = logging.getLogger("runledger.worker")
+
+_GRACE_SECONDS = 5.0
+
+
+class ClaimLoop:
+    """Claims for a worker.
+
+    Claims are made one after the other. In a backlog, which is when the last claim brought all that it asked for, a
+    second one is made beside, on a connection of its own: without it the server would wait while the worker decodes an
+    answer and runs handlers. It is made only for whole batches.
+
+    Args:
+        claimer: Makes the claims.
+        job_types: What is claimed; with none nothing is.
+        batch_size: Jobs that one claim asks for at most.
+        poll_interval: Wait after a claim that found less than it asked for.
+        lease_ttl: How long a lease lasts. What a claim brings after two thirds of that is given back.
+        capacity: Tells how many more jobs may begin.
+        begin: Takes what came.
+    """
+
+    def __init__(
+        self,
+        claimer: Claimer,
+        job_types: Sequence[str],
+        *,
+        batch_size: int,
+        poll_interval: timedelta,
+        lease_ttl: timedelta,
+        capacity: Callable[[], int],
+        begin: Callable[[Claim], None],
+    ) -> None:
+        self._claimer = claimer
+        self._job_types = job_types
+        self._batch_size = batch_size
+        self._poll_seconds = poll_interval.total_seconds()
+        self._latest_answer_seconds = lease_ttl.total_seconds() * 2 / 3
+        self._capacity = capacity
+        self._begin = begin
+        self._asked_for = 0
+        self._is_backlog = False
+        self._is_stopping = False
+        self._has_work = WakeableWait()
+        self._has_room = WakeableWait()
+        self._may_claim_beside = WakeableWait()
+        self._backoff = Backoff()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it was stopped, or ends because the event loop does."""
+        return self._is_stopping or any(task.done() or task.cancelling() > 0 for task in self._tasks)
+
+    def start(self) -> None:
+        """Begin to claim."""
+        self._tasks = [
+            asyncio.create_task(self._claim_until_stopped()),
+            asyncio.create_task(self._claim_beside_until_stopped()),
+        ]
+
+    def wake(self, due_at: datetime | None = None) -> None:
+        """Claim now; see :meth:`Worker.wake`."""
+        self._claimer.expect(due_at)
+        self._has_work.wake()
+
+    def has_room(self) -> None:
+        """Look at the capacity again: it may have grown."""
+        self._has_room.wake()
+        if self._is_backlog:
+            self._may_claim_beside.wake()
+
+    async def run_once(self) -> int:
+        """Claim once, looking at everything that is due, and return how many jobs that brought."""
+        while (limit := self._limit()) > 0:
+            claim = await self._claim(limit, is_sweep=True)
+            self._begin(claim)
+            if claim.jobs or not claim.is_cut:
+                return len(claim.jobs)
+        return 0
+
+    async def stop(self) -> None:
+        """Claim no more. A claim in flight is waited for, and what it brings is given back.
+
+        A database that does not answer within seconds cannot hold up the end of the process.
+        """
+        self._is_stopping = True
+        for wait in (self._has_work, self._has_room, self._may_claim_beside):
+            wait.wake()
+        if self._tasks:
+            _, pending = await asyncio.wait(self._tasks, timeout=_GRACE_SECONDS)
+            for task in pending:
+                task.cancel()
+            if pending:
+                await asyncio.wait(pending)
+
+    async def _claim_until_stopped(self) -> None:
+        while not self._is_stopping:
+            limit = self._limit()
+            if limit == 0:
+                await self._has_room.wait()
+                continue
+            try:
+                claim = await self._claim(limit)
+            except RunledgerError as error:
+                if self._backoff.is_first:
+                    _logger.warning("worker.claim_failed", extra={"code": error.code})
+                await self._has_work.wait(self._backoff.failed())
+                continue
+            except Exception:
+                # A defect of ours must not end the loop while the process looks alive.
+                _logger.exception("worker.claim_crashed")
+                await self._has_work.wait(self._backoff.failed())
+                continue
+            if not self._backoff.is_first:
+                _logger.info("worker.claim_recovered")
+                self._backoff.succeeded()
+            self._begin_soon(claim)
+            if len(claim.jobs) == limit:
+                self._is_backlog = True
+                self._may_claim_beside.wake()
+            elif not claim.is_cut and not self._is_stopping:
+                await self._has_work.wait(self._poll_seconds)
+
+    async def _claim_beside_until_stopped(self) -> None:
+        while not self._is_stopping:
+            if not self._is_backlog or self._limit() < self._batch_size or not self._claimer.may_claim_beside:
+                await self._may_claim_beside.wait()
+                continue
+            try:
+                claim = await self._claim(self._batch_size)
+            except Exception:  # noqa: BLE001 (the other claims go on, and meet and tell what is wrong)
+                self._is_backlog = False
+                continue
+            self._is_backlog = len(claim.jobs) == self._batch_size
+            self._begin_soon(claim)
+
+    def _limit(self) -> int:
+        """How many jobs to ask for: what there is room for, besides those that were asked for already."""
+        return max(0, min(self._batch_size, self._capacity() - self._asked_for)) if self._job_types else 0
+
+    async def _claim(self, limit: int, *, is_sweep: bool = False) -> Claim:
+        """Claim. What must not begin any more is given back."""
+        self._asked_for += limit
+        try:
+            claim = await self._claimer.claim(limit, self._job_types, is_sweep=is_sweep)
+        finally:
+            self._asked_for -= limit
+        reason = None
+        if self._is_stopping:
+            reason = "WORKER_SHUTDOWN"
+        elif monotonic() - claim.asked_at > self._latest_answer_seconds:
+            # The answer was long in coming. The leases may end before the next renewal.
+            reason = "CLAIM_ANSWER_LATE"
+        if reason is None:
+            return claim
+        await self._claimer.give_back([job.lease for job in claim.jobs], reason=reason)
+        return Claim(jobs=[], asked_at=claim.asked_at)
+
+    def _begin_soon(self, claim: Claim) -> None:
+        """Begin what came, when the next claim has been sent: so the server works on it while these handlers run."""
+        self._asked_for += len(claim.jobs)
+        asyncio.get_running_loop().call_soon(self._begin_now, claim)
+
+    def _begin_now(self, claim: Claim) -> None:
+        self._asked_for -= len(claim.jobs)
+        self._begin(claim)
