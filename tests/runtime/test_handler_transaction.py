@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -375,22 +376,36 @@ async def test_a_block_that_asks_for_a_rollback_leaves_the_outcome_to_the_handle
 
 
 @contextlib.asynccontextmanager
-async def worker_with_lossy_pool(app: App, *, is_in_thread: bool) -> AsyncGenerator[tuple[Worker, Wire]]:
+async def worker_with_pool(
+    app: App, url: str, *, is_in_thread: bool, **settings: Any
+) -> AsyncGenerator[tuple[Worker, Any]]:
+    """A worker with the application's pool of one connection."""
+    settings = {"min_size": 1, "max_size": 1, "open": False} | settings
+    if is_in_thread:
+        pool: Any = ConnectionPool[Any](url, **settings)
+        await asyncio.to_thread(pool.open, wait=True)
+    else:
+        pool = AsyncConnectionPool[Any](url, **settings)
+        await pool.open(wait=True)
+    worker = Worker(app.database, app.registry, app.config(), pool=pool)
+    await worker.open()
+    try:
+        yield worker, pool
+    finally:
+        await worker.stop(handler_timeout=timedelta())
+        await asyncio.to_thread(pool.close) if is_in_thread else await pool.close()
+
+
+@contextlib.asynccontextmanager
+async def worker_with_lossy_pool(
+    app: App, *, is_in_thread: bool, **settings: Any
+) -> AsyncGenerator[tuple[Worker, Wire]]:
     """A worker whose own connections are sound, while those of its handlers go over a wire."""
-    async with wire_to(app.url) as wire:
-        if is_in_thread:
-            pool: Any = ConnectionPool[Any](wire.url, min_size=1, max_size=1, open=False)
-            await asyncio.to_thread(pool.open, wait=True)
-        else:
-            pool = AsyncConnectionPool[Any](wire.url, min_size=1, max_size=1, open=False)
-            await pool.open(wait=True)
-        worker = Worker(app.database, app.registry, app.config(), pool=pool)
-        await worker.open()
-        try:
-            yield worker, wire
-        finally:
-            await worker.stop(handler_timeout=timedelta())
-            await asyncio.to_thread(pool.close) if is_in_thread else await pool.close()
+    async with (
+        wire_to(app.url) as wire,
+        worker_with_pool(app, wire.url, is_in_thread=is_in_thread, **settings) as (worker, _),
+    ):
+        yield worker, wire
 
 
 # A deferred trigger runs within COMMIT: the test loses the answer that comes after it.
@@ -496,3 +511,219 @@ async def test_of_two_blocks_at_once_one_is_refused(app: App) -> None:
     assert ends[0] is None
     assert isinstance(ends[1], InvalidArgumentError)
     assert await app.observer.value("SELECT array_agg(number) FROM public.entries") == [1]
+
+
+@pytest.mark.parametrize("is_in_thread", [False, True])
+async def test_a_pool_without_a_free_connection_is_another_attempt_that_says_so(
+    app: App, *, is_in_thread: bool
+) -> None:
+    await make_table(app)
+    app.registry.job(TYPE, max_attempts=3)(book_in_thread if is_in_thread else book)
+    job_id = await app.enqueue(TYPE)
+    async with worker_with_pool(app, app.url, is_in_thread=is_in_thread, timeout=0.05) as (worker, pool):
+        connection = pool.getconn() if is_in_thread else await pool.getconn()
+        await worker.run_once()
+        await worker.finish_running()
+        pool.putconn(connection) if is_in_thread else await pool.putconn(connection)
+
+    job = await app.job(job_id)
+    assert (job.status, job.last_error_code) == (JobStatus.PENDING, "db.pool_timeout")
+    assert job.last_error_message == (
+        "handler transaction: the pool gave no connection (couldn't get a connection after 0.05 sec): all are in use, "
+        "or no new one can be opened; enlarge the pool, or let fewer work at once"
+    )
+
+
+@pytest.mark.parametrize("is_in_thread", [False, True])
+async def test_a_pool_that_was_closed_is_another_attempt_that_says_so(app: App, *, is_in_thread: bool) -> None:
+    await make_table(app)
+    app.registry.job(TYPE, max_attempts=3)(book_in_thread if is_in_thread else book)
+    job_id = await app.enqueue(TYPE)
+    async with worker_with_pool(app, app.url, is_in_thread=is_in_thread) as (worker, pool):
+        await asyncio.to_thread(pool.close) if is_in_thread else await pool.close()
+        await worker.run_once()
+        await worker.finish_running()
+
+    job = await app.job(job_id)
+    assert (job.status, job.last_error_code) == (JobStatus.PENDING, "db.pool_closed")
+
+
+@pytest.mark.parametrize("is_in_thread", [False, True])
+async def test_a_block_that_got_no_connection_does_not_count_as_begun(app: App, *, is_in_thread: bool) -> None:
+    await make_table(app)
+    pools: list[Any] = []
+    codes: list[str] = []
+
+    async def try_twice(context: RunningJobContext, payload: Any) -> None:
+        async with pools[0].connection():
+            try:
+                await book(context, payload)
+            except JobFailure as failure:
+                codes.append(failure.code)
+        await book(context, payload)
+
+    def try_twice_in_thread(context: RunningJobContext, payload: Any) -> None:
+        with pools[0].connection():
+            try:
+                book_in_thread(context, payload)
+            except JobFailure as failure:
+                codes.append(failure.code)
+        book_in_thread(context, payload)
+
+    app.registry.job(TYPE)(try_twice_in_thread if is_in_thread else try_twice)
+    await app.enqueue(TYPE)
+    async with worker_with_pool(app, app.url, is_in_thread=is_in_thread, timeout=0.05) as (worker, pool):
+        pools.append(pool)
+        await worker.run_once()
+        await worker.finish_running()
+
+    assert codes == ["db.pool_timeout"]
+    assert (await app.count("SUCCEEDED"), await bookings(app)) == (1, 1)
+
+
+# Less than the driver waits by itself for a server that does not answer, which is five seconds, twice.
+PATIENCE = 4.5
+
+
+@pytest.fixture
+def short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runledger.runtime.execution._ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr("runledger.runtime.execution._COMMIT_ANSWER_SECONDS", 0.05)
+
+
+@pytest.mark.usefixtures("short_silence")
+@pytest.mark.parametrize("place", ["the check of the pool", "a statement", "ROLLBACK"])
+async def test_a_silent_network_does_not_hold_up_the_timeout(app: App, place: str) -> None:
+    wires: list[Wire] = []
+
+    async def hang(context: RunningJobContext, payload: Any) -> None:
+        assert payload is None
+        if place == "the check of the pool":
+            wires[0].freeze()
+        async with context.transaction() as connection:
+            await connection.execute(INSERT, [context.job_id])
+            wires[0].freeze()
+            if place == "a statement":
+                await connection.execute("SELECT 1")
+            raise RuntimeError
+
+    await make_table(app)
+    app.registry.job(TYPE, max_attempts=3)(hang)
+    job_id = await app.enqueue(TYPE, timeout=timedelta(seconds=1))
+    check = AsyncConnectionPool.check_connection if place == "the check of the pool" else None
+    async with worker_with_lossy_pool(app, is_in_thread=False, check=check) as (worker, wire):
+        wires.append(wire)
+        await worker.run_once()
+        await asyncio.wait_for(worker.finish_running(), 1 + PATIENCE)
+        wire.thaw()
+
+    job = await app.job(job_id)
+    assert (job.status, job.last_error_code) == (JobStatus.PENDING, "job.timeout_exceeded")
+    assert await bookings(app) == 0
+
+
+async def test_a_silent_network_does_not_keep_a_shutdown_from_being_recorded(app: App) -> None:
+    """The driver waits longer for the server than a shutdown waits for handlers."""
+    is_frozen = asyncio.Event()
+    wires: list[Wire] = []
+
+    async def hang(context: RunningJobContext, payload: Any) -> None:
+        assert payload is None
+        async with context.transaction() as connection:
+            wires[0].freeze()
+            is_frozen.set()
+            await connection.execute(INSERT, [context.job_id])
+
+    await make_table(app)
+    app.registry.job(TYPE, max_attempts=3)(hang)
+    job_id = await app.enqueue(TYPE)
+    async with worker_with_lossy_pool(app, is_in_thread=False) as (worker, wire):
+        wires.append(wire)
+        await worker.run_once()
+        await is_frozen.wait()
+        await worker.stop(handler_timeout=timedelta())
+        wire.thaw()
+
+    job = await app.job(job_id)
+    assert (job.status, job.last_error_code) == (JobStatus.PENDING, "job.worker_shutdown")
+
+
+@pytest.mark.usefixtures("short_silence")
+@pytest.mark.parametrize("place", ["a statement", "the end of the block"])
+async def test_a_silent_network_does_not_keep_a_thread_for_ever(app: App, place: str) -> None:
+    """Its slot is free again a little after the timeout."""
+    wires: list[Wire] = []
+    ended = threading.Event()
+
+    def hang(context: RunningJobContext, payload: Any) -> None:
+        assert payload is None
+        try:
+            with context.transaction() as connection:
+                connection.execute(INSERT, [context.job_id])
+                wires[0].freeze()
+                if place == "a statement":
+                    connection.execute("SELECT 1")
+        finally:
+            ended.set()
+
+    await make_table(app)
+    app.registry.job(TYPE, max_attempts=3)(hang)
+    job_id = await app.enqueue(TYPE, timeout=timedelta(seconds=1))
+    async with worker_with_lossy_pool(app, is_in_thread=True) as (worker, wire):
+        wires.append(wire)
+        await worker.run_once()
+        assert await asyncio.to_thread(ended.wait, 10)
+        await worker.finish_running()
+        wire.thaw()
+
+    job = await app.job(job_id)
+    assert (job.status, job.last_error_code) == (JobStatus.PENDING, "job.timeout_exceeded")
+
+
+@pytest.mark.usefixtures("short_silence")
+async def test_a_thread_that_overran_its_timeout_gives_up_its_locks(app: App) -> None:
+    """Else the next attempt would wait for rows of one that can commit nothing."""
+    ended = threading.Event()
+
+    def overrun(context: RunningJobContext, payload: Any) -> None:
+        assert payload is None
+        with context.transaction() as connection:
+            connection.execute(INSERT, [context.job_id])
+            ended.wait()
+
+    await make_table(app)
+    app.registry.job(TYPE, max_attempts=3)(overrun)
+    job_id = await app.enqueue(TYPE, timeout=timedelta(seconds=1))
+    async with app.worker() as worker:
+        await worker.run_once()
+        await worker.finish_running()
+        try:
+            await app.observer.until(
+                "NOT EXISTS (SELECT FROM pg_stat_activity"
+                " WHERE state = 'idle in transaction' AND datname = current_database())"
+            )
+        finally:
+            ended.set()
+
+    assert (await app.job(job_id)).last_error_code == "job.timeout_exceeded"
+
+
+async def test_a_block_of_a_thread_after_its_timeout_is_not_opened(app: App) -> None:
+    ends: list[type[BaseException]] = []
+    ended = threading.Event()
+
+    def overrun(context: RunningJobContext, payload: Any) -> None:
+        with psycopg.connect(app.url, autocommit=True) as other:
+            while other.execute("SELECT 1 FROM runledger.job_queue WHERE status = 'LEASED'").fetchone():
+                pass
+        try:
+            book_in_thread(context, payload)
+        except BaseException as error:  # noqa: BLE001 (that is what is looked at)
+            ends.append(type(error))
+        ended.set()
+
+    job = await run(app, overrun, timeout=timedelta(seconds=1))
+
+    assert job.last_error_code == "job.timeout_exceeded"
+    assert await asyncio.to_thread(ended.wait, 20)
+    assert ends == [asyncio.CancelledError]

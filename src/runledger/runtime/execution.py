@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import time
 from collections.abc import Iterable
 from enum import Enum, auto
-from typing import Any
+from typing import Any, Protocol
 
 from runledger.core.jobs.records import ClaimedJob, LeaseIdentity
 
@@ -23,6 +24,24 @@ class CancelCause(Enum):
 
 
 _LEASE_CAUSES = {CancelCause.LEASE_LOST, CancelCause.LEASE_MAINTENANCE_FAILED}
+
+# How long the open transaction of a canceled handler may wait for the server: less than the five seconds that a
+# shutdown gives. A COMMIT on its way gets more, since nobody knows what becomes of it once it is cut off.
+_ANSWER_SECONDS = 3.0
+_COMMIT_ANSWER_SECONDS = 15.0
+
+
+class WatchedTransaction(Protocol):
+    """What an execution must know about a transaction that its handler has open."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the handler waits for the pool or the server."""
+        ...
+
+    def cut_off(self) -> None:
+        """End the connection. Whoever waits for an answer on it gets an error."""
+        ...
 
 
 class Execution:
@@ -49,6 +68,7 @@ class Execution:
         "_has_ended",
         "_task",
         "_timeouts",
+        "_transaction",
         "cancel_cause",
         "is_finished",
         "is_finishing",
@@ -77,6 +97,7 @@ class Execution:
         self._task: asyncio.Task[Any] | None = None
         self._timeouts: AttemptTimeouts | None = None
         self._has_ended = False
+        self._transaction: WatchedTransaction | None = None
 
     @property
     def timeout_seconds(self) -> int:
@@ -125,8 +146,16 @@ class Execution:
         if (self.is_finishing or self.is_finished) and cause in _LEASE_CAUSES:
             return  # the handler's own commit ends the lease; if it is lost, the commit finds that out
         self.cancel_cause = cause
-        if self._task is not None and not (self.is_in_thread and cause is CancelCause.SHUTDOWN):
-            self._task.cancel()
+        if self._task is None:
+            return
+        if self.is_in_thread and cause is CancelCause.SHUTDOWN:
+            return
+        self._task.cancel()
+        asyncio.get_running_loop().call_later(_ANSWER_SECONDS, self._end_silence, self._task)
+
+    def watch(self, transaction: WatchedTransaction | None) -> None:
+        """Name the handler's own transaction while it is open; it must not hold up a handler that was canceled."""
+        self._transaction = transaction
 
     def finished(self) -> None:
         """The handler's own transaction has finished the job. The handler may go on until its timeout."""
@@ -138,6 +167,24 @@ class Execution:
         """The handler's own transaction found the lease gone."""
         if self.cancel_cause is None:
             self.cancel_cause = CancelCause.LEASE_LOST
+
+    def _end_silence(self, task: asyncio.Task[Any], *, is_last: bool = False) -> None:
+        """Free a canceled handler from a server that does not answer, and the server from a handler that goes on.
+
+        The driver asks the server to cancel the statement, and waits for that as well. Canceled once more, it gives up.
+        """
+        if self.is_finishing and not is_last:
+            later = functools.partial(self._end_silence, task, is_last=True)
+            asyncio.get_running_loop().call_later(_COMMIT_ANSWER_SECONDS, later)
+            return
+        transaction = self._transaction
+        if transaction is None:
+            return
+        is_waiting = transaction.is_waiting
+        if is_waiting or not self.may_end_by_itself:
+            transaction.cut_off()
+        if is_waiting and task is self._task and not self.is_in_thread:
+            task.cancel()
 
     def abandon(self) -> None:
         """Wait no longer for a handler in a thread that was asked to end."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import concurrent.futures
 import threading
 import time
 from collections.abc import Coroutine
@@ -19,12 +19,15 @@ from runledger.core.json_value import encode_json
 from runledger.postgres import DatabaseConnectionError, Operation, QueryError, jobs
 from runledger.postgres.drivers.psycopg import AsyncConnection, Connection
 from runledger.postgres.drivers.psycopg.handler_transaction import (
+    is_waiting_for_answer,
     sync_transaction_ending_with,
     transaction_ending_with,
 )
+from runledger.postgres.drivers.psycopg.own_connection import shut_down
 from runledger.postgres.sql_errors import COMMIT_UNCONFIRMED
 from runledger.runtime.backoff import Backoff
 from runledger.runtime.error_judgement import is_systemic
+from runledger.runtime.execution import WatchedTransaction
 from runledger.runtime.handler_pools import HandlerPools
 
 _LOCK_TIMEOUT = timedelta(seconds=5)
@@ -54,6 +57,10 @@ class Attempt(Protocol):
         """The lease was found gone."""
         ...
 
+    def watch(self, transaction: WatchedTransaction | None) -> None:
+        """Name the open transaction, or say that there is none any more."""
+        ...
+
 
 class HandlerTransaction:
     """A transaction that writes the handler's rows and the success of its job together.
@@ -67,8 +74,12 @@ class HandlerTransaction:
         self._pools = pools
         self._output_json: str | None = None
         self._is_open = False
+        self._loop = asyncio.get_running_loop()
         self._first = threading.Lock()
         self._block: Any = None  # the driver's context manager, of the one kind or the other
+        self._connection: AsyncConnection[Any] | Connection[Any] | None = None
+        self._is_cut_off = False
+        self._cutting_off = threading.Lock()  # while it is held, the connection is not returned to the pool
 
     def set_output(self, output: JsonEncodable) -> None:
         """See :meth:`RunningJobContext.set_output`."""
@@ -80,17 +91,22 @@ class HandlerTransaction:
         """Take a connection and begin."""
         if self._attempt.is_in_thread:
             raise _wrong_form("an async block in a handler that runs in a thread", "with context.transaction()")
-        self._check_first()
+        self._enter()
         try:
             self._block = transaction_ending_with(
                 await self._pools.for_async(),
                 self._success,
                 schema=self._pools.database.schema,
                 answer_timeout_seconds=_ANSWER_TIMEOUT_SECONDS,
+                watch=self._watch,
             )
             connection: AsyncConnection[Any] = await self._block.__aenter__()
         except DatabaseConnectionError as error:
+            self._leave_unopened()
             raise _failure(error) from error
+        except BaseException:
+            self._leave_unopened()
+            raise
         self._is_open = True
         return connection
 
@@ -114,14 +130,18 @@ class HandlerTransaction:
         """Take a connection and begin."""
         if not self._attempt.is_in_thread:
             raise _wrong_form("a blocking block in an async handler", "async with context.transaction()")
-        self._check_first()
+        self._enter()
         try:
             self._block = sync_transaction_ending_with(
-                self._pools.for_threads(), self._success, schema=self._pools.database.schema
+                self._pools.for_threads(), self._success, schema=self._pools.database.schema, watch=self._watch
             )
             connection: Connection[Any] = self._block.__enter__()
         except DatabaseConnectionError as error:
+            self._leave_unopened()
             raise _failure(error) from error
+        except BaseException:
+            self._leave_unopened()
+            raise
         self._is_open = True
         return connection
 
@@ -141,14 +161,42 @@ class HandlerTransaction:
         finally:
             self._end()
 
-    def _check_first(self) -> None:
-        # Taken and never released: one step, so that neither tasks nor threads of a handler get past it together.
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the handler waits for the pool or the server."""
+        connection = self._connection
+        return connection is None or is_waiting_for_answer(connection)
+
+    def cut_off(self) -> None:
+        """End the connection; one that the pool still owes is ended when it comes."""
+        with self._cutting_off:
+            self._is_cut_off = True
+            if self._connection is not None:
+                shut_down(self._connection)
+
+    def _watch(self, connection: AsyncConnection[Any] | Connection[Any] | None) -> None:
+        with self._cutting_off:
+            self._connection = connection
+            if connection is not None and self._is_cut_off:
+                shut_down(connection)
+
+    def _enter(self) -> None:
+        # Taken in one step, so that neither tasks nor threads of a handler get past it together. Released only where
+        # no block came to be.
         if not self._first.acquire(blocking=False):
             raise InvalidArgumentError(
                 "transaction",
                 "was begun in this attempt before",
                 "do everything in one block; to start over, raise JobFailure.retryable",
             )
+        self._attempt.watch(self)  # before the look at the cancellation: one of the two sees the other
+        if not self._attempt.may_end_by_itself:
+            self._leave_unopened()
+            raise asyncio.CancelledError  # nothing could be committed any more
+
+    def _leave_unopened(self) -> None:
+        self._end()
+        self._first.release()
 
     async def _commit(self) -> None:
         await self._block.__aexit__(None, None, None)
@@ -199,19 +247,15 @@ class HandlerTransaction:
             await connection.close()
 
     def _was_committed_sync(self) -> bool | None:
-        backoff, give_up_at = Backoff(), time.monotonic() + self._attempt.lease_seconds
-        database = self._pools.database
-        own = database.own_sync_connection(statement_timeout_ms=int(_ANSWER_TIMEOUT_SECONDS * 1000))
-        with contextlib.closing(own) as connection:
-            while True:
-                try:
-                    outcome = connection.run(self._confirmation())
-                except RunledgerError:
-                    if time.monotonic() >= give_up_at:
-                        return None
-                    time.sleep(backoff.failed())
-                else:
-                    return outcome is not None and outcome.failure_kind is None
+        # In the event loop, where silence of the server has a bound.
+        asking = self._was_committed()
+        try:
+            return asyncio.run_coroutine_threadsafe(asking, self._loop).result()
+        except RuntimeError:  # the event loop is closed: the worker has gone, and nobody waits for the outcome
+            asking.close()
+            return None
+        except concurrent.futures.CancelledError:
+            return None
 
     def _confirmation(self) -> Operation[jobs.AttemptOutcome | None]:
         return jobs.confirm_attempt_outcome(self._attempt.lease, lock_timeout=_LOCK_TIMEOUT)
@@ -219,6 +263,7 @@ class HandlerTransaction:
     def _end(self) -> None:
         self._is_open = False
         self._attempt.is_finishing = False
+        self._attempt.watch(None)
 
 
 async def _uninterrupted(coroutine: Coroutine[Any, Any, None]) -> None:

@@ -11,6 +11,9 @@ from runledger.postgres.sql_errors import ConstraintClassifier, DatabaseConnecti
 DRIVER_ERRORS = (psycopg.Error, PoolClosed, PoolTimeout, TooManyRequests)
 """What the runners catch. The pool's errors are OperationalErrors too; named, so that this stays true."""
 
+_POOL_TIMEOUT = "db.pool_timeout"
+_POOL_CLOSED = "db.pool_closed"
+
 _CONNECTION_SQLSTATE_PREFIX = "08"
 # Transaction state, prepared statements, unsupported features (a cached plan that no longer fits), login, privileges,
 # missing objects.
@@ -28,6 +31,20 @@ def translate(
     Call and raise it outside the except block: neither the error nor one of the classifier may carry the driver's as
     its context (see sql_errors).
     """
+    if isinstance(error, PoolTimeout | TooManyRequests):
+        # The pool does not tell a server that is away from connections that are all in use. Its text has the time.
+        return DatabaseConnectionError(
+            f"{operation_name}: the pool gave no connection ({error}): all are in use, or no new one can be opened; "
+            "enlarge the pool, or let fewer work at once",
+            code=_POOL_TIMEOUT,
+            source=error,
+        )
+    if isinstance(error, PoolClosed):
+        return DatabaseConnectionError(
+            f"{operation_name}: the pool is not open; open it before, and close it after all that use it",
+            code=_POOL_CLOSED,
+            source=error,
+        )
     if is_connection_error(error):
         return DatabaseConnectionError(
             f"{operation_name}: the connection to PostgreSQL failed or was lost", source=error

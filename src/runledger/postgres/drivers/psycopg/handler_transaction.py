@@ -29,6 +29,7 @@ async def transaction_ending_with(
     *,
     schema: str,
     answer_timeout_seconds: float,
+    watch: Callable[[psycopg.AsyncConnection[Any] | None], None],
 ) -> AsyncGenerator[psycopg.AsyncConnection[Any], None]:
     """Open a transaction, run an operation as the last thing in it, and commit. An error in the block rolls back.
 
@@ -38,6 +39,7 @@ async def transaction_ending_with(
         schema: The schema of Runledger's tables.
         answer_timeout_seconds: How long the server may take over the operation, and over COMMIT; then the connection
             counts as lost.
+        watch: Called with the connection before anything is sent on it, and with ``None`` before it is returned.
 
     Raises:
         DatabaseConnectionError: There was no connection, or it was lost; nothing was written. With code
@@ -46,6 +48,7 @@ async def transaction_ending_with(
     """
     connection = await _taken(pool)
     try:
+        watch(connection)
         transaction = await _begun(connection)
         try:
             yield connection
@@ -59,16 +62,25 @@ async def transaction_ending_with(
         with _bounded(connection, answer_timeout_seconds):
             await _commit(transaction)
     finally:
+        watch(None)
         await pool.putconn(connection)
 
 
 @contextmanager
 def sync_transaction_ending_with(
-    pool: ConnectionPool[Any], last: Callable[[], Operation[object]], *, schema: str
+    pool: ConnectionPool[Any],
+    last: Callable[[], Operation[object]],
+    *,
+    schema: str,
+    watch: Callable[[psycopg.Connection[Any] | None], None],
 ) -> Generator[psycopg.Connection[Any], None, None]:
-    """The blocking form of :func:`transaction_ending_with`. A thread waits for the server as long as it takes."""
+    """The blocking form of :func:`transaction_ending_with`.
+
+    A thread waits for the server as long as it takes, or until somebody shuts the connection down.
+    """
     connection = _taken_sync(pool)
     try:
+        watch(connection)
         transaction = _begun_sync(connection)
         try:
             yield connection
@@ -80,7 +92,13 @@ def sync_transaction_ending_with(
             return
         _commit_sync(transaction)
     finally:
+        watch(None)
         pool.putconn(connection)
+
+
+def is_waiting_for_answer(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> bool:
+    """Whether a statement was sent and its answer has not come."""
+    return connection.info.transaction_status == TransactionStatus.ACTIVE
 
 
 async def _taken(pool: AsyncConnectionPool[Any]) -> psycopg.AsyncConnection[Any]:
