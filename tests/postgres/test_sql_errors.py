@@ -29,6 +29,7 @@ def code_of(sqlstate: str | None, constraint: str | None = None) -> tuple[QueryE
         ("42501", FORBIDDEN, "db.permission_denied"),
         ("42P01", INTERNAL, "db.query_failed"),
         ("40001", INTERNAL, "db.query_failed"),
+        ("54000", INTERNAL, "db.query_failed"),
         (None, INTERNAL, "db.query_failed"),
     ],
 )
@@ -73,6 +74,13 @@ def test_a_sqlstate_has_its_category_and_code(sqlstate: str | None, category: Qu
 def test_a_known_constraint_wins_over_the_sqlstate(constraint: str, category: QueryErrorCategory, code: str) -> None:
     """ERR-002."""
     assert code_of("42501", constraint) == (category, code)
+
+
+def test_an_index_that_cannot_hold_a_value_is_no_conflict() -> None:
+    """PostgreSQL names the index as if it were a constraint that is violated."""
+    own = ErrorClass(CONFLICT, "app.taken", "taken")
+
+    assert classify("54000", "uq_job_queue_type_idempotency_global", lambda _: own).code == "db.query_failed"
 
 
 def test_the_classifier_of_a_host_wins_over_ours_and_leaves_to_us_what_it_does_not_know() -> None:

@@ -172,8 +172,11 @@ SQLSTATE_CLASSES: Mapping[str, ErrorClass] = {
     "23502": ErrorClass(_VALIDATION, "db.required_field_missing", "a required field is missing"),
     "42501": ErrorClass(_FORBIDDEN, "db.permission_denied", "the database role may not do this"),
     # The contract's "anything else", with a text that tells a newcomer what is missing.
+    "54000": ErrorClass(_INTERNAL, "db.query_failed", "a value is larger than PostgreSQL can store or index"),
     "42P01": ErrorClass(_INTERNAL, "db.query_failed", "a table of Runledger is missing; has the schema been migrated?"),
 }
+
+_LIMIT_EXCEEDED = "54000"
 
 _UNCLASSIFIED = ErrorClass(_INTERNAL, "db.query_failed", "the database could not run the query")
 
@@ -182,7 +185,8 @@ def classify(
     sqlstate: str | None, constraint: str | None, classifier: ConstraintClassifier | None = None
 ) -> ErrorClass:
     """Return how a database error is shown: the host's classifier first, then the constraint, then the SQLSTATE."""
-    if constraint is not None:
+    # An index for which a value is too large is named as well, but nothing conflicts with it.
+    if constraint is not None and sqlstate != _LIMIT_EXCEEDED:
         own = classifier(constraint) if classifier is not None else None
         if own is not None:
             return own

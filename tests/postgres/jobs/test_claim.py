@@ -207,6 +207,9 @@ def test_a_checkpoint_comes_with_the_claim(queue: JobQueue) -> None:
         ("lease_ttl", jobs.claim_jobs(WORKER, lease_ttl=timedelta(microseconds=999), limit=1)),
         ("lease_ttl", jobs.claim_jobs(WORKER, lease_ttl=-MINUTE, limit=1)),
         ("now", jobs.claim_jobs(WORKER, lease_ttl=MINUTE, limit=1, now=NAIVE)),
+        ("job_types", jobs.claim_jobs(WORKER, lease_ttl=MINUTE, limit=1, job_types=JOB_TYPE)),
+        ("job_types", jobs.claim_prestart_jobs(WORKER, lease_ttl=MINUTE, limit=1, job_types=JOB_TYPE)),
+        ("job_types", jobs.list_due_job_ids(limit=1, job_types=JOB_TYPE)),
     ],
     ids=[
         "blank worker",
@@ -217,10 +220,13 @@ def test_a_checkpoint_comes_with_the_claim(queue: JobQueue) -> None:
         "ttl too short",
         "negative ttl",
         "naive now",
+        "one type",
+        "one type of a prestart claim",
+        "one type of a list",
     ],
 )
 def test_a_senseless_argument_is_refused_before_the_database_is_asked(
-    field: str, operation: Operation[list[ClaimedJob]]
+    field: str, operation: Operation[object]
 ) -> None:
     with pytest.raises(InvalidArgumentError, check=lambda error: error.field == field):
         next(operation.begin())

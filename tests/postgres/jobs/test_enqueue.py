@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
+from enum import Enum
 from uuid import UUID, uuid4
 
 import psycopg
@@ -29,6 +30,20 @@ def documents_of(requests: Iterator[EnqueueRequest] | list[EnqueueRequest]) -> I
             statement = steps.send([{"missing_job_types": []}])
     except StopIteration:
         return
+
+
+class Size(int, Enum):
+    """Numbers with names, whose text is the name."""
+
+    SMALL = 3
+
+
+def test_settings_may_be_members_of_an_enum_of_numbers(queue: JobQueue) -> None:
+    queue.define()
+
+    job = queue.job(queue.enqueue(priority=Size.SMALL, max_attempts=Size.SMALL))
+
+    assert (job.priority, job.max_attempts) == (3, 3)
 
 
 def test_settings_that_are_not_given_come_from_the_definition(queue: JobQueue) -> None:

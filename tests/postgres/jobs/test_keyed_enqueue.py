@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
@@ -403,3 +404,16 @@ def test_reading_by_key_needs_the_scope_of_the_key() -> None:
         next(jobs.get_job_by_idempotency_key(JOB_TYPE, KEY, scope=Admin()).begin())
     with pytest.raises(InvalidArgumentError, check=lambda error: error.field == "idempotency_key"):
         next(jobs.get_job_by_idempotency_key(JOB_TYPE, "", scope=Global()).begin())
+
+
+def test_a_key_and_a_type_that_are_too_long_together_are_no_conflict(queue: JobQueue) -> None:
+    """A caller that takes a conflict for a job that exists already would lose this one."""
+    numbers = random.Random(17)
+    long_type = "".join(chr(numbers.randrange(33, 127)) for _ in range(2_000))
+    long_key = "".join(chr(numbers.randrange(33, 127)) for _ in range(1_000))
+    queue.define(long_type)
+
+    error = refusal_of(queue, changed(job_type=long_type, idempotency_key=long_key))
+
+    assert (error.code, error.sqlstate) == ("db.query_failed", "54000")
+    assert str(error) == "a value is larger than PostgreSQL can store or index"

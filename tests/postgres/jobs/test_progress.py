@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from enum import Enum
 from typing import Any
 from uuid import uuid4
 
@@ -45,6 +46,19 @@ def test_absent_fields_keep_what_is_stored(queue: JobQueue) -> None:
     job = queue.job(claimed.job_id)
     assert (job.stage, job.progress_done, job.progress_total, job.checkpoint) == ("waiting", 2, 5, [None, 0])
     assert job.progress_pct == 40
+
+
+def test_counts_may_be_members_of_an_enum_of_numbers(queue: JobQueue) -> None:
+    class Page(int, Enum):
+        FIRST = 1
+        LAST = 4
+
+    claimed = queue.enqueue_and_claim()
+
+    queue.run(progress(claimed.lease, progress_done=Page.FIRST, progress_total=Page.LAST))
+
+    job = queue.job(claimed.job_id)
+    assert (job.progress_done, job.progress_total) == (1, 4)
 
 
 def test_zero_and_falsy_values_are_given_values(queue: JobQueue) -> None:

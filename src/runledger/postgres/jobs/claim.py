@@ -102,6 +102,7 @@ def claim_jobs(
     Returns:
         The jobs, in the order in which they should start.
     """
+    _check_job_types(job_types)
     if job_types is not None and not job_types:
         return []
     claim = claim_batch(
@@ -279,6 +280,7 @@ def list_due_job_ids(
         excluded_job_ids: As for the claim.
         now: Instant to use instead of the database's clock, for tests.
     """
+    _check_job_types(job_types)
     if job_types is not None and not job_types:
         return []
     check_limit(limit)
@@ -343,6 +345,11 @@ def check_worker_id(worker_id: str) -> None:
     problem = "is blank" if not worker_id.strip() else unstorable_text_problem(worker_id)
     if problem is not None:
         raise InvalidArgumentError("worker_id", problem, "name the worker, uniquely among live workers")
+
+
+def _check_job_types(job_types: object) -> None:
+    if isinstance(job_types, str):
+        raise InvalidArgumentError("job_types", "is a single text", "put it into a list")
 
 
 def _id_texts(ids: Collection[UUID]) -> list[str] | None:

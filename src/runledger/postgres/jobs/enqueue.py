@@ -257,9 +257,9 @@ def _row(job_id: UUID, request: EnqueueRequest) -> str:
     if request.organization_id is not None:
         row += f',"organization_id":"{request.organization_id}"'
     if request.priority is not None:
-        row += f',"priority":{request.priority}'
+        row += f',"priority":{int(request.priority)}'  # a member of a class (int, Enum) has a text of its own
     if request.max_attempts is not None:
-        row += f',"max_attempts":{request.max_attempts}'
+        row += f',"max_attempts":{int(request.max_attempts)}'
     if request.timeout is not None:
         row += f',"timeout_seconds":{int(request.timeout.total_seconds())}'
     if request.run_at is not None:

@@ -102,9 +102,9 @@ def _member(update: JobProgressUpdate) -> str:
     if progress.stage is not None:
         member += f',"stage":{json_text(progress.stage)}'
     if progress.progress_done is not None:
-        member += f',"progress_done":{progress.progress_done}'
+        member += f',"progress_done":{int(progress.progress_done)}'
     if progress.progress_total is not None:
-        member += f',"progress_total":{progress.progress_total}'
+        member += f',"progress_total":{int(progress.progress_total)}'
     if update.checkpoint_json is not None:
         member += f',"checkpoint":{update.checkpoint_json}'
     return member + "}"
