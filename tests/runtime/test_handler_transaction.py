@@ -13,8 +13,16 @@ import psycopg
 import pytest
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from runledger.core import ConfigError, InvalidArgumentError, JobEventType, JobFailure, JobRecord, JobStatus
-from runledger.postgres import Database
+from runledger.core import (
+    ConfigError,
+    EnqueueRequest,
+    InvalidArgumentError,
+    JobEventType,
+    JobFailure,
+    JobRecord,
+    JobStatus,
+)
+from runledger.postgres import Database, jobs, run_sync
 from runledger.runtime import RunningJobContext, Worker
 from tests.runtime.app import App
 from tests.runtime.log_watch import LogWatch
@@ -456,6 +464,58 @@ async def test_a_commit_that_never_happened_is_another_attempt(app: App, *, is_i
     job = await app.job(job_id)
     assert (job.status, job.last_error_code) == (JobStatus.PENDING, "db.connection_failed")
     assert await bookings(app) == 0
+
+
+@pytest.mark.parametrize("is_in_thread", [False, True])
+@pytest.mark.parametrize("is_ours", [False, True])
+async def test_a_connection_lost_under_a_statement_of_the_block_is_another_attempt(
+    app: App, log: LogWatch, *, is_in_thread: bool, is_ours: bool
+) -> None:
+    """A restart of PostgreSQL must not make dead letters of the jobs that it meets."""
+    wait = "SELECT pg_advisory_xact_lock_shared(1)"
+
+    async def hang(context: RunningJobContext, payload: Any) -> None:
+        assert payload is None
+        async with context.transaction() as connection:
+            if is_ours:
+                await app.ledger.enqueue(TYPE, connection=connection, idempotency_key="one")
+            else:
+                await connection.execute(wait)
+
+    def hang_in_thread(context: RunningJobContext, payload: Any) -> None:
+        assert payload is None
+        with context.transaction() as connection:
+            if is_ours:
+                run_sync(connection, jobs.enqueue_job(EnqueueRequest(TYPE, None, idempotency_key="one")))
+            else:
+                connection.execute(wait)
+
+    app.registry.job(TYPE, max_attempts=3)(hang_in_thread if is_in_thread else hang)
+    job_id = await app.enqueue(TYPE)
+    await app.observer.execute("SELECT pg_advisory_lock(1)")
+    async with await psycopg.AsyncConnection.connect(app.url) as twin, app.worker() as worker:
+        await app.ledger.enqueue(TYPE, connection=twin, idempotency_key="one")
+        await worker.run_once()
+        await app.observer.until_blocked()
+        await app.observer.end_blocked_sessions()
+        await asyncio.wait_for(worker.finish_running(), 20)
+        await twin.rollback()
+
+    job = await app.job(job_id)
+    assert (job.status, job.last_error_code) == (JobStatus.PENDING, "db.connection_failed")
+    assert job.last_error_message == "handler transaction: the connection to PostgreSQL was lost in the block"
+    assert log.named("worker.handler_panicked") == []
+
+
+async def test_a_connection_to_something_else_that_is_lost_in_the_block_is_the_handlers_own_error(app: App) -> None:
+    async def lose(context: RunningJobContext, payload: Any) -> None:
+        assert payload
+        async with context.transaction():
+            raise psycopg.OperationalError("the other database is away")
+
+    job = await run(app, lose)
+
+    assert (job.status, job.last_error_code) == (JobStatus.DEAD_LETTERED, "job.handler_panic")
 
 
 @BOTH

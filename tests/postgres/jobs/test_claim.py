@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from runledger.core import ClaimedJob, InvalidArgumentError, JobClaimOrigin, JobFailureKind, JobStatus
+from runledger.core import InvalidArgumentError, JobClaimOrigin, JobFailureKind, JobStatus
 from runledger.postgres import Operation, QueryError, jobs
 from tests.postgres.job_queue import JOB_TYPE, MINUTE, WORKER, JobQueue
 
@@ -225,9 +225,7 @@ def test_a_checkpoint_comes_with_the_claim(queue: JobQueue) -> None:
         "one type of a list",
     ],
 )
-def test_a_senseless_argument_is_refused_before_the_database_is_asked(
-    field: str, operation: Operation[object]
-) -> None:
+def test_a_senseless_argument_is_refused_before_the_database_is_asked(field: str, operation: Operation[object]) -> None:
     with pytest.raises(InvalidArgumentError, check=lambda error: error.field == field):
         next(operation.begin())
 

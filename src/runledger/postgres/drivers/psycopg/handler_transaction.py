@@ -42,25 +42,32 @@ async def transaction_ending_with(
         watch: Called with the connection before anything is sent on it, and with ``None`` before it is returned.
 
     Raises:
-        DatabaseConnectionError: There was no connection, or it was lost; nothing was written. With code
-            ``db.transaction_commit_unconfirmed`` the answer to COMMIT was lost, and nobody knows.
+        DatabaseConnectionError: There was no connection, or it was lost, be it under a statement of the block; nothing
+            was written. With code ``db.transaction_commit_unconfirmed`` the answer to COMMIT was lost, and nobody
+            knows.
         QueryError: The operation was refused; nothing was written.
     """
     connection = await _taken(pool)
     try:
         watch(connection)
         transaction = await _begun(connection)
+        loss: DatabaseConnectionError | None
         try:
             yield connection
             _check_still_open(connection)
             with _bounded(connection, answer_timeout_seconds):
                 await run_last(connection, last(), schema=schema)
         except BaseException as error:
-            if not await transaction.__aexit__(type(error), error, error.__traceback__):
+            if await transaction.__aexit__(type(error), error, error.__traceback__):
+                return  # psycopg.Rollback: the block wanted nothing to be written
+            loss = _loss(connection, error)
+            if loss is None:
                 raise
-            return  # psycopg.Rollback: the block wanted nothing to be written
-        with _bounded(connection, answer_timeout_seconds):
-            await _commit(transaction)
+        else:
+            with _bounded(connection, answer_timeout_seconds):
+                await _commit(transaction)
+            return
+        raise loss
     finally:
         watch(None)
         await pool.putconn(connection)
@@ -82,15 +89,21 @@ def sync_transaction_ending_with(
     try:
         watch(connection)
         transaction = _begun_sync(connection)
+        loss: DatabaseConnectionError | None
         try:
             yield connection
             _check_still_open(connection)
             run_sync_last(connection, last(), schema=schema)
         except BaseException as error:
-            if not transaction.__exit__(type(error), error, error.__traceback__):
+            if transaction.__exit__(type(error), error, error.__traceback__):
+                return
+            loss = _loss(connection, error)
+            if loss is None:
                 raise
+        else:
+            _commit_sync(transaction)
             return
-        _commit_sync(transaction)
+        raise loss
     finally:
         watch(None)
         pool.putconn(connection)
@@ -179,6 +192,20 @@ def _bounded(connection: psycopg.AsyncConnection[Any], seconds: float) -> Genera
         yield
     finally:
         alarm.cancel()
+
+
+def _loss(
+    connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any], error: BaseException
+) -> DatabaseConnectionError | None:
+    """Return the error of a block that ended because its connection did, and not one that it has to somewhere else.
+
+    The driver raises it where the handler has its statement, or an operation of ours that it runs there.
+    """
+    if connection.closed and (
+        isinstance(error, DatabaseConnectionError) or (isinstance(error, psycopg.Error) and is_connection_error(error))
+    ):
+        return DatabaseConnectionError(f"{_NAME}: the connection to PostgreSQL was lost in the block", source=error)
+    return None
 
 
 def _check_still_open(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> None:
