@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import NamedTuple
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import NamedTuple, cast
 from uuid import UUID
 
-from runledger.core import JobClaimOrigin, JobFailureKind, JobProgress, JobStatus, LeaseIdentity
+from runledger.core import (
+    EnqueueRequest,
+    JobClaimOrigin,
+    JobDefinition,
+    JobFailureKind,
+    JobProgress,
+    JobStatus,
+    JsonValue,
+    LeaseIdentity,
+)
 from runledger.core.jobs.failure_decision import RetryDecision, decide_failure
 from runledger.core.jobs.status import TRANSITIONS
 
@@ -33,13 +43,16 @@ class ModelJob:
     """A row of ``job_queue`` with its attempts, events and dead letter."""
 
     job_id: UUID
+    request: EnqueueRequest
+    snapshot: dict[str, JsonValue] | None
     priority: int
     max_attempts: int
+    timeout: timedelta
     next_run_at: datetime
+    stage: str
     status: JobStatus = JobStatus.PENDING
     run_number: int = 1
     attempt: int = 0
-    stage: str = "queued"
     worker_id: str | None = None
     lease_expires_at: datetime | None = None
     started_at: datetime | None = None
@@ -91,21 +104,70 @@ class ModelFailure(NamedTuple):
     retry_delay_ms: int
 
 
+class Key(NamedTuple):
+    """Whose an idempotency key is: the job type, the organisation or the global scope, the key."""
+
+    job_type: str
+    organization_id: UUID | None
+    text: str
+
+
 class JobModel:
     """A queue in memory. Each method is one operation, and returns what the operation returns."""
 
     def __init__(self) -> None:
+        self.definitions: dict[str, JobDefinition] = {}
         self.jobs: dict[UUID, ModelJob] = {}
+        self.keys: dict[Key, UUID] = {}
 
-    def enqueue(
-        self, job_id: UUID, *, priority: int, max_attempts: int, delay: timedelta, stage: str, now: datetime
-    ) -> None:
+    def define(self, definition: JobDefinition) -> None:
+        """Set what later requests are completed with; jobs that exist stay as they are."""
+        self.definitions[definition.job_type] = definition
+
+    def refusals(self, requests: Sequence[EnqueueRequest]) -> set[str]:
+        """Return the codes with which a request of a batch is refused, and so all of it; none if it is accepted.
+
+        Which of several refusals is told is not part of the contract.
+        """
+        snapshots = {key: self.jobs[job_id].snapshot for key, job_id in self.keys.items()}
+        codes: set[str] = set()
+        for request in requests:
+            key = key_of(request)
+            if key is not None and key in snapshots:
+                if canonical_json(snapshots[key]) != canonical_json(snapshot_of(request)):
+                    codes.add("job.idempotency_conflict")
+            elif not self.definitions[request.job_type].is_enabled:
+                codes.add("job.definition_not_found_or_disabled")
+            elif key is not None:
+                snapshots[key] = snapshot_of(request)
+        return codes
+
+    def enqueue(self, requests: Sequence[EnqueueRequest], ids: Sequence[UUID], *, now: datetime) -> list[UUID]:
+        """Make the jobs of requests that are accepted, and return their ids; ``ids`` are those of new jobs."""
+        return [self._enqueue_one(request, job_id, now) for request, job_id in zip(requests, ids, strict=True)]
+
+    def _enqueue_one(self, request: EnqueueRequest, job_id: UUID, now: datetime) -> UUID:
+        key = key_of(request)
+        if key is not None and key in self.keys:
+            return self.keys[key]
         assert (None, JobStatus.PENDING, "enqueue") in _PERMITTED
+        assert job_id not in self.jobs
+        definition = self.definitions[request.job_type]
         job = ModelJob(
-            job_id=job_id, priority=priority, max_attempts=max_attempts, next_run_at=now + delay, stage=stage
+            job_id=job_id,
+            request=request,
+            snapshot=None if key is None else snapshot_of(request),
+            priority=definition.default_priority if request.priority is None else request.priority,
+            max_attempts=definition.max_attempts if request.max_attempts is None else request.max_attempts,
+            timeout=definition.default_timeout if request.timeout is None else request.timeout,
+            next_run_at=request.run_at or now + (request.run_in or timedelta()),
+            stage=request.stage,
         )
         job.note("ENQUEUED")
         self.jobs[job_id] = job
+        if key is not None:
+            self.keys[key] = job_id
+        return job_id
 
     def claim(
         self, worker_id: str, *, limit: int, ttl: timedelta, origin: JobClaimOrigin, is_start: bool, now: datetime
@@ -161,13 +223,10 @@ class JobModel:
             self._end_attempt(job, "fail", failure, now)
         return {job.job_id: job.status is JobStatus.DEAD_LETTERED for job in held}
 
-    def give_back(
-        self, leases: Collection[LeaseIdentity], *, stages: dict[UUID, str], delay: timedelta, now: datetime
-    ) -> set[UUID]:
-        """Return claims; ``stages`` are those of the enqueue."""
+    def give_back(self, leases: Collection[LeaseIdentity], *, delay: timedelta, now: datetime) -> set[UUID]:
         for job in (held := self.held(leases, now)):
             if job.attempt == 1:
-                job.stage = "queued" if job.run_number > 1 else stages[job.job_id]
+                job.stage = "queued" if job.run_number > 1 else job.request.stage
             self._release(job, "return_claims", now + delay)
         return {job.job_id for job in held}
 
@@ -272,3 +331,45 @@ class JobModel:
         job.status_reason = job.last_error_code = None
         job.next_run_at = next_run_at
         job.release()
+
+
+def key_of(request: EnqueueRequest) -> Key | None:
+    """Return the key of a request with its scope, where it has one."""
+    if request.idempotency_key is None:
+        return None
+    return Key(request.job_type, request.organization_id, request.idempotency_key)
+
+
+def snapshot_of(request: EnqueueRequest) -> dict[str, JsonValue]:
+    """Return the six members by which requests with one key are compared: what was asked for, not what it became."""
+    next_run_at = None
+    if request.run_at is not None:
+        next_run_at = request.run_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    elif request.run_in is not None:
+        next_run_at = f"PT{request.run_in // timedelta(seconds=1)}.{request.run_in.microseconds:06}S"
+    return {
+        "payload": payload_of(request),
+        "priority": request.priority,
+        "max_attempts": request.max_attempts,
+        "timeout_seconds": request.timeout_seconds,
+        "next_run_at": next_run_at,
+        "stage": request.stage,
+    }
+
+
+def payload_of(request: EnqueueRequest) -> JsonValue:
+    """Return the payload; in the walk it is plain JSON."""
+    return cast("JsonValue", request.payload)
+
+
+def canonical_json(value: JsonValue) -> object:
+    """Return a form in which equal JSON is equal: numbers by value and apart from booleans, members in any order."""
+    match value:
+        case bool() | None | str():
+            return (type(value), value)
+        case int() | float():
+            return (Decimal, Decimal(str(value)))
+        case Mapping():
+            return {name: canonical_json(member) for name, member in value.items()}
+        case _:
+            return [canonical_json(element) for element in value]

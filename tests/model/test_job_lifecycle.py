@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, TypeVar
 from uuid import UUID
 
 import pytest
@@ -22,20 +23,26 @@ from hypothesis.stateful import (
 from runledger.core import (
     Admin,
     CancellationNotQuiesced,
+    EnqueueRequest,
     ExpectationMismatch,
     JobClaimOrigin,
+    JobDefinition,
     JobFailureKind,
     JobProgress,
     JobStatus,
     LeaseIdentity,
     Requeued,
 )
-from runledger.postgres import QueryError, jobs
+from runledger.postgres import Operation, QueryError, jobs
 from runledger.testing import EphemeralDatabase
-from tests.model.job_model import JobModel, ModelFailure
+from tests.model.job_model import JobModel, ModelFailure, canonical_json, payload_of
 from tests.postgres.job_queue import JobQueue
 
+T = TypeVar("T")
+
 WORKERS = ("worker-1", "worker-2")
+JOB_TYPES = ("email.send", "report.make")
+START = datetime(2030, 1, 1, tzinfo=UTC)
 
 # All spans are of the same few lengths, so that instants often coincide: the edges are where rules differ.
 spans = st.sampled_from([timedelta(), timedelta(seconds=10), timedelta(seconds=30)])
@@ -52,6 +59,58 @@ progresses = st.builds(
 ).filter(lambda progress: progress != JobProgress())
 ENDS = [status for status in JobStatus if status.is_terminal]
 
+# Values of requests, few enough to meet again. Some are the same in other words, such as 1 and 1.0, or an instant in
+# another zone; some only look the same, such as 1 and true, or a default that is spelled out and one that is left out.
+job_types = st.sampled_from(JOB_TYPES)
+payloads = st.sampled_from(
+    [None, {}, {"to": None}, {"to": [1, "a"], "n": 100}, {"n": 1e2, "to": [1.0, "a"]}, {"to": [True, "a"], "n": 100}]
+)
+priorities = st.sampled_from([None, 100, 200])
+attempt_limits = st.sampled_from([None, 1, 3])
+timeouts = st.sampled_from([None, timedelta(seconds=30), timedelta(seconds=60)])
+dues = st.sampled_from(
+    [
+        {"run_at": None, "run_in": None},
+        {"run_at": None, "run_in": timedelta()},
+        {"run_at": None, "run_in": timedelta(seconds=10, microseconds=1)},
+        {"run_at": START, "run_in": None},
+        {"run_at": START.astimezone(timezone(timedelta(hours=2))), "run_in": None},
+        {"run_at": START + timedelta(microseconds=1), "run_in": None},
+    ]
+)
+stages = st.sampled_from(["queued", "imported"])
+keys = st.sampled_from(["a", "b"])
+organizations = st.sampled_from([None, None, UUID(int=1), UUID(int=2)])
+definitions = st.builds(
+    JobDefinition,
+    job_type=job_types,
+    max_attempts=st.sampled_from([1, 3]),
+    default_priority=st.sampled_from([100, 200]),
+    default_timeout=st.sampled_from([timedelta(seconds=30), timedelta(seconds=60)]),
+    is_enabled=st.sampled_from([True, True, False]),
+)
+# The due time is added by replacing it.
+requests = st.builds(
+    EnqueueRequest,
+    job_type=job_types,
+    payload=payloads,
+    priority=priorities,
+    max_attempts=attempt_limits,
+    timeout=timeouts,
+    stage=stages,
+    organization_id=organizations,
+)
+# What is asked for otherwise when a key is used again: at most one member.
+changes = st.one_of(
+    st.just({}),
+    st.fixed_dictionaries({"payload": payloads}),
+    st.fixed_dictionaries({"priority": priorities}),
+    st.fixed_dictionaries({"max_attempts": attempt_limits}),
+    st.fixed_dictionaries({"timeout": timeouts}),
+    dues,
+    st.fixed_dictionaries({"stage": stages}),
+)
+
 
 class JobLifecycle(RuleBasedStateMachine):
     """Operations in any order, with leases of any age, under a clock that the test moves."""
@@ -60,18 +119,25 @@ class JobLifecycle(RuleBasedStateMachine):
         super().__init__()
         self._queue = queue
         self._model = JobModel()
-        self._stages: dict[Any, str] = {}
         self._leases: list[LeaseIdentity] = []
-        self._now = datetime(2030, 1, 1, tzinfo=UTC)
+        self._now = START
+        self._repeated_in: object = None
 
     @initialize()
     def empty(self) -> None:
         for table in ("job_events", "job_attempts", "job_dead_letters", "job_queue"):
             self._queue.sql(f"DELETE FROM {table}")
+        for job_type in JOB_TYPES:
+            self.define(JobDefinition(job_type=job_type, max_attempts=3, default_timeout=timedelta(seconds=30)))
 
     @rule(span=st.sampled_from([timedelta(seconds=10), timedelta(seconds=10, microseconds=1)]))
     def time_passes(self, span: timedelta) -> None:
         self._now += span
+
+    @rule(definition=definitions)
+    def define(self, definition: JobDefinition) -> None:
+        self._queue.run(jobs.upsert_job_definitions([definition]))
+        self._model.define(definition)
 
     # Few jobs, so that much happens to each.
     @precondition(lambda self: len(self._model.jobs) < 3)
@@ -79,16 +145,29 @@ class JobLifecycle(RuleBasedStateMachine):
         priority=st.sampled_from([100, 200]),
         max_attempts=st.integers(1, 3),
         delay=spans,
-        stage=st.sampled_from(["queued", "imported"]),
+        stage=stages,
+        key=st.one_of(st.none(), keys),
     )
-    def enqueue(self, priority: int, max_attempts: int, delay: timedelta, stage: str) -> None:
-        job_id = self._queue.enqueue(
-            priority=priority, max_attempts=max_attempts, run_in=delay, stage=stage, now=self._now
+    def enqueue(self, priority: int, max_attempts: int, delay: timedelta, stage: str, key: str | None) -> None:
+        request = EnqueueRequest(
+            JOB_TYPES[0],
+            None,
+            priority=priority,
+            max_attempts=max_attempts,
+            run_in=delay,
+            stage=stage,
+            idempotency_key=key,
         )
-        self._stages[job_id] = stage
-        self._model.enqueue(
-            job_id, priority=priority, max_attempts=max_attempts, delay=delay, stage=stage, now=self._now
-        )
+        self._enqueue_one(request)
+
+    @rule(data=st.data())
+    def enqueue_with_key(self, data: st.DataObject) -> None:
+        for request in self._draw_requests(data, max_size=1):
+            self._enqueue_one(request)
+
+    @rule(data=st.data())
+    def enqueue_many(self, data: st.DataObject) -> None:
+        self._enqueue_many(self._draw_requests(data, max_size=3))
 
     @rule(
         worker_id=workers,
@@ -105,6 +184,17 @@ class JobLifecycle(RuleBasedStateMachine):
         assert [job.lease for job in claimed] == expected
         self._leases += expected
 
+    @rule(worker_id=workers, kind=st.sampled_from([None, *JobFailureKind]))
+    def run_one(self, worker_id: str, kind: JobFailureKind | None) -> None:
+        """Claim a job and end it at once, so that many walks come to the ends."""
+        known = len(self._leases)
+        self.claim(worker_id, limit=1, ttl=timedelta(seconds=10), origin=JobClaimOrigin.WORKER_PRESTART, is_start=True)
+        leases = self._leases[known:]
+        if kind is None:
+            self._complete(worker_id, leases)
+        else:
+            self._fail(worker_id, leases, ModelFailure(kind, "smtp.busy", 0))
+
     @rule(data=st.data(), worker_id=workers, ttl=lease_ttls)
     def renew(self, data: st.DataObject, worker_id: str, ttl: timedelta) -> None:
         leases = self._draw_batch(data, worker_id)
@@ -119,27 +209,11 @@ class JobLifecycle(RuleBasedStateMachine):
 
     @rule(data=st.data(), worker_id=workers)
     def complete(self, data: st.DataObject, worker_id: str) -> None:
-        leases = self._draw_batch(data, worker_id)
-        successes = [jobs.JobSuccess(lease=lease) for lease in leases]
-        completed = self._queue.run(jobs.complete_jobs(worker_id, successes, now=self._now))
-        assert completed == self._model.complete(leases, now=self._now)
+        self._complete(worker_id, self._draw_batch(data, worker_id))
 
     @rule(data=st.data(), worker_id=workers, kind=st.sampled_from(list(JobFailureKind)), delay_ms=delays_ms)
     def fail(self, data: st.DataObject, worker_id: str, kind: JobFailureKind, delay_ms: int) -> None:
-        leases = self._draw_batch(data, worker_id)
-        failure = ModelFailure(kind, "smtp.busy", delay_ms)
-        failures = [
-            jobs.AttemptFailure(
-                lease=lease,
-                kind=kind,
-                error_code=failure.error_code,
-                error_message="",
-                retry_delay=timedelta(milliseconds=delay_ms),
-            )
-            for lease in leases
-        ]
-        failed = self._queue.run(jobs.fail_jobs(worker_id, failures, now=self._now))
-        assert failed == self._model.fail(leases, failure, now=self._now)
+        self._fail(worker_id, self._draw_batch(data, worker_id), ModelFailure(kind, "smtp.busy", delay_ms))
 
     @rule(data=st.data(), worker_id=workers, delay=spans)
     def return_claims(self, data: st.DataObject, worker_id: str, delay: timedelta) -> None:
@@ -148,7 +222,7 @@ class JobLifecycle(RuleBasedStateMachine):
         returned = self._queue.run(
             jobs.return_claims(worker_id, leases, reason="WORKER_SHUTDOWN", retry_delay=delay, now=self._now)
         )
-        assert returned == self._model.give_back(leases, stages=self._stages, delay=delay, now=self._now)
+        assert returned == self._model.give_back(leases, delay=delay, now=self._now)
 
     @rule(data=st.data(), worker_id=workers, progress=progresses)
     def update_progress(self, data: st.DataObject, worker_id: str, progress: JobProgress) -> None:
@@ -221,7 +295,8 @@ class JobLifecycle(RuleBasedStateMachine):
             """
             SELECT id, status::text, run_number, attempt, next_run_at, stage, worker_id, lease_expires_at, started_at,
                    finished_at, canceled_lease_expires_at, progress_done, progress_total, checkpoint::integer,
-                   status_reason, last_error_code
+                   status_reason, last_error_code, job_type, organization_id, idempotency_key, priority, max_attempts,
+                   timeout_seconds, payload, enqueue_request
               FROM job_queue
             """
         )
@@ -230,10 +305,14 @@ class JobLifecycle(RuleBasedStateMachine):
                 job.job_id, job.status.value, job.run_number, job.attempt, job.next_run_at, job.stage, job.worker_id,
                 job.lease_expires_at, job.started_at, job.finished_at, job.canceled_lease_expires_at,
                 job.progress_done, job.progress_total, job.checkpoint, job.status_reason, job.last_error_code,
+                job.request.job_type, job.request.organization_id, job.request.idempotency_key, job.priority,
+                job.max_attempts, int(job.timeout.total_seconds()),
+                canonical_json(payload_of(job.request)), canonical_json(job.snapshot),
             )
             for job in self._model.jobs.values()
         ]  # fmt: skip
-        assert sorted(rows) == sorted(expected)
+        found = [(*row, canonical_json(payload), canonical_json(snapshot)) for *row, payload, snapshot in rows]
+        assert sorted(found) == sorted(expected)
 
     @invariant()
     def attempts_agree(self) -> None:
@@ -266,6 +345,36 @@ class JobLifecycle(RuleBasedStateMachine):
             (job.job_id, *job.dead_letter) for job in self._model.jobs.values() if job.dead_letter is not None
         )
 
+    @invariant()
+    def repeats_agree(self) -> None:
+        """ENQ-010, ENQ-011, ENQ-025 to ENQ-027, whatever became of the job, its definition and its neighbours."""
+        jobs_and_definitions = (
+            [(job.status, job.run_number) for job in self._model.jobs.values()],
+            dict(self._model.definitions),
+        )
+        if jobs_and_definitions != self._repeated_in:
+            self._enqueue_many([self._model.jobs[job_id].request for job_id in self._model.keys.values()])
+            self._repeated_in = jobs_and_definitions
+
+    def _complete(self, worker_id: str, leases: list[LeaseIdentity]) -> None:
+        successes = [jobs.JobSuccess(lease=lease) for lease in leases]
+        completed = self._queue.run(jobs.complete_jobs(worker_id, successes, now=self._now))
+        assert completed == self._model.complete(leases, now=self._now)
+
+    def _fail(self, worker_id: str, leases: list[LeaseIdentity], failure: ModelFailure) -> None:
+        failures = [
+            jobs.AttemptFailure(
+                lease=lease,
+                kind=failure.kind,
+                error_code=failure.error_code,
+                error_message="",
+                retry_delay=timedelta(milliseconds=failure.retry_delay_ms),
+            )
+            for lease in leases
+        ]
+        failed = self._queue.run(jobs.fail_jobs(worker_id, failures, now=self._now))
+        assert failed == self._model.fail(leases, failure, now=self._now)
+
     def _draw_batch(self, data: st.DataObject, worker_id: str) -> list[LeaseIdentity]:
         """Draw leases of one worker, at most one for each job; mostly young ones, which may still be held."""
         own = [lease for lease in reversed(self._leases) if lease.worker_id == worker_id]
@@ -280,18 +389,60 @@ class JobLifecycle(RuleBasedStateMachine):
     def _draw_job(self, data: st.DataObject) -> list[UUID]:
         return [data.draw(st.sampled_from(list(self._model.jobs)))] if self._model.jobs else []
 
+    def _draw_requests(self, data: st.DataObject, *, max_size: int) -> list[EnqueueRequest]:
+        """Draw requests, most of them with a key, and most of those with one that is known or stands in the batch."""
+        drawn: list[EnqueueRequest] = []
+        for _ in range(data.draw(st.integers(1, max_size))):
+            earlier = [self._model.jobs[job_id].request for job_id in self._model.keys.values()]
+            earlier += [request for request in drawn if request.idempotency_key is not None]
+            is_new = len(self._model.jobs) + len(drawn) < 5
+            if earlier and (not is_new or data.draw(st.integers(0, 3))):
+                request = data.draw(st.sampled_from(earlier))
+                drawn.append(replace(request, **data.draw(changes)))
+            elif is_new:
+                key = data.draw(keys if max_size == 1 else st.one_of(st.none(), keys))
+                drawn.append(replace(data.draw(requests), idempotency_key=key, **data.draw(dues)))
+        return drawn
+
+    def _enqueue_one(self, request: EnqueueRequest) -> None:
+        before = self._row_versions()
+        job_id, refused = self._attempt(jobs.enqueue_job(request, now=self._now))
+        self._check_enqueued([request], None if job_id is None else [job_id], refused, before)
+
+    def _enqueue_many(self, requests: Sequence[EnqueueRequest]) -> None:
+        before = self._row_versions()
+        ids, refused = self._attempt(jobs.enqueue_jobs(requests, now=self._now))
+        self._check_enqueued(requests, ids, refused, before)
+
+    def _check_enqueued(
+        self, requests: Sequence[EnqueueRequest], ids: list[UUID] | None, refused: str | None, before: dict[UUID, str]
+    ) -> None:
+        """Check an enqueue: it made all that it should or nothing, and left the jobs that were there alone."""
+        assert refused in (self._model.refusals(requests) or {None})
+        if ids is not None:
+            assert ids == self._model.enqueue(requests, ids, now=self._now)
+        after = self._row_versions()
+        assert {job_id: after[job_id] for job_id in before} == before
+
+    def _row_versions(self) -> dict[UUID, str]:
+        """Return what changes with every write and every lock of a job."""
+        return dict(self._queue.sql("SELECT id, ROW(ctid, xmin, xmax)::text FROM job_queue"))
+
     def _run_fenced(self, operation: Any, *, is_held: bool) -> None:
         """Run an operation that answers a lost lease with an error."""
         self._run_refused(operation, None if is_held else "job.lease_owner_mismatch")
 
     def _run_refused(self, operation: Any, code: str | None) -> None:
         """Run an operation that is refused with this code, or done."""
-        refused: str | None = None
-        try:
-            self._queue.run(operation)
-        except QueryError as error:
-            refused = error.code
+        _, refused = self._attempt(operation)
         assert refused == code
+
+    def _attempt(self, operation: Operation[T]) -> tuple[T | None, str | None]:
+        """Run an operation, and return what it returns or the code of its refusal."""
+        try:
+            return self._queue.run(operation), None
+        except QueryError as error:
+            return None, error.code
 
 
 @pytest.fixture
