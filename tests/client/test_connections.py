@@ -187,8 +187,10 @@ async def test_a_url_that_is_none_is_refused_without_showing_it(url: str) -> Non
 
 async def test_a_database_that_was_never_migrated_says_so(runledger_database: EphemeralDatabase) -> None:
     async with await Ledger.connect(runledger_database.url, schema="elsewhere") as ledger:
-        with pytest.raises(QueryError, match="migrated"):
+        with pytest.raises(QueryError, match=r'schema "elsewhere" at host .*`ledger\.migrate') as caught:
             await ledger.enqueue(TYPE)
+
+    assert caught.value.code == "schema.not_migrated"
 
 
 async def test_an_impossible_schema_is_refused_before_connecting() -> None:

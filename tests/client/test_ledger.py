@@ -21,7 +21,7 @@ from runledger.core import (
     Organization,
     Scope,
 )
-from runledger.postgres import Database, MissingMigrationHistoryError, QueryError, jobs
+from runledger.postgres import Database, DatabaseConnectionError, MissingMigrationHistoryError, QueryError, jobs
 from runledger.testing import EphemeralDatabase
 from tests.client.blocking import execute
 from tests.client.conftest import TYPE
@@ -214,6 +214,25 @@ async def test_the_check_of_the_schema_is_part_of_the_callers_transaction(ledger
         await check_without_tables()
 
     assert await ledger.check_schema() == []
+
+
+async def test_a_ledger_that_was_closed_says_so(ledger: Ledger) -> None:
+    await ledger.close()
+
+    with pytest.raises(DatabaseConnectionError, match="pool of connections is closed") as enqueued:
+        await ledger.enqueue(TYPE)
+    with pytest.raises(DatabaseConnectionError, match="pool of connections is closed") as begun:
+        async with ledger.transaction():
+            pass
+
+    assert [enqueued.value.code, begun.value.code] == ["db.pool_closed"] * 2
+    assert begun.value.__context__ is None
+
+
+async def test_a_check_that_fails_names_the_schema_and_the_database(runledger_database: EphemeralDatabase) -> None:
+    async with await Ledger.connect(runledger_database.url, schema="elsewhere") as ledger:
+        with pytest.raises(MissingMigrationHistoryError, match=r'^schema "elsewhere" at host .*, port .*, database '):
+            await ledger.check_schema()
 
 
 # Reading -----------------------------------------------------------------------------------------------------------

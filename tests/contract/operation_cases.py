@@ -28,6 +28,7 @@ from runledger.postgres import (
     jobs,
     migrate_after_idempotency_cutover,
 )
+from runledger.postgres.compatibility import ensure_schema_serves
 
 JOB_ID = UUID("0198c0de-0000-7000-8000-000000000001")
 """The job of every case, and the uuid in every row that a case is given."""
@@ -63,6 +64,7 @@ _KEYED_REQUEST_DUE_IN = dataclasses.replace(_REQUEST_DUE_IN, idempotency_key="or
 OPERATION_CASES: tuple[Operation[Any], ...] = (
     migrate_after_idempotency_cutover(),
     ensure_schema_compatible_after_idempotency_cutover(),
+    ensure_schema_serves(),
     jobs.upsert_job_definitions([_DEFINITION]),
     jobs.insert_missing_job_definitions([_DEFINITION]),
     jobs.get_job_definition("email.send"),

@@ -43,6 +43,7 @@ def test_every_public_operation_has_a_case_and_is_named_as_its_function() -> Non
     of_schema = {
         "schema.migrate_after_idempotency_cutover",
         "schema.ensure_schema_compatible_after_idempotency_cutover",
+        "schema.ensure_schema_serves",
     }
     assert {operation.name for operation in OPERATION_CASES} == functions | of_schema
 

@@ -22,9 +22,11 @@ from runledger.postgres import (
     run,
     run_sync,
 )
+from runledger.postgres.compatibility import ensure_schema_serves
 from runledger.testing import EphemeralDatabase
 from tests.postgres.drivers.psycopg.targets import Target
 
+SERVES = ensure_schema_serves()
 CHECKS = [check.constraint_name for check in MIGRATOR.checks]
 MIGRATE, ENSURE = migrate_after_idempotency_cutover(), ensure_schema_compatible_after_idempotency_cutover()
 
@@ -185,6 +187,60 @@ def test_a_validation_holds_up_neither_writers_nor_readers(
         sql.execute("SET lock_timeout = '5s'")
         sql.execute("INSERT INTO job_queue (job_type, max_attempts) VALUES ('a', 1)")
         sql.execute("UPDATE job_queue SET priority = 1")
+
+
+@pytest.mark.parametrize("target", Target)
+async def test_tables_of_this_version_serve(runledger_database: EphemeralDatabase, target: Target) -> None:
+    await target.run(runledger_database.url, SERVES)
+
+
+@pytest.mark.parametrize("target", Target)
+async def test_a_schema_without_tables_does_not_serve_and_is_named(
+    runledger_database: EphemeralDatabase, target: Target
+) -> None:
+    with pytest.raises(MissingMigrationHistoryError) as caught:
+        await target.run(runledger_database.url, SERVES, schema="elsewhere")
+
+    assert str(caught.value).startswith('schema "elsewhere" at host ')
+    assert str(caught.value).endswith(caught.value.difference)
+
+
+@pytest.mark.parametrize("version", MIGRATOR.versions)
+def test_tables_that_are_older_than_the_code_do_not_serve(sql: psycopg.Connection[Any], version: int) -> None:
+    sql.execute("DELETE FROM runledger_migrations WHERE version >= %s", [version])
+
+    with pytest.raises(IncompatibleSchemaError, match="older than the code") as caught, sql.transaction():
+        run_sync(sql, SERVES)
+
+    assert (caught.value.problem, caught.value.version) == (SchemaProblem.VERSION_TOO_NEW, version)
+
+
+def test_a_migration_that_is_recorded_as_failed_does_not_serve(sql: psycopg.Connection[Any]) -> None:
+    sql.execute("UPDATE runledger_migrations SET success = false WHERE version = %s", [MIGRATOR.versions[-1]])
+
+    with pytest.raises(IncompatibleSchemaError) as caught, sql.transaction():
+        run_sync(sql, SERVES)
+
+    assert caught.value.problem is SchemaProblem.DIRTY
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "INSERT INTO runledger_migrations VALUES (999912310001, 'newer', now(), true, '')",
+        "INSERT INTO runledger_migration_history (version) VALUES (999912310001)",
+        "DROP TABLE runledger_migrations",
+    ],
+    ids=["of newer code", "recorded by newer code", "without a history"],
+)
+def test_tables_that_the_check_would_refuse_but_old_code_can_use_serve(
+    sql: psycopg.Connection[Any], change: str
+) -> None:
+    """A process of the old code may start while a release is rolled out, and hosts have tools of their own."""
+    sql.execute(change.encode())
+
+    with sql.transaction():
+        run_sync(sql, SERVES)
 
 
 def test_the_counts_are_served_by_the_partial_indexes(sql: psycopg.Connection[Any]) -> None:

@@ -27,6 +27,7 @@ def code_of(sqlstate: str | None, constraint: str | None = None) -> tuple[QueryE
         ("23514", VALIDATION, "db.business_rule_violation"),
         ("23502", VALIDATION, "db.required_field_missing"),
         ("42501", FORBIDDEN, "db.permission_denied"),
+        ("25P02", INTERNAL, "db.transaction_failed"),
         ("42P01", INTERNAL, "db.query_failed"),
         ("40001", INTERNAL, "db.query_failed"),
         ("54000", INTERNAL, "db.query_failed"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runledger.core import ConfigError, InvalidArgumentError, JobContext, JobFailure
-from runledger.postgres import Database
+from runledger.postgres import Database, IncompatibleSchemaError, MissingMigrationHistoryError
 from runledger.runtime import JobRegistry, JobsConfig, Reaper, Supervisor, Worker
 from tests.runtime.app import App, quiet_config
 from tests.runtime.log_watch import LogWatch
@@ -185,3 +185,31 @@ async def test_a_computed_delay_that_is_over_retries_at_once(app: App) -> None:
     job = await app.run("email.send")
 
     assert (job.status.value, job.last_error_code) == ("PENDING", "smtp.busy")
+
+
+# The tables --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_worker_does_not_start_without_tables(app: App) -> None:
+    elsewhere = Database(app.url, schema="elsewhere")
+
+    with pytest.raises(MissingMigrationHistoryError, match=r'schema "elsewhere" at host .*`runledger migrate`'):
+        await Worker(elsewhere, app.registry, quiet_config()).open()
+
+
+async def test_a_worker_does_not_start_on_tables_older_than_itself(app: App) -> None:
+    await app.observer.execute(
+        "DELETE FROM runledger.runledger_migrations WHERE version = (SELECT max(version) FROM"
+        " runledger.runledger_migrations)"
+    )
+
+    with pytest.raises(IncompatibleSchemaError, match=r"older than the code.*`runledger migrate`"):
+        await Worker(app.database, app.registry, quiet_config()).open()
+
+
+async def test_a_worker_starts_on_tables_newer_than_itself(app: App) -> None:
+    """In a rolling release migrations come first, and processes of the old code may start after them."""
+    await app.observer.execute("INSERT INTO runledger.runledger_migration_history (version) VALUES (999912310001)")
+
+    async with app.worker() as worker:
+        assert await worker.run_once() == 0

@@ -12,7 +12,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from runledger.core import JobDefinition, JobStatus
-from runledger.postgres import Database, DatabaseConnectionError, QueryError, jobs
+from runledger.postgres import Database, DatabaseConnectionError, MissingMigrationHistoryError, jobs
 from runledger.runtime import JobRegistry, Supervisor
 from tests.runtime.app import App, quiet_config
 from tests.runtime.gate import Gate, echo
@@ -150,7 +150,7 @@ async def test_a_database_without_schema_is_refused_at_the_start(app: App) -> No
     app.registry.job(TYPE)(echo)
     database = Database(app.url, schema="elsewhere")
 
-    with pytest.raises(QueryError, match="migrated"):
+    with pytest.raises(MissingMigrationHistoryError, match=r'schema "elsewhere" at host .*`runledger migrate`'):
         await Supervisor(database, app.registry, quiet_config()).start()
 
     await until_only_the_pool_is_connected(app)

@@ -392,7 +392,7 @@ async def test_a_failing_claim_is_logged_once_and_tried_again(app: App, log: Log
         await app.observer.until("(SELECT bool_and(status = 'SUCCEEDED') FROM runledger.job_queue)")
         await log.wait_for("worker.claim_recovered")
 
-    assert log.codes("worker.claim_failed") == ["db.query_failed"]
+    assert log.codes("worker.claim_failed") == ["schema.not_migrated"]
     assert [attempt.attempt for attempt in await app.attempts(job_id)] == [1]
 
 

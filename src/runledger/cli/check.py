@@ -64,7 +64,7 @@ def _check(place: Place) -> _Verdict:
         return _Verdict(
             is_compatible=False,
             problem=error.problem,
-            message=str(error),
+            message=error.difference,
             remedy=_REMEDIES[error.problem],
             facts=facts,
         )

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import logging
 import os
-import re
 from collections.abc import Generator
 from dataclasses import dataclass
 
@@ -18,17 +17,11 @@ from runledger.postgres import (
     DEFAULT_SCHEMA,
     Database,
     DatabaseConnectionError,
+    MissingMigrationHistoryError,
     QueryError,
     SchemaCompatibilityError,
 )
-
-_TABLE_MISSING = frozenset({"42P01", "3F000"})
-# A column, a function or a type that this code knows and the database does not.
-_TABLES_DIFFER = frozenset({"42703", "42883", "42704"})
-
-# What the server or the network answered. Other texts of the driver quote pieces of the URL, and with them parts of a
-# password that was not escaped.
-_ANSWER = re.compile(r"connection to server .*? failed: (?:FATAL: +)?(?P<answer>.+)")
+from runledger.postgres.sql_errors import NOT_MIGRATED, OTHER_VERSION
 
 _SCHEMA_EXISTS = "SELECT to_regnamespace(quote_ident(%s)) IS NOT NULL"
 
@@ -150,12 +143,14 @@ def _explaining(place: Place) -> Generator[None]:
         yield
     except DatabaseConnectionError as error:
         raise CommandError(_unreachable(place, error)) from None
+    except MissingMigrationHistoryError:
+        raise _not_migrated(place) from None
     except SchemaCompatibilityError as error:
-        raise CommandError(f"schema {place.schema} at {place.database.description}: {error}") from None
+        raise CommandError(f"schema {place.schema} at {place.database.description}: {error.difference}") from None
     except QueryError as error:
-        if error.sqlstate in _TABLE_MISSING:
+        if error.code == NOT_MIGRATED:
             raise _not_migrated(place) from None
-        if error.sqlstate in _TABLES_DIFFER:
+        if error.code == OTHER_VERSION:
             raise CommandError(
                 f"the tables in schema {place.schema} at {place.database.description} are not those of this version; "
                 "run `runledger migrate`, or upgrade runledger-pg if they are newer"
@@ -164,8 +159,7 @@ def _explaining(place: Place) -> Generator[None]:
 
 
 def _unreachable(place: Place, error: DatabaseConnectionError) -> str:
-    answer = _ANSWER.search(str(error.source or ""))
-    reason = f": {answer['answer']}" if answer is not None else ""
+    reason = f": {error.reason}" if error.reason is not None else ""
     return (
         f"cannot reach PostgreSQL at {place.database.description}{reason}; "
         f"check {place.url_source}, and that the server runs there and lets you in"

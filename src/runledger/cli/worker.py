@@ -12,6 +12,8 @@ from runledger.cli.log_lines import logging_to_standard_error
 from runledger.cli.place import Place, open_place
 from runledger.cli.registry_path import load_registry
 from runledger.core.errors import ConfigError
+from runledger.postgres import jobs
+from runledger.postgres.compatibility import ensure_schema_serves
 from runledger.runtime import JobRegistry, JobsConfig, Supervisor
 
 _logger = logging.getLogger("runledger.cli")
@@ -60,8 +62,9 @@ def _config(arguments: argparse.Namespace) -> JobsConfig:
 
 def _check(place: Place, registry: JobRegistry) -> None:
     """Do what a worker begins with, while a problem can still be explained in one line."""
-    with place.connect() as ledger:
-        ledger.ensure_job_definitions(registry.definitions())
+    with place.database.own_sync_connection() as connection:
+        connection.run(ensure_schema_serves())
+        connection.run(jobs.insert_missing_job_definitions(registry.definitions()))
 
 
 async def _supervise(place: Place, registry: JobRegistry, config: JobsConfig) -> None:

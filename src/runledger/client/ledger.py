@@ -28,6 +28,7 @@ from runledger.postgres import (
     run,
 )
 from runledger.postgres.drivers.psycopg import AsyncConnection, AsyncConnectionPool
+from runledger.postgres.drivers.psycopg.pooled_transaction import pooled_transaction
 
 T = TypeVar("T")
 
@@ -123,8 +124,12 @@ class Ledger:
         """Open a transaction on a connection of the pool: committed at the end of the block, rolled back by an error.
 
         Give the connection to the methods as ``connection=``, and write the application's rows with it.
+
+        Raises:
+            DatabaseConnectionError: There was no connection, or the ledger is closed (``db.pool_closed``). What fails
+                in the block, or when it is committed, comes as psycopg raises it.
         """
-        async with self._pool.connection() as connection, connection.transaction():
+        async with pooled_transaction(self._pool) as connection:
             yield connection
 
     async def migrate(self, *, connection: AsyncConnection[Any] | None = None) -> list[int]:

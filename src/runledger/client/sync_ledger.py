@@ -28,6 +28,7 @@ from runledger.postgres import (
     run_sync,
 )
 from runledger.postgres.drivers.psycopg import Connection, ConnectionPool
+from runledger.postgres.drivers.psycopg.pooled_transaction import sync_pooled_transaction
 
 T = TypeVar("T")
 
@@ -123,8 +124,12 @@ class SyncLedger:
         """Open a transaction on a connection of the pool: committed at the end of the block, rolled back by an error.
 
         Give the connection to the methods as ``connection=``, and write the application's rows with it.
+
+        Raises:
+            DatabaseConnectionError: There was no connection, or the ledger is closed (``db.pool_closed``). What fails
+                in the block, or when it is committed, comes as psycopg raises it.
         """
-        with self._pool.connection() as connection, connection.transaction():
+        with sync_pooled_transaction(self._pool) as connection:
             yield connection
 
     def migrate(self, *, connection: Connection[Any] | None = None) -> list[int]:

@@ -44,18 +44,26 @@ class SchemaCompatibilityError(RunledgerError):
 
     ::
 
-        SchemaCompatibilityError                     .problem
+        SchemaCompatibilityError                     .problem .difference
         ├── MissingMigrationHistoryError             .required_first_migration_version
         ├── IncompatibleSchemaError                  .version .latest_applied_version
         └── LegacyIdempotencySnapshotsMissingError   .job_count .workflow_count
 
+    The text begins with the schema, the host, the port and the database.
+
     Attributes:
         problem: What disagrees.
+        difference: The text without the place.
     """
 
-    def __init__(self, problem: SchemaProblem, message: str, *, code: str) -> None:
-        super().__init__(message, code=code)
+    def __init__(self, problem: SchemaProblem, difference: str, *, code: str) -> None:
+        super().__init__(difference, code=code)
         self.problem = problem
+        self.difference = difference
+
+    def locate(self, place: str) -> None:
+        """Say where it is; for whoever runs the operation, which does not know."""
+        self.args = (f"{place}: {self.difference}",)
 
 
 class MissingMigrationHistoryError(SchemaCompatibilityError):
@@ -68,7 +76,8 @@ class MissingMigrationHistoryError(SchemaCompatibilityError):
     def __init__(self) -> None:
         super().__init__(
             SchemaProblem.MISSING_MIGRATION_HISTORY,
-            "there is no history of migrations; migrate the schema, or correct its name",
+            "there is no history of migrations; migrate with `runledger migrate` or `ledger.migrate()`, or correct "
+            "the name of the schema",
             code="schema.missing_migration_history",
         )
         self.required_first_migration_version = MIGRATOR.versions[0]
@@ -131,15 +140,30 @@ def ensure_schema_compatible_after_idempotency_cutover() -> Steps[list[Idempoten
     applied = yield from read_history()
     if applied is None:
         raise MissingMigrationHistoryError
-    for version in MIGRATOR.versions:
-        if version not in applied:
-            raise IncompatibleSchemaError(
-                SchemaProblem.VERSION_TOO_NEW,
-                version,
-                "is not applied; the database is older than the code, migrate it",
-                latest_applied_version=_latest(applied),
-            )
+    _check_complete(applied)
     return (yield from check_legacy_rows())
+
+
+@operation("schema.ensure_schema_serves")
+def ensure_schema_serves() -> Steps[None]:
+    """Check, before anything is claimed, that the tables are there and not older than this code.
+
+    Tables of newer code are accepted: migrations come first, and a process of the old code may start while the new
+    one is rolled out. So are tables without a history, which the host made with its own tooling. Nothing is created,
+    changed or locked; the role needs to read ``runledger_migrations``.
+
+    Raises:
+        MissingMigrationHistoryError: There are no tables.
+        IncompatibleSchemaError: A migration of this code is not applied, or is recorded as failed.
+    """
+    found = (yield Statement(sql=_FIND_HISTORY, document=encode_document()))[0]
+    has_history, has_tables = found["has_migrations"], found["has_jobs"]
+    if has_history:
+        applied = {row["version"]: row for row in (yield Statement(sql=_LIST_APPLIED, document=encode_document()))}
+        _check_succeeded(applied)
+        _check_complete(applied)
+    elif not has_tables:
+        raise MissingMigrationHistoryError
 
 
 def read_history() -> Steps[dict[int, Row] | None]:
@@ -178,22 +202,37 @@ def check_legacy_rows() -> Steps[list[IdempotencyCheck]]:
 
 def _check_applied(applied: dict[int, Row]) -> None:
     """Compare what was applied with the bundled versions; versions of other applications do not matter."""
+    _check_succeeded(applied)
     for migration in MIGRATOR.migrations:
         row = applied.get(migration.version)
-        if row is None:
-            continue
-        if not row["success"]:
-            raise IncompatibleSchemaError(
-                SchemaProblem.DIRTY,
-                migration.version,
-                "is recorded as failed; repair the schema and its record by hand",
-                latest_applied_version=_latest(applied),
-            )
-        if row["checksum"] != migration.checksum:
+        if row is not None and row["checksum"] != migration.checksum:
             raise IncompatibleSchemaError(
                 SchemaProblem.VERSION_MISMATCH,
                 migration.version,
                 "was applied with another text; run the version of the code that applied it",
+                latest_applied_version=_latest(applied),
+            )
+
+
+def _check_succeeded(applied: dict[int, Row]) -> None:
+    for version in MIGRATOR.versions:
+        if version in applied and not applied[version]["success"]:
+            raise IncompatibleSchemaError(
+                SchemaProblem.DIRTY,
+                version,
+                "is recorded as failed; repair the schema and its record by hand",
+                latest_applied_version=_latest(applied),
+            )
+
+
+def _check_complete(applied: dict[int, Row]) -> None:
+    for version in MIGRATOR.versions:
+        if version not in applied:
+            raise IncompatibleSchemaError(
+                SchemaProblem.VERSION_TOO_NEW,
+                version,
+                "is not applied; the database is older than the code, migrate it with `runledger migrate` or "
+                "`ledger.migrate()`",
                 latest_applied_version=_latest(applied),
             )
 

@@ -16,6 +16,16 @@ from runledger.core.errors import RunledgerError
 COMMIT_UNCONFIRMED = "db.transaction_commit_unconfirmed"
 """Code of a commit whose answer was lost."""
 
+NOT_MIGRATED = "schema.not_migrated"
+"""Code of a statement that did not find its table or its schema."""
+
+OTHER_VERSION = "schema.incompatible"
+"""Code of tables that are not those of this version of the code."""
+
+_TABLE_MISSING = frozenset({"42P01", "3F000"})
+# A column, a type, a function or operator, or a unique index that the statement names and the database does not have.
+_TABLES_DIFFER = frozenset({"42703", "42704", "42883", "42P10"})
+
 
 class QueryErrorCategory(StrEnum):
     """Broad kinds of database errors; branch on the code where one case matters."""
@@ -30,10 +40,21 @@ class DatabaseConnectionError(RunledgerError, ConnectionError):
     """PostgreSQL cannot be reached, or the connection was lost.
 
     What was sent may or may not have been committed; operations that can tell say so in their own errors.
+
+    Attributes:
+        reason: Why a connection could not be opened, as far as known; safe to show.
     """
 
-    def __init__(self, message: str, *, code: str = "db.connection_failed", source: Exception | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "db.connection_failed",
+        reason: str | None = None,
+        source: Exception | None = None,
+    ) -> None:
         super().__init__(message, code=code)
+        self.reason = reason
         self._source = source
 
     @property
@@ -171,9 +192,12 @@ SQLSTATE_CLASSES: Mapping[str, ErrorClass] = {
     "23514": ErrorClass(_VALIDATION, "db.business_rule_violation", "a value breaks a rule of the database"),
     "23502": ErrorClass(_VALIDATION, "db.required_field_missing", "a required field is missing"),
     "42501": ErrorClass(_FORBIDDEN, "db.permission_denied", "the database role may not do this"),
-    # The contract's "anything else", with a text that tells a newcomer what is missing.
     "54000": ErrorClass(_INTERNAL, "db.query_failed", "a value is larger than PostgreSQL can store or index"),
-    "42P01": ErrorClass(_INTERNAL, "db.query_failed", "a table of Runledger is missing; has the schema been migrated?"),
+    "25P02": ErrorClass(
+        _INTERNAL,
+        "db.transaction_failed",
+        "a statement of this transaction failed before; roll it back (the first error is the cause)",
+    ),
 }
 
 _LIMIT_EXCEEDED = "54000"
@@ -193,6 +217,30 @@ def classify(
         if constraint in CONSTRAINT_CLASSES:
             return CONSTRAINT_CLASSES[constraint]
     return SQLSTATE_CLASSES.get(sqlstate or "", _UNCLASSIFIED)
+
+
+def schema_class(sqlstate: str | None, place: str) -> ErrorClass | None:
+    """Return how the error of a statement is shown that does not fit the tables; ``None`` for any other error.
+
+    Args:
+        sqlstate: Of an error in the text of the statement itself; a trigger may miss tables of its own.
+        place: The schema and the database.
+    """
+    if sqlstate in _TABLE_MISSING:
+        return ErrorClass(
+            _INTERNAL,
+            NOT_MIGRATED,
+            f"{place} has no tables of Runledger, or not all of this version; migrate it with `runledger migrate` or "
+            "`ledger.migrate()`, or correct its name",
+        )
+    if sqlstate in _TABLES_DIFFER:
+        return ErrorClass(
+            _INTERNAL,
+            OTHER_VERSION,
+            f"the tables of {place} are not those of this version; migrate them with `runledger migrate` or "
+            "`ledger.migrate()`, or upgrade runledger-pg if they are newer",
+        )
+    return None
 
 
 def refusal(category: QueryErrorCategory, code: str, client_message: str, *, internal: str | None = None) -> QueryError:

@@ -13,6 +13,7 @@ from uuid import UUID
 from runledger.core.errors import RunledgerError
 from runledger.core.jobs.records import ClaimedJob, JobDefinition, LeaseIdentity
 from runledger.postgres import Database, Operation, QueryError, jobs
+from runledger.postgres.compatibility import ensure_schema_serves
 from runledger.postgres.drivers.psycopg.own_connection import AsyncOwnConnection
 from runledger.postgres.jobs import ClaimedBatch
 from runledger.runtime.claim_cursor import ClaimCursor
@@ -85,8 +86,9 @@ class Claimer:
         self._fitting = config.claim_batch_size
         self._cursor = ClaimCursor()
 
-    async def insert_missing_definitions(self, definitions: Sequence[JobDefinition]) -> None:
-        """Insert the definitions that the database does not have yet."""
+    async def prepare(self, definitions: Sequence[JobDefinition]) -> None:
+        """Check that the tables are there and not older than the code, and insert the definitions they lack."""
+        await self._run(ensure_schema_serves())
         await self._run(jobs.insert_missing_job_definitions(definitions))
 
     @property

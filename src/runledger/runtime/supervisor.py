@@ -59,7 +59,8 @@ class Supervisor:
 
         Raises:
             DatabaseConnectionError: PostgreSQL cannot be reached.
-            QueryError: The schema is missing, or the role may not use it.
+            SchemaCompatibilityError: The tables are missing or older than this version.
+            QueryError: The role may not use them.
         """
         await self._worker.start()
         try:

@@ -96,6 +96,8 @@ class Worker:
 
         Raises:
             DatabaseConnectionError: PostgreSQL cannot be reached.
+            SchemaCompatibilityError: The tables are missing or older than this version.
+            QueryError: The role may not use them.
         """
         await self.open()
         self._claims.start()
@@ -108,7 +110,8 @@ class Worker:
 
         Raises:
             DatabaseConnectionError: PostgreSQL cannot be reached.
-            QueryError: The schema is missing, or the role may not use it.
+            SchemaCompatibilityError: The tables are missing or older than this version. Newer ones are accepted.
+            QueryError: The role may not use them.
         """
         if self._is_open or self._claims.is_ending:
             raise InvalidArgumentError("worker", "was opened before", "make another one")
@@ -116,7 +119,7 @@ class Worker:
         self._registry.log_unused_overrides()
         self._job_types += self._registry.registered_types()
         try:
-            await self._claimer.insert_missing_definitions(self._registry.definitions())
+            await self._claimer.prepare(self._registry.definitions())
             await self._keeper.start()  # before the first claim: a lease nobody can renew must not exist
             await self._completer.start()
         except BaseException:

@@ -8,7 +8,12 @@ import psycopg
 import pytest
 
 from runledger.core import InvalidArgumentError
-from runledger.postgres.drivers.psycopg.connecting import connection_parameters, describe_server, uses_pooler
+from runledger.postgres.drivers.psycopg.connecting import (
+    connection_parameters,
+    describe_server,
+    unreachable,
+    uses_pooler,
+)
 from tests.postgres.job_queue import JobQueue
 
 SECRET = "s3cr3t"
@@ -71,6 +76,48 @@ def test_a_password_that_libpq_takes_for_a_place_is_not_shown(url: str) -> None:
         describe_server(connection_parameters(url))
 
     assert not any(part in str(caught.value) for part in ("ssw0rd", "ret", "word@", "db.example"))
+
+
+@pytest.mark.parametrize(
+    ("parameter", "problem"),
+    [
+        ("port=65536", "has an impossible port"),
+        ("port=0", "has an impossible port"),
+        ("port=5432,99999 host=a,b", "has an impossible port"),
+        ("connect_timeout=abc", "has a connect_timeout that is no whole number"),
+        ("connect_timeout=''", "has a connect_timeout that is no whole number"),
+        ("tcp_user_timeout=1s", "has a tcp_user_timeout that is no whole number"),
+        ("keepalives_idle=99999999999", "has a keepalives_idle that is no whole number"),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused_before_connecting(parameter: str, problem: str) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        connection_parameters(f"password={SECRET} {parameter}")
+
+    assert (caught.value.field, caught.value.problem) == ("database_url", problem)
+    assert SECRET not in str(caught.value)
+
+
+def test_numbers_that_libpq_takes_are_kept() -> None:
+    parameters = connection_parameters("host=a,b,c port=1,,65535 connect_timeout=-1 keepalives=0")
+
+    assert (parameters["port"], parameters["connect_timeout"], parameters["keepalives"]) == ("1,,65535", "-1", "0")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('connection to server at "127.0.0.1", port 1 failed: Connection refused', "nothing listens there"),
+        ('FATAL:  password authentication failed for user "app"', "the login was refused"),
+        ("Verbindung verweigert", None),
+    ],
+)
+def test_the_reason_of_a_refused_connection_is_in_words_of_ours(text: str, reason: str | None) -> None:
+    error = unreachable({"host": "db"}, psycopg.OperationalError(text))
+
+    assert error.reason == reason
+    assert (f": {reason};" in str(error)) is (reason is not None)
+    assert '"app"' not in str(error)
 
 
 def test_documents_are_sent_as_utf8_whatever_the_address_says() -> None:

@@ -258,12 +258,121 @@ def test_an_error_raised_while_another_is_handled_keeps_that_one_as_context(queu
     assert of_the_application.__context__ is None
 
 
-@EVERY_TARGET
-async def test_a_missing_schema_is_a_query_error_that_names_the_remedy(queue: JobQueue, target: Target) -> None:
-    with pytest.raises(QueryError, match="has the schema been migrated") as caught:
-        await target.run(queue.url, jobs.enqueue_job(request()), schema="elsewhere")
+def place_of(queue: JobQueue, schema: str) -> str:
+    """Return schema, host, port and database as errors name them."""
+    with psycopg.connect(queue.url) as connection:
+        info = connection.info
+        return f'schema "{schema}" at host {info.host}, port {info.port}, database {info.dbname}'
 
-    assert (caught.value.code, caught.value.category) == ("db.query_failed", QueryErrorCategory.INTERNAL)
+
+@EVERY_TARGET
+@pytest.mark.parametrize("make", [lambda: jobs.enqueue_job(request()), two_batches], ids=["one statement", "two"])
+async def test_a_missing_schema_is_named_with_its_database_and_the_remedy(
+    queue: JobQueue, target: Target, make: Callable[[], Operation[object]]
+) -> None:
+    with pytest.raises(QueryError) as caught:
+        await target.run(queue.url, make(), schema="elsewhere")
+
+    assert (caught.value.code, caught.value.category) == ("schema.not_migrated", QueryErrorCategory.INTERNAL)
+    assert caught.value.sqlstate == "42P01"
+    assert str(caught.value).startswith(f"{place_of(queue, 'elsewhere')} has no tables of Runledger")
+    assert "`runledger migrate` or `ledger.migrate()`" in str(caught.value)
+
+
+@EVERY_TARGET
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE job_queue RENAME COLUMN stage TO phase",
+        "ALTER TYPE job_status RENAME TO job_state",
+        "DROP INDEX uq_job_queue_type_idempotency_global",
+    ],
+    ids=["column", "type", "unique index"],
+)
+async def test_tables_of_another_version_are_named_with_their_database_and_the_remedy(
+    queue: JobQueue, target: Target, change: str
+) -> None:
+    queue.sql(change)
+    operation: Operation[object] = jobs.enqueue_job(EnqueueRequest(JOB_TYPE, None, idempotency_key="key"))
+    if "TYPE" in change:
+        operation = jobs.claim_jobs("worker-1", lease_ttl=MINUTE, limit=1)
+
+    with pytest.raises(QueryError) as caught:
+        await target.run(queue.url, operation)
+
+    assert caught.value.code == "schema.incompatible"
+    assert str(caught.value).startswith(f"the tables of {place_of(queue, 'runledger')} are not those of this version")
+
+
+def test_a_table_that_a_trigger_of_the_application_misses_says_nothing_about_the_schema(queue: JobQueue) -> None:
+    queue.sql("""
+        CREATE FUNCTION count_jobs() RETURNS trigger LANGUAGE plpgsql AS
+        $function$ BEGIN UPDATE counters SET jobs = jobs + 1; RETURN NEW; END $function$""")
+    queue.sql("CREATE TRIGGER count_jobs BEFORE INSERT ON job_queue FOR EACH ROW EXECUTE FUNCTION count_jobs()")
+
+    with pytest.raises(QueryError) as caught:
+        queue.run(jobs.enqueue_job(request()))
+
+    assert (caught.value.sqlstate, caught.value.code) == ("42P01", "db.query_failed")
+
+
+@pytest.mark.parametrize("make", [lambda: jobs.enqueue_job(request()), two_batches], ids=["one statement", "two"])
+async def test_a_transaction_that_failed_before_is_told_with_the_remedy(
+    queue: JobQueue, make: Callable[[], Operation[object]]
+) -> None:
+    with psycopg.connect(queue.url) as connection:
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            connection.execute("SELECT 1/0")
+        with pytest.raises(QueryError, match="roll it back") as caught:
+            run_sync(connection, make())
+    async with await psycopg.AsyncConnection.connect(queue.url) as async_connection:
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            await async_connection.execute("SELECT 1/0")
+        with pytest.raises(QueryError, match="roll it back") as caught_async:
+            await run(async_connection, make())
+
+    assert [caught.value.sqlstate, caught_async.value.sqlstate] == ["25P02"] * 2
+    assert [caught.value.code, caught_async.value.code] == ["db.transaction_failed"] * 2
+
+
+async def test_a_closed_connection_is_told_with_the_remedy(queue: JobQueue) -> None:
+    with psycopg.connect(queue.url) as connection:
+        pass
+    async with await psycopg.AsyncConnection.connect(queue.url) as async_connection:
+        pass
+
+    with pytest.raises(DatabaseConnectionError, match=r"connection: is closed; .* pass an open one") as caught:
+        run_sync(connection, jobs.enqueue_job(request()))
+    with pytest.raises(DatabaseConnectionError) as caught_async:
+        await run(async_connection, jobs.enqueue_job(request()))
+
+    assert [caught.value.code, caught_async.value.code] == ["db.connection_closed"] * 2
+
+
+def test_a_connection_that_was_lost_before_the_call_is_not_taken_for_closed(queue: JobQueue) -> None:
+    with psycopg.connect(queue.url) as connection:
+        queue.sql("SELECT pg_terminate_backend(%s, 5000)", connection.info.backend_pid)
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("SELECT 1")
+
+        with pytest.raises(DatabaseConnectionError, match="was lost before this call") as caught:
+            run_sync(connection, jobs.enqueue_job(request()))
+
+    assert caught.value.code == "db.connection_failed"
+
+
+async def test_a_closed_pool_is_told_with_the_remedy(queue: JobQueue) -> None:
+    never_opened = ConnectionPool(queue.url, open=False)
+    async with AsyncConnectionPool(queue.url, min_size=1, open=False) as pool:
+        pass
+
+    with pytest.raises(DatabaseConnectionError, match="the pool of connections is closed") as caught:
+        await run(pool, jobs.enqueue_job(request()))
+    with pytest.raises(DatabaseConnectionError, match="open a pool of your own before") as caught_sync:
+        run_sync(never_opened, jobs.enqueue_job(request()))
+
+    assert [caught.value.code, caught_sync.value.code] == ["db.pool_closed"] * 2
+    assert caught.value.__context__ is None
 
 
 @pytest.mark.parametrize("target", [Target.ASYNC_OWN, Target.SYNC_OWN])

@@ -11,11 +11,17 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from runledger.core.errors import InvalidArgumentError
+from runledger.postgres.compatibility import SchemaCompatibilityError
 from runledger.postgres.drivers.psycopg.errors import DRIVER_ERRORS, is_connection_error
 from runledger.postgres.drivers.psycopg.execution import Execution
 from runledger.postgres.operation import Operation, Rows, Statement, Steps
 from runledger.postgres.schema_name import DEFAULT_SCHEMA
-from runledger.postgres.sql_errors import ConstraintClassifier, QueryError, commit_unconfirmed
+from runledger.postgres.sql_errors import (
+    ConstraintClassifier,
+    DatabaseConnectionError,
+    QueryError,
+    commit_unconfirmed,
+)
 
 T = TypeVar("T")
 
@@ -64,11 +70,21 @@ async def run_last(connection: psycopg.AsyncConnection[Any], operation: Operatio
 
 
 def check_open_transaction(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> None:
-    """Refuse a connection whose every statement would commit by itself, or whose answers come later.
+    """Refuse a connection that is closed, whose every statement would commit by itself, or whose answers come later.
 
     Raises:
+        DatabaseConnectionError: It was closed, or is known to be lost.
         InvalidArgumentError: It is in autocommit mode and no transaction is open, or in pipeline mode.
     """
+    if connection.broken:
+        raise DatabaseConnectionError(
+            "connection: was lost before this call; everything in its transaction is rolled back, open another one"
+        )
+    if connection.closed:
+        raise DatabaseConnectionError(
+            "connection: is closed; call inside the block that opened it, or pass an open one",
+            code="db.connection_closed",
+        )
     if connection.pgconn.pipeline_status != PipelineStatus.OFF:
         raise InvalidArgumentError("connection", "is in pipeline mode", "call outside the pipeline block")
     if connection.autocommit and connection.info.transaction_status == TransactionStatus.IDLE:
@@ -88,6 +104,9 @@ async def _translating(execute: Awaitable[T], execution: Execution[T]) -> T:
     failure: psycopg.Error | UnicodeError
     try:
         return await execute
+    except SchemaCompatibilityError as error:
+        error.locate(execution.place)  # the operation does not know where it runs
+        raise
     except (*DRIVER_ERRORS, UnicodeError) as error:
         failure = error
     raise execution.error_of(failure)  # outside the except block: neither cause nor context carry PostgreSQL's texts
@@ -185,7 +204,7 @@ async def _drive(
     """Run the operation to its end, or to the statement that opens its next part."""
     cursor = psycopg.AsyncRawCursor(connection, row_factory=dict_row)
     while True:
-        execution.note(statement)
+        execution.note(statement, connection)
         try:
             if statement.is_guarded:
                 outcome = await _execute_guarded(cursor, execution, statement)

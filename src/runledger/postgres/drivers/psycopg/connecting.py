@@ -26,6 +26,17 @@ _DEFAULTS = {
     "tcp_user_timeout": 30_000,
 }
 
+_MAX_PORT = 65_535
+_WHOLE_NUMBERS = (
+    "connect_timeout",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_count",
+    "tcp_user_timeout",
+)
+_WHOLE_NUMBER = re.compile(r" *-?[0-9]{1,9} *")
+
 # What libpq and the server say, in words of ours: theirs have user names in them. Other languages are not understood.
 _REASONS = (
     ("Connection refused", "nothing listens there"),
@@ -59,6 +70,7 @@ def connection_parameters(url: str, **overrides: Any) -> dict[str, Any]:  # noqa
             "write it as postgresql://user@host:5432/database",
         )
     _check_for_misread_password(parameters)
+    _check_numbers(parameters)
     # Documents are UTF-8, whatever PGCLIENTENCODING or the database's default say.
     return _DEFAULTS | parameters | overrides | {"client_encoding": "UTF8"}
 
@@ -89,6 +101,16 @@ def _check_for_misread_password(parameters: Mapping[str, Any]) -> None:
         )
 
 
+def _check_numbers(parameters: Mapping[str, Any]) -> None:
+    """Refuse what libpq would refuse when it connects, in words that name user and host, or take for no timeout."""
+    ports = [port for port in str(parameters.get("port") or "").split(",") if port]
+    if not all(1 <= int(port) <= _MAX_PORT for port in ports):
+        raise InvalidArgumentError("database_url", "has an impossible port", f"give one from 1 to {_MAX_PORT}")
+    for name in _WHOLE_NUMBERS:
+        if name in parameters and not _WHOLE_NUMBER.fullmatch(str(parameters[name])):
+            raise InvalidArgumentError("database_url", f"has a {name} that is no whole number", "correct it")
+
+
 def describe_server(parameters: ConnectionParameters) -> str:
     """Return host, port and database for messages; never user, password or other parameters."""
     host = parameters.get("host") or parameters.get("hostaddr") or "the local socket"
@@ -100,10 +122,12 @@ def describe_server(parameters: ConnectionParameters) -> str:
 def unreachable(parameters: ConnectionParameters, source: Exception | None = None) -> DatabaseConnectionError:
     """Return the error of a connection that could not be opened: where it should lead, and why not, as far as known."""
     text = str(source or "")
-    reason = next((f": {reason}" for pattern, reason in _REASONS if re.search(pattern, text)), "")
+    reason = next((reason for pattern, reason in _REASONS if re.search(pattern, text)), None)
+    because = f": {reason}" if reason is not None else ""
     return DatabaseConnectionError(
-        f"cannot connect to PostgreSQL at {describe_server(parameters)}{reason}; check that it runs there and that the "
-        "user may connect",
+        f"cannot connect to PostgreSQL at {describe_server(parameters)}{because}; check that it runs there and that "
+        "the user may connect",
+        reason=reason,
         source=source,
     )
 

@@ -6,7 +6,13 @@ import psycopg
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from runledger.core.errors import RunledgerError
-from runledger.postgres.sql_errors import ConstraintClassifier, DatabaseConnectionError, QueryError, classify
+from runledger.postgres.sql_errors import (
+    ConstraintClassifier,
+    DatabaseConnectionError,
+    QueryError,
+    classify,
+    schema_class,
+)
 
 DRIVER_ERRORS = (psycopg.Error, PoolClosed, PoolTimeout, TooManyRequests)
 """What the runners catch. The pool's errors are OperationalErrors too; named, so that this stays true."""
@@ -24,12 +30,16 @@ _CONNECTION_SQLSTATES = frozenset({"57P01", "57P02", "57P03", "57P04", "57P05", 
 
 
 def translate(
-    error: psycopg.Error, operation_name: str, classifier: ConstraintClassifier | None = None
+    error: psycopg.Error,
+    operation_name: str,
+    classifier: ConstraintClassifier | None = None,
+    *,
+    place: str | None = None,
 ) -> RunledgerError:
     """Return Runledger's form of a driver error.
 
     Call and raise it outside the except block: neither the error nor one of the classifier may carry the driver's as
-    its context (see sql_errors).
+    its context (see sql_errors). The arguments are those of :func:`query_error`.
     """
     if isinstance(error, PoolTimeout | TooManyRequests):
         # The pool does not tell a server that is away from connections that are all in use. Its text has the time.
@@ -41,7 +51,8 @@ def translate(
         )
     if isinstance(error, PoolClosed):
         return DatabaseConnectionError(
-            f"{operation_name}: the pool is not open; open it before, and close it after all that use it",
+            f"{operation_name}: the pool of connections is closed; call before the ledger or the pool is closed, and "
+            "open a pool of your own before the first call",
             code=_POOL_CLOSED,
             source=error,
         )
@@ -49,14 +60,28 @@ def translate(
         return DatabaseConnectionError(
             f"{operation_name}: the connection to PostgreSQL failed or was lost", source=error
         )
-    return query_error(error, operation_name, classifier)
+    return query_error(error, operation_name, classifier, place=place)
 
 
 def query_error(
-    error: psycopg.Error, operation_name: str, classifier: ConstraintClassifier | None = None
+    error: psycopg.Error,
+    operation_name: str,
+    classifier: ConstraintClassifier | None = None,
+    *,
+    place: str | None = None,
 ) -> QueryError:
-    """Return Runledger's form of the error of a statement; the same holds as for :func:`translate`."""
+    """Return Runledger's form of the error of a statement; the same holds as for :func:`translate`.
+
+    Args:
+        error: The driver's error.
+        operation_name: The operation that the statement belongs to.
+        classifier: The application's map from constraints to errors.
+        place: The schema and the database, if the statement is one of Runledger's.
+    """
     shown = classify(error.sqlstate, error.diag.constraint_name, classifier)
+    # An error with a context comes from a function, such as a trigger that the application put on a table.
+    if place is not None and error.diag.context is None:
+        shown = schema_class(error.sqlstate, place) or shown
     return QueryError(
         category=shown.category,
         code=shown.code,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import psycopg
 
 from runledger.core.errors import InvalidArgumentError, RunledgerError
+from runledger.postgres.drivers.psycopg.connecting import describe_server
 from runledger.postgres.drivers.psycopg.errors import is_connection_error, query_error, translate
 from runledger.postgres.operation import Operation, Statement
 from runledger.postgres.sql_errors import ConstraintClassifier, QueryError
@@ -25,6 +27,7 @@ class Execution(Generic[T]):
         classifier: The application's map from constraints to errors.
         recovery: What settles a commit that was not confirmed; that of the statement sent last.
         is_committing: The answer that is awaited may be that of a commit.
+        connection: Where the last statement was sent.
     """
 
     operation: Operation[T]
@@ -32,10 +35,23 @@ class Execution(Generic[T]):
     classifier: ConstraintClassifier | None = None
     recovery: Operation[T] | None = field(default=None, init=False)
     is_committing: bool = field(default=False, init=False)
+    connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any] | None = field(default=None, init=False)
 
-    def note(self, statement: Statement) -> None:
+    def note(self, statement: Statement, connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
         """Note that a statement is about to be sent."""
         self.recovery = statement.recovery
+        self.connection = connection
+
+    @property
+    def place(self) -> str:
+        """The schema and, while the connection is open, the database; safe to show."""
+        schema = f'schema "{self.schema}"'
+        if self.connection is not None:
+            with contextlib.suppress(psycopg.Error):  # it is closed and does not know any more
+                info = self.connection.info
+                server = describe_server({"host": info.host, "port": info.port, "dbname": info.dbname})
+                return f"{schema} at {server}"
+        return schema
 
     def is_unconfirmed_after(self, error: psycopg.Error) -> bool:
         """Whether it was committed cannot be told, since the connection was lost while that was asked for."""
@@ -47,11 +63,11 @@ class Execution(Generic[T]):
             return InvalidArgumentError(
                 "connection", "has a client encoding that cannot carry the document", "set client_encoding to UTF8"
             )
-        return translate(failure, self.operation.name, self.classifier)
+        return translate(failure, self.operation.name, self.classifier, place=self.place)
 
     def query_error_of(self, failure: psycopg.Error) -> QueryError:
         """Return Runledger's form of the error of a statement; the same holds as for :meth:`error_of`."""
-        return query_error(failure, self.operation.name, self.classifier)
+        return query_error(failure, self.operation.name, self.classifier, place=self.place)
 
     def of_recovery(self, recovery: Operation[Any]) -> Execution[Any]:
         """Return the execution of the recovery, in the same place."""

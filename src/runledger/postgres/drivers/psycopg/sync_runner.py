@@ -10,6 +10,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
+from runledger.postgres.compatibility import SchemaCompatibilityError
 from runledger.postgres.drivers.psycopg.async_runner import check_open_transaction, unknown_target
 from runledger.postgres.drivers.psycopg.errors import DRIVER_ERRORS, is_connection_error
 from runledger.postgres.drivers.psycopg.execution import Execution
@@ -53,6 +54,9 @@ def _translating(execute: Callable[[], T], execution: Execution[T]) -> T:
     failure: psycopg.Error | UnicodeError
     try:
         return execute()
+    except SchemaCompatibilityError as error:
+        error.locate(execution.place)  # the operation does not know where it runs
+        raise
     except (*DRIVER_ERRORS, UnicodeError) as error:
         failure = error
     raise execution.error_of(failure)  # outside the except block: neither cause nor context carry PostgreSQL's texts
@@ -150,7 +154,7 @@ def _drive(
     """Run the operation to its end, or to the statement that opens its next part."""
     cursor = psycopg.RawCursor(connection, row_factory=dict_row)
     while True:
-        execution.note(statement)
+        execution.note(statement, connection)
         try:
             if statement.is_guarded:
                 outcome = _execute_guarded(cursor, execution, statement)

@@ -1,0 +1,55 @@
+"""Transactions on connections of a pool, for asyncio and for blocking code."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from typing import Any
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+from runledger.postgres.drivers.psycopg.errors import DRIVER_ERRORS, translate
+
+_NAME = "ledger.transaction"
+
+
+@asynccontextmanager
+async def pooled_transaction(pool: AsyncConnectionPool[Any]) -> AsyncGenerator[psycopg.AsyncConnection[Any], None]:
+    """Open a transaction on a connection of the pool: committed at the end of the block, rolled back by an error.
+
+    Raises:
+        DatabaseConnectionError: There was no connection. What fails in the block, or when it ends, comes as the driver
+            raises it.
+    """
+    async with AsyncExitStack() as stack:
+        yield await _begun(stack, pool)
+
+
+@contextmanager
+def sync_pooled_transaction(pool: ConnectionPool[Any]) -> Generator[psycopg.Connection[Any], None, None]:
+    """The blocking form of :func:`pooled_transaction`."""
+    with ExitStack() as stack:
+        yield _begun_sync(stack, pool)
+
+
+async def _begun(stack: AsyncExitStack, pool: AsyncConnectionPool[Any]) -> psycopg.AsyncConnection[Any]:
+    try:
+        connection = await stack.enter_async_context(pool.connection())
+        await stack.enter_async_context(connection.transaction())
+    except DRIVER_ERRORS as error:
+        failure = error
+    else:
+        return connection
+    raise translate(failure, _NAME)  # outside the except block, see sql_errors
+
+
+def _begun_sync(stack: ExitStack, pool: ConnectionPool[Any]) -> psycopg.Connection[Any]:
+    try:
+        connection = stack.enter_context(pool.connection())
+        stack.enter_context(connection.transaction())
+    except DRIVER_ERRORS as error:
+        failure = error
+    else:
+        return connection
+    raise translate(failure, _NAME)
