@@ -16,10 +16,10 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check static fix format lint types layers sql-lock sql-lock-check schema-dump docs bench lock clean FORCE
+.PHONY: help setup demo test check static fix format lint types layers sync-ledger sync-ledger-check sql-lock sql-lock-check schema-dump docs bench lock clean FORCE
 
 help: ## List the tasks
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
 
 # A stamp: while it is newer than what the environment was made from, a run costs nothing. It is made again when
 # the interpreter behind the environment is gone.
@@ -38,7 +38,7 @@ test: $(READY) ## Run the tests, in random order (TESTS='path -k name' narrows)
 
 check: static test ## Everything a change must pass
 
-static: format lint types layers sql-lock-check docs ## The checks without the tests
+static: format lint types layers sync-ledger-check sql-lock-check docs ## The checks without the tests
 
 fix: $(READY) ## Repair what ruff can repair, and format; `make lint` has the rest
 	$(RUN) -m ruff check --fix --exit-zero
@@ -55,6 +55,12 @@ types: $(READY) ## Check the types with pyright, strict
 
 layers: $(READY) ## Check that packages import only what is below them
 	$(VENV)/bin/lint-imports --no-logo
+
+sync-ledger: $(READY) ## Write the blocking ledger from the asyncio one
+	$(RUN) -m tools.sync_ledger
+
+sync-ledger-check: $(READY) ## Check that the blocking ledger is current
+	$(RUN) -m tools.sync_ledger --check
 
 sql-lock: $(READY) ## Describe every SQL file against PostgreSQL and write the lock
 	$(RUN) -m tools.sql_lock

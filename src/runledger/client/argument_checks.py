@@ -1,8 +1,11 @@
-"""Refuse what is handed to a ledger in place of a pool or a connection, at the call and by the name of the argument."""
+"""Refuse what is handed to a ledger in place of something else, at the call and by the name of the argument."""
 
 from __future__ import annotations
 
 from runledger.core.errors import InvalidArgumentError
+from runledger.core.jobs.records import LeaseIdentity
+from runledger.core.jobs.status import JobFailureKind
+from runledger.core.scope import Organization
 from runledger.postgres.drivers.psycopg import AsyncConnectionPool, ConnectionPool
 
 
@@ -42,3 +45,43 @@ def check_connection(connection: object, expected: type) -> None:
         "pass a connection of it: `pool.connection()` gives one" if is_pool else f"pass a psycopg {expected.__name__}"
     )
     raise InvalidArgumentError("connection", f"is of type {type(connection).__name__}", remedy)
+
+
+def check_job_types(job_types: object) -> None:
+    """Refuse a single job type in place of several: its letters would be types that nobody has.
+
+    Raises:
+        InvalidArgumentError: It is a text.
+    """
+    if isinstance(job_types, str):
+        raise InvalidArgumentError("job_types", "is of type str", "pass a list of job types")
+
+
+def check_lease(lease: object) -> None:
+    """Refuse what does not name a lease.
+
+    Raises:
+        InvalidArgumentError: It is something else, such as the claimed job or its id.
+    """
+    if not isinstance(lease, LeaseIdentity):
+        raise InvalidArgumentError("lease", f"is of type {type(lease).__name__}", "pass `job.lease` of a claimed job")
+
+
+def check_failure_kind(kind: object) -> None:
+    """Refuse what is no kind of failure.
+
+    Raises:
+        InvalidArgumentError: It is something else, such as the text of one.
+    """
+    if not isinstance(kind, JobFailureKind):
+        raise InvalidArgumentError("kind", f"is of type {type(kind).__name__}", "pass a JobFailureKind")
+
+
+def check_organization(scope: object) -> None:
+    """Refuse a scope that is not one organization.
+
+    Raises:
+        InvalidArgumentError: It is another scope, or none.
+    """
+    if not isinstance(scope, Organization):
+        raise InvalidArgumentError("scope", f"is of type {type(scope).__name__}", "pass Organization(id)")

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
-from runledger.client.argument_checks import check_connection, check_pool
+from runledger.client.argument_checks import check_connection, check_organization, check_pool
+from runledger.client.held_jobs import HeldJobs
+from runledger.client.job_definitions import JobDefinitions
 from runledger.core.jobs.enqueue_request import EnqueueRequest
-from runledger.core.jobs.records import JobAttempt, JobDeadLetter, JobDefinition, JobEvent, JobRecord
+from runledger.core.jobs.records import JobAttempt, JobDeadLetter, JobEvent, JobPayload, JobRecord
 from runledger.core.jobs.requeue_outcome import RequeueOutcome
 from runledger.core.jobs.status import JobStatus
 from runledger.core.json_form import JsonEncodable
-from runledger.core.scope import Global, Scope
+from runledger.core.scope import Global, Organization, Scope
 from runledger.postgres import (
     DEFAULT_SCHEMA,
     ConstraintClassifier,
@@ -35,7 +37,7 @@ T = TypeVar("T")
 _GLOBAL = Global()
 
 
-class Ledger:
+class Ledger(JobDefinitions, HeldJobs):
     """What an application calls: enqueue jobs, read what became of them, cancel them and start them over.
 
     ::
@@ -120,7 +122,7 @@ class Ledger:
         await self.close()
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncGenerator[AsyncConnection[Any], None]:
+    async def transaction(self) -> AsyncGenerator[AsyncConnection[Any]]:
         """Open a transaction on a connection of the pool: committed at the end of the block, rolled back by an error.
 
         Give the connection to the methods as ``connection=``, and write the application's rows with it.
@@ -160,63 +162,6 @@ class Ledger:
             LegacyIdempotencySnapshotsMissingError: Rows with an idempotency key from before the snapshots remain.
         """
         return await self._run(ensure_schema_compatible_after_idempotency_cutover(), connection)
-
-    async def ensure_job_definitions(
-        self, definitions: Iterable[JobDefinition], *, connection: AsyncConnection[Any] | None = None
-    ) -> list[str]:
-        """Insert the definitions that do not exist yet and return their types.
-
-        Definitions that exist keep the values an operator may have given them. A worker does this by itself for the
-        types it serves; a process that only enqueues needs it where it may come first.
-        """
-        return await self._run(jobs.insert_missing_job_definitions(definitions), connection)
-
-    async def upsert_job_definitions(
-        self, definitions: Iterable[JobDefinition], *, connection: AsyncConnection[Any] | None = None
-    ) -> None:
-        """Insert definitions, or overwrite all fields of those that exist. Existing jobs are untouched."""
-        await self._run(jobs.upsert_job_definitions(definitions), connection)
-
-    async def update_job_definition(
-        self,
-        job_type: str,
-        *,
-        max_attempts: int | None = None,
-        default_timeout: timedelta | None = None,
-        default_priority: int | None = None,
-        is_enabled: bool | None = None,
-        connection: AsyncConnection[Any] | None = None,
-    ) -> JobDefinition | None:
-        """Change the given fields of a definition and return it, or ``None`` when the type is unknown.
-
-        A type that is disabled takes no new jobs; those that it has still run.
-        """
-        operation = jobs.update_job_definition(
-            job_type,
-            max_attempts=max_attempts,
-            default_timeout=default_timeout,
-            default_priority=default_priority,
-            is_enabled=is_enabled,
-        )
-        return await self._run(operation, connection)
-
-    async def get_job_definition(
-        self, job_type: str, *, connection: AsyncConnection[Any] | None = None
-    ) -> JobDefinition | None:
-        """Return the definition of a type, or ``None``."""
-        return await self._run(jobs.get_job_definition(job_type), connection)
-
-    async def list_job_definitions(
-        self,
-        *,
-        job_type_contains: str | None = None,
-        limit: int = 100,
-        offset: int = 0,
-        connection: AsyncConnection[Any] | None = None,
-    ) -> list[JobDefinition]:
-        """Return definitions in the order of their type; only those whose type holds a text, in any case of letters."""
-        operation = jobs.list_job_definitions(job_type_contains=job_type_contains, limit=limit, offset=offset)
-        return await self._run(operation, connection)
 
     async def enqueue(
         self,
@@ -316,6 +261,85 @@ class Ledger:
             connection: The caller's open transaction.
         """
         operation = jobs.get_job_by_idempotency_key(job_type, idempotency_key, scope=scope)
+        return await self._run(operation, connection)
+
+    async def get_job_payload_by_idempotency_key(
+        self,
+        job_type: str,
+        idempotency_key: str,
+        *,
+        scope: Organization,
+        connection: AsyncConnection[Any] | None = None,
+    ) -> JobPayload | None:
+        """Return the payload of the job that an organization enqueued with a key, or ``None``.
+
+        :meth:`get_job_by_idempotency_key` gives the whole job, and those of no organization as well.
+
+        Args:
+            job_type: The type it was enqueued with.
+            idempotency_key: The key.
+            scope: Whose job it is: ``Organization(id)``.
+            connection: The caller's open transaction.
+
+        Raises:
+            InvalidArgumentError: The scope is not one organization.
+        """
+        check_organization(scope)
+        operation = jobs.get_job_payload_by_idempotency_key(scope.organization_id, job_type, idempotency_key)
+        return await self._run(operation, connection)
+
+    async def get_latest_job_payload_for_run(
+        self, job_type: str, run_id: UUID, *, scope: Organization, connection: AsyncConnection[Any] | None = None
+    ) -> JobPayload | None:
+        """Return the payload of the newest job whose payload has the id as its member ``run_id``, or ``None``.
+
+        Reads the whole table of jobs; not for a hot path.
+
+        Args:
+            job_type: The type it was enqueued with.
+            run_id: What the application calls a run; not the run number of a job.
+            scope: Whose job it is: ``Organization(id)``.
+            connection: The caller's open transaction.
+
+        Raises:
+            InvalidArgumentError: The scope is not one organization.
+        """
+        check_organization(scope)
+        operation = jobs.get_latest_job_payload_for_run(scope.organization_id, job_type, run_id)
+        return await self._run(operation, connection)
+
+    async def update_job_payload_uuid_array_field(
+        self,
+        job_id: UUID,
+        job_type: str,
+        *,
+        field: str,
+        uuids: Sequence[UUID],
+        scope: Organization,
+        connection: AsyncConnection[Any] | None = None,
+    ) -> bool:
+        """Set one member of a job's payload to a list of UUIDs, and tell whether there was such a job.
+
+        The other members stay. It is done whatever the status: a handler that has begun has the old payload.
+
+        Args:
+            job_id: The job.
+            job_type: Its type.
+            field: The member; made when it is missing.
+            uuids: The new value.
+            scope: Whose job it is: ``Organization(id)``.
+            connection: The caller's open transaction.
+
+        Returns:
+            ``False`` when there is no job of this type in the organization, or its payload is no object.
+
+        Raises:
+            InvalidArgumentError: The scope is not one organization, or PostgreSQL cannot store the field's name.
+        """
+        check_organization(scope)
+        operation = jobs.update_job_payload_uuid_array_field(
+            scope.organization_id, job_id, job_type, field=field, uuids=uuids
+        )
         return await self._run(operation, connection)
 
     async def job_events(

@@ -1,0 +1,22 @@
+"""What the parts of the ledger stand on, for asyncio applications."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, TypeVar
+
+from runledger.postgres import Operation
+from runledger.postgres.drivers.psycopg import AsyncConnection
+
+T = TypeVar("T")
+
+
+class LedgerPart(ABC):
+    """Some of the methods of a ledger, which are about one thing.
+
+    :class:`~runledger.client.Ledger` consists of its parts and says where they run.
+    """
+
+    @abstractmethod
+    async def _run(self, operation: Operation[T], connection: AsyncConnection[Any] | None) -> T:
+        """Run an operation on the caller's connection, or without one in a transaction of its own."""

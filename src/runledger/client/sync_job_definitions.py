@@ -1,0 +1,72 @@
+# Written by `make sync-ledger` from job_definitions.py; do not edit.
+"""The part of the ledger about job definitions, for blocking applications."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from runledger.client.sync_ledger_part import SyncLedgerPart
+from runledger.core.jobs.records import JobDefinition
+from runledger.postgres import jobs
+from runledger.postgres.drivers.psycopg import Connection
+
+
+class SyncJobDefinitions(SyncLedgerPart):
+    """Which job types exist, and the defaults of their jobs."""
+
+    def ensure_job_definitions(
+        self, definitions: Iterable[JobDefinition], *, connection: Connection[Any] | None = None
+    ) -> list[str]:
+        """Insert the definitions that do not exist yet and return their types.
+
+        Definitions that exist keep the values an operator may have given them. A worker does this by itself for the
+        types it serves; a process that only enqueues needs it where it may come first.
+        """
+        return self._run(jobs.insert_missing_job_definitions(definitions), connection)
+
+    def upsert_job_definitions(
+        self, definitions: Iterable[JobDefinition], *, connection: Connection[Any] | None = None
+    ) -> None:
+        """Insert definitions, or overwrite all fields of those that exist. Existing jobs are untouched."""
+        self._run(jobs.upsert_job_definitions(definitions), connection)
+
+    def update_job_definition(
+        self,
+        job_type: str,
+        *,
+        max_attempts: int | None = None,
+        default_timeout: timedelta | None = None,
+        default_priority: int | None = None,
+        is_enabled: bool | None = None,
+        connection: Connection[Any] | None = None,
+    ) -> JobDefinition | None:
+        """Change the given fields of a definition and return it, or ``None`` when the type is unknown.
+
+        A type that is disabled takes no new jobs; those that it has still run.
+        """
+        operation = jobs.update_job_definition(
+            job_type,
+            max_attempts=max_attempts,
+            default_timeout=default_timeout,
+            default_priority=default_priority,
+            is_enabled=is_enabled,
+        )
+        return self._run(operation, connection)
+
+    def get_job_definition(self, job_type: str, *, connection: Connection[Any] | None = None) -> JobDefinition | None:
+        """Return the definition of a type, or ``None``."""
+        return self._run(jobs.get_job_definition(job_type), connection)
+
+    def list_job_definitions(
+        self,
+        *,
+        job_type_contains: str | None = None,
+        limit: int = 100,
+        offset: int = 0,
+        connection: Connection[Any] | None = None,
+    ) -> list[JobDefinition]:
+        """Return definitions in the order of their type; only those whose type holds a text, in any case of letters."""
+        operation = jobs.list_job_definitions(job_type_contains=job_type_contains, limit=limit, offset=offset)
+        return self._run(operation, connection)

@@ -1,0 +1,23 @@
+# Written by `make sync-ledger` from ledger_part.py; do not edit.
+"""What the parts of the ledger stand on, for blocking applications."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, TypeVar
+
+from runledger.postgres import Operation
+from runledger.postgres.drivers.psycopg import Connection
+
+T = TypeVar("T")
+
+
+class SyncLedgerPart(ABC):
+    """Some of the methods of a ledger, which are about one thing.
+
+    :class:`~runledger.client.SyncLedger` consists of its parts and says where they run.
+    """
+
+    @abstractmethod
+    def _run(self, operation: Operation[T], connection: Connection[Any] | None) -> T:
+        """Run an operation on the caller's connection, or without one in a transaction of its own."""
