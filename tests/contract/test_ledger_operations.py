@@ -1,0 +1,71 @@
+"""Which operations the ledgers offer, and why not the others."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+
+import pytest
+
+from runledger.client import Ledger
+from runledger.postgres import jobs
+from tools.sync_ledger import CLIENT, MODULES
+
+_WORKERS_OWN = "a set in one statement that skips locked rows; what it leaves out needs the care of a worker"
+_SETTLING = "settles what a worker does not know about its own leases; a loop without it is repaired by the reaper"
+
+NOT_ON_THE_LEDGER: Mapping[str, str] = {
+    "claim_batch": "a claim that goes on where another one ended, for who claims again and again",
+    "complete_jobs": _WORKERS_OWN,
+    "fail_jobs": _WORKERS_OWN,
+    "update_progress_of_jobs": _WORKERS_OWN,
+    "renew_leases": _WORKERS_OWN + "; a HEARTBEAT event is what single renewals leave",
+    "return_claims": "believes the holder that it called no handler; the ledger offers the release that is checked",
+    "list_due_job_ids": "looks for the one job that makes a claim of many fail",
+    "list_worker_leases": _SETTLING,
+    "read_held_leases": _SETTLING,
+    "read_canceled_leases": _SETTLING,
+    "read_attempt_outcomes": _SETTLING,
+    "confirm_attempt_outcome": _SETTLING,
+}
+
+LEDGER_METHODS = """
+    cancel_job check_schema claim_jobs claim_prestart_jobs close compare_and_requeue_job complete_job_failure
+    complete_job_success connect enqueue enqueue_many ensure_job_definitions get_dead_letter get_job
+    get_job_by_idempotency_key get_job_definition get_job_payload_by_idempotency_key get_latest_job_payload_for_run
+    heartbeat_job job_attempts job_events list_job_definitions migrate reap_expired_leases release_unstarted_job_claim
+    requeue_job transaction update_job_definition update_job_payload_uuid_array_field update_job_progress
+    upsert_job_definitions
+"""
+
+
+def operations() -> set[str]:
+    return {name for name in jobs.__all__ if not isinstance(getattr(jobs, name), type)}
+
+
+def operations_of_the_ledger() -> set[str]:
+    """Return the operations that the ledger's modules call."""
+    return {
+        node.func.attr
+        for module in MODULES
+        for node in ast.walk(ast.parse(CLIENT.joinpath(f"{module}.py").read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id == "jobs"
+        and node.func.attr in operations()
+    }
+
+
+@pytest.mark.parametrize("operation", sorted(operations()))
+def test_an_operation_is_on_the_ledger_or_has_a_reason_not_to_be(operation: str) -> None:
+    assert (operation in operations_of_the_ledger()) != (operation in NOT_ON_THE_LEDGER)
+
+
+def test_only_operations_have_reasons() -> None:
+    assert set(NOT_ON_THE_LEDGER) <= operations()
+
+
+def test_the_ledger_offers_the_methods_of_this_list_and_no_others() -> None:
+    """A change here is a change for applications: it needs a line in the changelog."""
+    assert sorted(name for name in dir(Ledger) if not name.startswith("_")) == sorted(LEDGER_METHODS.split())
