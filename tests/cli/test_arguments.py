@@ -42,6 +42,18 @@ JOB_ID = "0197c1de-6f3a-7c01-9b6e-6b1f2f3c4d5e"
             ["worker", "app:registry", "--shutdown-timeout", "-1s"],
             "argument --shutdown-timeout: '-1s' is no duration; write",
         ),
+        (["payload", "42"], "argument ID: '42' is no job id; give the UUID that enqueue returned"),
+        (["payload"], "no job is named; give its id, or --type and --key"),
+        (["job"], "no job is named; give its id, or --type and --key"),
+        (["payload", "--type", "email.send"], "no job is named; give its id, or --type and --key"),
+        (["payload", JOB_ID, "--key", "order-1"], "give the id alone, or --type and --key"),
+        (["payload", "--organization", "acme"], "argument --organization: 'acme' is no organization; give the UUID"),
+        (["definition"], "the following arguments are required: ACTION"),
+        (["definition", "show"], "the following arguments are required: TYPE"),
+        (["definition", "set", "email.send"], "nothing is to be changed; give --max-attempts, --timeout"),
+        (["definition", "set", "email.send", "--enable", "--disable"], "not allowed with argument"),
+        (["definition", "set", "email.send", "--priority", "high"], "argument --priority: 'high' is no whole number"),
+        (["definition", "set", "email.send", "--timeout", "0"], "argument --timeout: '0' is too short; give at least"),
         (["cancel"], "the following arguments are required: ID"),
         (["cancel", "42"], "argument ID: '42' is no job id; give the UUID that enqueue returned"),
         (["requeue", JOB_ID, "--at-once", "--keep-progress"], "not allowed with argument"),
@@ -94,11 +106,17 @@ def test_embedded_that_took_another_word_for_its_name_is_explained(run_command: 
     assert ended.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", ["migrate", "check", "grants", "worker", "job", "cancel", "requeue"])
+COMMANDS_WITH_A_PLACE = [
+    *(["migrate"], ["check"], ["grants"], ["worker"], ["job"], ["payload"], ["cancel"], ["requeue"], ["definition"]),
+    *(["definition", "list"], ["definition", "show"], ["definition", "set"]),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS_WITH_A_PLACE, ids=" ".join)
 def test_every_command_has_the_options_of_the_place_and_explains_variables_and_exit_codes(
-    run_command: RunCommand, command: str
+    run_command: RunCommand, command: list[str]
 ) -> None:
-    ended = run_command(command, "--help")
+    ended = run_command(*command, "--help")
 
     assert ended.exit_code == 0
     for part in (
@@ -147,19 +165,6 @@ def test_version_of_a_checkout_that_is_not_installed(run_command: RunCommand, mo
 
 def test_the_reference_has_every_option_and_no_other(run_command: RunCommand) -> None:
     reference = Path(__file__).parents[2].joinpath("docs/reference/command-line.md").read_text(encoding="utf-8")
-    helps = [
-        run_command(*words, "--help").out
-        for words in (
-            [],
-            ["migrate"],
-            ["check"],
-            ["grants"],
-            ["worker"],
-            ["job"],
-            ["cancel"],
-            ["requeue"],
-            ["embedded"],
-        )
-    ]
+    helps = [run_command(*words, "--help").out for words in ([], *COMMANDS_WITH_A_PLACE, ["embedded"])]
 
     assert set(_OPTION.findall(reference)) == set(_OPTION.findall("".join(helps)))

@@ -259,10 +259,11 @@ async def test_expired_leases_are_reaped_by_what_was_recorded_of_their_start(
 @pytest.mark.parametrize("lease", [None, UUID(int=1), "claimed"], ids=["nothing", "id", "job"])
 @pytest.mark.parametrize("method", REPORTS)
 async def test_what_is_no_lease_is_told(ledger: Ledger, method: str, lease: Any) -> None:
-    claimed = await held(ledger)
+    if lease == "claimed":
+        lease = await held(ledger)
 
     with pytest.raises(InvalidArgumentError, match=r"^lease: is of type \w+; pass `job.lease` of a claimed job$"):
-        await report(ledger, method, claimed if lease == "claimed" else lease)
+        await report(ledger, method, lease)
 
 
 @pytest.mark.parametrize(

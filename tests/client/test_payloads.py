@@ -75,7 +75,7 @@ async def test_what_is_not_one_organization_is_refused(
     ledger: Ledger, method: str, arguments: tuple[Any, ...], scope: Any
 ) -> None:
     """ADM-019: there is no wildcard."""
-    more = {"field": "images", "uuids": []} if method.startswith("update") else {}
+    more: dict[str, Any] = {"field": "images", "uuids": []} if method.startswith("update") else {}
 
     with pytest.raises(InvalidArgumentError, match=r"^scope: is of type \w+; pass Organization\(id\)$"):
         await getattr(ledger, method)(*arguments, scope=scope, **more)

@@ -11,7 +11,7 @@ from runledger.cli.failures import BadInputError
 from runledger.cli.times import parse_duration
 
 if TYPE_CHECKING:
-    from uuid import UUID  # 8 ms, and only one command needs it
+    from uuid import UUID  # 8 ms, and few commands need it
 
 URL_VARIABLES = ("RUNLEDGER_DATABASE_URL", "DATABASE_URL")
 SCHEMA_VARIABLE = "RUNLEDGER_SCHEMA"
@@ -69,6 +69,22 @@ Payload, checkpoint, output and idempotency key may hold secrets: they are shown
 only with --show-payload. Codes and messages of failures are always shown.
 """
 
+_PAYLOAD = """\
+Print the payload of a job, and nothing else: as JSON, or on a terminal with every
+character escaped that it would obey. It may hold secrets.
+
+The job is named by its id, and may then belong to any organization; or by its type
+and the idempotency key it was enqueued with, and by its organization if it has one.
+"""
+
+_DEFINITION = """\
+Definitions say which job types exist, and which defaults their jobs copy when they
+are enqueued: a change leaves existing jobs alone.
+
+A type that is disabled takes no new jobs: to enqueue one is refused with
+job.definition_not_found_or_disabled. The jobs that it has are still run.
+"""
+
 _CANCEL = """\
 Cancel jobs that have not ended, of any organization; each in a transaction of its
 own, so that one that is refused does not keep the others. A handler that runs hears
@@ -101,10 +117,24 @@ def build_parser() -> argparse.ArgumentParser:
     _add_grants(commands.add_parser)
     _add_worker(commands.add_parser)
     _add_job(commands.add_parser)
+    _add_payload(commands.add_parser)
+    _add_definition(commands.add_parser)
     _add_cancel(commands.add_parser)
     _add_requeue(commands.add_parser)
     _add_embedded(commands.add_parser)
     return parser
+
+
+def check_together(arguments: argparse.Namespace) -> None:
+    """Refuse arguments of which each is right, but not all of them together, where argparse cannot.
+
+    Raises:
+        BadInputError: They cannot be used.
+    """
+    if arguments.command in {"job", "payload"}:
+        _check_job_choice(arguments)
+    elif arguments.command == "definition" and arguments.action == "set":
+        _check_changes(arguments)
 
 
 def _add_migrate(add_parser: _AddParser) -> None:
@@ -180,13 +210,105 @@ def _add_worker(add_parser: _AddParser) -> None:
 
 def _add_job(add_parser: _AddParser) -> None:
     parser = add_parser("job", help="tell the story of a job", description=_JOB, epilog=_ENVIRONMENT_AND_CODES)
-    parser.add_argument("job_id", type=_job_id, metavar="ID", help="the UUID that enqueue returned")
+    _add_job_choice(parser)
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object: job, attempts, events, dead_letter; times in UTC"
     )
     parser.add_argument(
         "--show-payload", action="store_true", help="show payload, checkpoint, output and idempotency key too"
     )
+    _add_database_options(parser, default=argparse.SUPPRESS)
+
+
+def _add_payload(add_parser: _AddParser) -> None:
+    parser = add_parser(
+        "payload", help="print the payload of a job", description=_PAYLOAD, epilog=_ENVIRONMENT_AND_CODES
+    )
+    _add_job_choice(parser)
+    _add_database_options(parser, default=argparse.SUPPRESS)
+
+
+def _add_job_choice(parser: argparse.ArgumentParser) -> None:
+    """Add the two ways of naming a job; which one was taken the command finds out."""
+    parser.add_argument("job_id", type=_job_id, metavar="ID", nargs="?", help="the UUID that enqueue returned")
+    group = parser.add_argument_group("instead of the id")
+    group.add_argument("--type", dest="job_type", metavar="TYPE", help="the type it was enqueued with")
+    group.add_argument("--key", dest="idempotency_key", metavar="KEY", help="the idempotency key")
+    group.add_argument(
+        "--organization",
+        dest="organization_id",
+        type=_organization_id,
+        metavar="UUID",
+        help="the organization whose key it is; without it the key is one of no organization",
+    )
+
+
+def _check_job_choice(arguments: argparse.Namespace) -> None:
+    is_keyed = (arguments.job_type, arguments.idempotency_key, arguments.organization_id) != (None, None, None)
+    if arguments.job_id is not None and is_keyed:
+        problem = "an id names a job of any type and organization; give the id alone, or --type and --key"
+    elif arguments.job_id is None and None in (arguments.job_type, arguments.idempotency_key):
+        problem = "no job is named; give its id, or --type and --key"
+    else:
+        return
+    raise BadInputError(f"{problem}; see `runledger {arguments.command} --help`")
+
+
+def _add_definition(add_parser: _AddParser) -> None:
+    parser = add_parser(
+        "definition",
+        help="list, show and change job types",
+        description=_DEFINITION,
+        epilog=_ENVIRONMENT_AND_CODES,
+    )
+    _add_database_options(parser, default=argparse.SUPPRESS)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _add_definition_list(actions.add_parser)
+    _add_definition_show(actions.add_parser)
+    _add_definition_set(actions.add_parser)
+
+
+def _add_definition_list(add_parser: _AddParser) -> None:
+    parser = add_parser("list", help="list job types", description=_DEFINITION, epilog=_ENVIRONMENT_AND_CODES)
+    parser.add_argument("filter", metavar="TEXT", nargs="?", help="only types with this text in them, in any case")
+    parser.add_argument("--json", action="store_true", help="print one JSON object: definitions")
+    _add_database_options(parser, default=argparse.SUPPRESS)
+
+
+def _add_definition_show(add_parser: _AddParser) -> None:
+    parser = add_parser("show", help="show one job type", description=_DEFINITION, epilog=_ENVIRONMENT_AND_CODES)
+    _add_definition_options(parser)
+
+
+def _add_definition_set(add_parser: _AddParser) -> None:
+    parser = add_parser(
+        "set", help="change the defaults of a job type", description=_DEFINITION, epilog=_ENVIRONMENT_AND_CODES
+    )
+    parser.add_argument("--max-attempts", type=_count, metavar="N", help="how often a job may be tried")
+    parser.add_argument(
+        "--timeout", type=_duration_from("1s"), metavar="DURATION", help="how long one attempt may take"
+    )
+    parser.add_argument("--priority", type=_integer, metavar="N", help="higher runs first; may be negative")
+    state = parser.add_mutually_exclusive_group()
+    state.add_argument("--enable", dest="is_enabled", action="store_true", default=None, help="take new jobs")
+    state.add_argument(
+        "--disable", dest="is_enabled", action="store_false", default=None, help="take no new jobs; run those there are"
+    )
+    _add_definition_options(parser)
+
+
+def _check_changes(arguments: argparse.Namespace) -> None:
+    changes = (arguments.max_attempts, arguments.timeout, arguments.priority, arguments.is_enabled)
+    if all(change is None for change in changes):
+        raise BadInputError(
+            "nothing is to be changed; give --max-attempts, --timeout, --priority, --enable or --disable; "
+            "see `runledger definition set --help`"
+        )
+
+
+def _add_definition_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("job_type", metavar="TYPE", help="the job type")
+    parser.add_argument("--json", action="store_true", help="print one JSON object: the definition")
     _add_database_options(parser, default=argparse.SUPPRESS)
 
 
@@ -291,6 +413,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _integer(text: str) -> int:
+    if not (text.isascii() and text.removeprefix("-").isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+    return int(text)
+
+
 def _duration_from(minimum: str) -> Callable[[str], timedelta]:
     def convert(text: str) -> timedelta:
         try:
@@ -305,11 +433,19 @@ def _duration_from(minimum: str) -> Callable[[str], timedelta]:
 
 
 def _job_id(text: str) -> UUID:
+    return _uuid(text, what="job id", remedy="give the UUID that enqueue returned")
+
+
+def _organization_id(text: str) -> UUID:
+    return _uuid(text, what="organization", remedy="give the UUID that the job was enqueued with")
+
+
+def _uuid(text: str, *, what: str, remedy: str) -> UUID:
     from uuid import UUID
 
     try:
         return UUID(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no job id; give the UUID that enqueue returned, such as 0197c1de-6f3a-7c01-9b6e-6b1f2f3c4d5e"
+            f"{text!r} is no {what}; {remedy}, such as 0197c1de-6f3a-7c01-9b6e-6b1f2f3c4d5e"
         ) from None

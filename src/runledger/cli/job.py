@@ -6,7 +6,8 @@ import argparse
 import sys
 from datetime import UTC, datetime
 
-from runledger.cli.failures import DONE, CommandError
+from runledger.cli.failures import DONE
+from runledger.cli.job_choice import find_chosen_job, no_such_job
 from runledger.cli.job_document import encode_history
 from runledger.cli.job_history import read_history
 from runledger.cli.job_story import Story, tell_story
@@ -18,12 +19,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the story of one job."""
     with open_place(arguments) as place:
         with place.connect() as ledger:
-            history = read_history(ledger, arguments.job_id)
+            job = find_chosen_job(ledger, arguments)
+            history = None if job is None else read_history(ledger, job.id)
         if history is None:
-            raise CommandError(
-                f"there is no job {arguments.job_id} in schema {place.schema} at {place.database.description}; "
-                "check the id, --schema and the database"
-            )
+            raise no_such_job(arguments, place)
         if arguments.json:
             print(encode_history(history, shows_payload=arguments.show_payload))
         else:

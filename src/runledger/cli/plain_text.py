@@ -11,17 +11,18 @@ def print_plain(story: Story) -> None:
     print()
     print(story.summary)
     print()
-    _print_columns([(f"{label}:", text) for label, text in story.facts])
+    print_columns([(f"{label}:", text) for label, text in story.facts])
     for part in story.parts:
         print()
         print(part.title)
         if isinstance(part, Table):
-            _print_columns([part.columns, *part.rows] if part.rows else [("none",)])
+            print_columns([part.columns, *part.rows] if part.rows else [("none",)])
         else:
-            _print_columns([(line,) for line in part.lines])
+            print_columns([(line,) for line in part.lines])
 
 
-def _print_columns(rows: list[tuple[str, ...]]) -> None:
+def print_columns(rows: list[tuple[str, ...]]) -> None:
+    """Print rows, indented, with their cells below each other."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print(f"  {'  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))}".rstrip())

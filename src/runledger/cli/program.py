@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from itertools import pairwise
 
-from runledger.cli.arguments import build_parser
+from runledger.cli.arguments import build_parser, check_together
 from runledger.cli.failures import BAD_INPUT, BROKEN_PIPE, DONE, INTERRUPTED, BadInputError, CommandError
 
 _NEGATIVE = re.compile(r"-[0-9]")
@@ -48,6 +48,7 @@ def _run(words: Sequence[str]) -> int:
     parser = build_parser()
     try:
         arguments = parser.parse_args(_with_negative_values(words))
+        check_together(arguments)
     except SystemExit:  # after --help and --version
         return DONE
     except BadInputError as error:
@@ -75,6 +76,10 @@ def _run_command(arguments: argparse.Namespace) -> int:
         from runledger.cli import grants as command
     elif arguments.command == "worker":
         from runledger.cli import worker as command
+    elif arguments.command == "payload":
+        from runledger.cli import payload as command
+    elif arguments.command == "definition":
+        from runledger.cli import definition as command
     elif arguments.command == "embedded":
         from runledger.cli import embedded as command
     else:

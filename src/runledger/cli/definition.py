@@ -1,0 +1,126 @@
+"""``runledger definition``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from runledger.cli.failures import DONE, BadInputError, CommandError
+from runledger.cli.place import Place, open_place
+from runledger.cli.plain_text import print_columns
+from runledger.cli.times import describe_duration
+from runledger.client import SyncLedger
+from runledger.core import InvalidArgumentError, JobDefinition
+from runledger.core.printable import printable
+
+_PAGE = 1_000
+_DISABLED = (
+    "A disabled type takes no new jobs (job.definition_not_found_or_disabled); the jobs that it has are still run."
+)
+_OPTION_OF = {
+    "job_type": "TYPE",
+    "max_attempts": "--max-attempts",
+    "default_timeout": "--timeout",
+    "default_priority": "--priority",
+}
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """List definitions, show one, or change one."""
+    if arguments.action == "list":
+        return _list(arguments)
+    with open_place(arguments) as place:
+        with place.connect() as ledger:
+            try:
+                definition = _show(ledger, arguments) if arguments.action == "show" else _set(ledger, arguments)
+            except InvalidArgumentError as error:
+                raise BadInputError(f"{_OPTION_OF[error.field]}: {error.problem}; {error.remedy}") from None
+        if definition is None:
+            raise _no_such_type(arguments.job_type, place)
+    if arguments.json:
+        print(json.dumps(_document(definition), indent=2))
+    else:
+        _print(definition)
+    return DONE
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    with open_place(arguments) as place, place.connect() as ledger:
+        definitions = _read_all(ledger, arguments.filter)
+    if arguments.json:
+        print(json.dumps({"definitions": [_document(definition) for definition in definitions]}, indent=2))
+    else:
+        _print_all(definitions)
+    return DONE
+
+
+def _read_all(ledger: SyncLedger, contained: str | None) -> list[JobDefinition]:
+    definitions: list[JobDefinition] = []
+    while page := ledger.list_job_definitions(job_type_contains=contained, limit=_PAGE, offset=len(definitions)):
+        definitions += page
+    return definitions
+
+
+def _show(ledger: SyncLedger, arguments: argparse.Namespace) -> JobDefinition | None:
+    return ledger.get_job_definition(arguments.job_type)
+
+
+def _set(ledger: SyncLedger, arguments: argparse.Namespace) -> JobDefinition | None:
+    return ledger.update_job_definition(
+        arguments.job_type,
+        max_attempts=arguments.max_attempts,
+        default_timeout=arguments.timeout,
+        default_priority=arguments.priority,
+        is_enabled=arguments.is_enabled,
+    )
+
+
+def _no_such_type(job_type: str, place: Place) -> CommandError:
+    return CommandError(
+        f"there is no definition of type {printable(job_type)} in schema {place.schema} at "
+        f"{place.database.description}; `runledger definition list` lists those that there are. A worker inserts the "
+        "definitions of its types when it starts"
+    )
+
+
+def _print_all(definitions: list[JobDefinition]) -> None:
+    rows = [
+        (
+            printable(definition.job_type),
+            "yes" if definition.is_enabled else "no",
+            str(definition.max_attempts),
+            describe_duration(definition.default_timeout),
+            str(definition.default_priority),
+            str(definition.version),
+        )
+        for definition in definitions
+    ]
+    print_columns([("type", "enabled", "attempts", "timeout", "priority", "version"), *rows] if rows else [("none",)])
+    if not all(definition.is_enabled for definition in definitions):
+        print(f"\n{_DISABLED}")
+
+
+def _print(definition: JobDefinition) -> None:
+    print(f"Job type {printable(definition.job_type)}\n")
+    print_columns(
+        [
+            ("enabled:", "yes" if definition.is_enabled else "no"),
+            ("attempts:", str(definition.max_attempts)),
+            ("timeout:", describe_duration(definition.default_timeout)),
+            ("priority:", str(definition.default_priority)),
+            ("version:", str(definition.version)),
+        ]
+    )
+    if not definition.is_enabled:
+        print(f"\n{_DISABLED}")
+
+
+def _document(definition: JobDefinition) -> dict[str, object]:
+    return {
+        "job_type": definition.job_type,
+        "version": definition.version,
+        "max_attempts": definition.max_attempts,
+        "default_timeout_seconds": definition.default_timeout_seconds,
+        "default_priority": definition.default_priority,
+        "is_enabled": definition.is_enabled,
+    }
