@@ -54,8 +54,8 @@ class SyncHeldJobs(SyncLedgerPart):
 
         Raises:
             InvalidArgumentError: An argument breaks a rule; ``error.field`` names it.
-            DatabaseConnectionError: With ``db.transaction_commit_unconfirmed`` jobs may have been leased all the same;
-                once their leases have ended, a reaper returns them.
+            DatabaseConnectionError: The connection was lost, and jobs may have been leased all the same; once their
+                leases have ended, a reaper takes them away.
         """
         check_job_types(job_types)
         operation = jobs.claim_jobs(
@@ -194,6 +194,8 @@ class SyncHeldJobs(SyncLedgerPart):
         Raises:
             InvalidArgumentError: The output is no JSON that PostgreSQL can store.
             QueryError: ``job.lease_owner_mismatch``: the lease is not held any more; nothing was written.
+            DatabaseConnectionError: ``db.transaction_commit_unconfirmed``: the connection was lost, and whether the
+                outcome is there is not known. With any other code it is not.
         """
         check_lease(lease)
         output_json = None if output is None else encode_json(output, field="output")
@@ -228,6 +230,8 @@ class SyncHeldJobs(SyncLedgerPart):
         Raises:
             InvalidArgumentError: The kind is none, or the code is blank.
             QueryError: ``job.lease_owner_mismatch``: the lease is not held any more; nothing was written.
+            DatabaseConnectionError: ``db.transaction_commit_unconfirmed``: the connection was lost, and whether the
+                outcome is there is not known. With any other code it is not.
         """
         check_lease(lease)
         check_failure_kind(kind)
