@@ -1,76 +1,102 @@
-"""``python -m benchmarks [--quick] [--json]``: run the measurements and print them."""
+"""``python -m benchmarks [PART ...] [--quick] [--json | --markdown] [--statements]``: measure, and print."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import platform
-import statistics
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import Generator, Sequence
 
-from benchmarks.latency import POLL_INTERVAL_MS, measure_latency
+from benchmarks.figures import markdown_table, rounded
+from benchmarks.latency import POLL_INTERVAL_MS
+from benchmarks.parts import NOT_QUICK, PARTS
 from benchmarks.server import measured_server, read_settings
-from benchmarks.throughput import measure_drain, measure_yardstick
+from benchmarks.sizes import FULL, QUICK, Sizes
+from benchmarks.statements import costs_of_statements
 from benchmarks.workload import CLAIM_BATCH_SIZE, SLOTS
-from benchmarks.write_ahead_log import measure_wal_bytes_per_job
+from runledger.embedded import EmbeddedServer
 
-_JOBS = 20_000
-_WAL_JOBS = 5_000
+_SHOWN_STATEMENTS = 12
 
 
 def main() -> None:
-    """Parse the arguments and run."""
+    """Parse the arguments and run. Progress goes to standard error, so that the output can be read by programs."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds; under 50 seconds")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"what to measure, else all: {', '.join(PARTS)}")
+    parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer rounds; under 90 seconds")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="print one JSON object")
+    output.add_argument("--markdown", action="store_true", help="print the table of docs/explanation/performance.md")
+    parser.add_argument(
+        "--statements", action="store_true", help="tell on standard error what each part cost the server"
+    )
     arguments = parser.parse_args()
-    report = measure(rounds=3 if arguments.quick else 7, latency_samples=150 if arguments.quick else 1_000)
-    if arguments.json:
-        print(json.dumps(report))
-    else:
-        _print_table(report)
+    unknown = [part for part in arguments.parts if part not in PARTS]
+    if unknown:
+        parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    parts = [part for part in PARTS if part in arguments.parts]
+    if not parts:
+        parts = [part for part in PARTS if not (arguments.quick and part in NOT_QUICK)]
 
-
-def measure(*, rounds: int, latency_samples: int) -> dict[str, object]:
-    """Run everything on one fresh server.
-
-    Drain and yardstick alternate, and each ratio is of neighbours, so that a machine that slows down for a while
-    slows both. Figures are medians over the rounds.
-    """
-    drains: list[dict[str, float]] = []
-    yardsticks: list[float] = []
+    sizes = QUICK if arguments.quick else FULL
     with measured_server() as server:
-        for number in range(rounds):
-            url = server.ensure_database(f"drain_{number}")
-            yardsticks.append(measure_yardstick(url, _JOBS))
-            drains.append(measure_drain(url, _JOBS))
-        wal_bytes_per_job = measure_wal_bytes_per_job(server.ensure_database("wal"), _WAL_JOBS)
-        latency = measure_latency(server.ensure_database("wal"), latency_samples)
-        settings = read_settings(server.url)
+        figures = measure(server, parts, sizes, shows_statements=arguments.statements)
+        state = _state(server, sizes)
+    if arguments.json:
+        print(json.dumps(figures | state))
+    elif arguments.markdown:
+        print(markdown_table(figures))
+    else:
+        _print_list(figures | state)
 
-    def median_of(value: Callable[[int], float]) -> float:
-        return statistics.median(value(number) for number in range(rounds))
 
+def measure(
+    server: EmbeddedServer, parts: Sequence[str], sizes: Sizes, *, shows_statements: bool = False
+) -> dict[str, float]:
+    """Run the parts one after the other on one server, and return their figures, rounded."""
+    figures: dict[str, float] = {}
+    for part in parts:
+        started_at = time.perf_counter()
+        with _statements_shown(server) if shows_statements else contextlib.nullcontext():
+            measured = PARTS[part](server, sizes)
+        print(f"{part}: {time.perf_counter() - started_at:.0f} s", file=sys.stderr)
+        figures |= {name: rounded(name, value) for name, value in measured.items()}
+    return figures
+
+
+@contextlib.contextmanager
+def _statements_shown(server: EmbeddedServer) -> Generator[None, None, None]:
+    with costs_of_statements(server) as costs:
+        yield
+        print(f"{'ms':>9} {'calls':>8} {'ms/call':>8} {'rows':>8} {'WAL/row':>8}  statement", file=sys.stderr)
+        for cost in costs()[:_SHOWN_STATEMENTS]:
+            print(
+                f"{cost.milliseconds:9.0f} {cost.calls:8} {cost.milliseconds / cost.calls:8.2f} {cost.rows:8} "
+                f"{cost.wal_bytes / max(1, cost.rows):8.0f}  {cost.name}",
+                file=sys.stderr,
+            )
+
+
+def _state(server: EmbeddedServer, sizes: Sizes) -> dict[str, object]:
+    """What the figures depend on."""
     return {
-        "drain_jobs_per_s": round(median_of(lambda n: drains[n]["drain_jobs_per_s"])),
-        "yardstick_jobs_per_s": round(median_of(lambda n: yardsticks[n])),
-        "drain_ratio": round(median_of(lambda n: drains[n]["drain_jobs_per_s"] / yardsticks[n]), 3),
-        "wal_bytes_per_job": round(wal_bytes_per_job),
-        "enqueue_many_per_s": round(median_of(lambda n: drains[n]["enqueue_many_per_s"])),
-        "latency_p50_ms": round(latency["latency_p50_ms"], 2),
-        "latency_p99_ms": round(latency["latency_p99_ms"], 2),
-        "rounds": rounds,
-        "jobs_per_round": _JOBS,
+        "rounds": sizes.drain_rounds,
+        "jobs_per_round": sizes.drain_jobs,
         "slots": SLOTS,
         "claim_batch_size": CLAIM_BATCH_SIZE,
-        "latency_samples": latency_samples,
+        "latency_samples": sizes.latency_samples,
         "poll_interval_ms": POLL_INTERVAL_MS,
         "python": platform.python_version(),
-        "server_settings": settings,
+        "processors": os.cpu_count(),
+        "server_settings": read_settings(server.url),
     }
 
 
-def _print_table(report: dict[str, object]) -> None:
+def _print_list(report: dict[str, object]) -> None:
     width = max(len(name) for name in report)
     for name, value in report.items():
         print(f"{name:<{width}}  {value}")
