@@ -21,20 +21,19 @@ from runledger.runtime import Worker
 
 _PROBE_TYPE = "benchmark.probe"
 _LONGEST_PAUSE_SECONDS = 0.04
-_CAPACITY_JOBS = 5_000
-_WARM_UP_CALLS = 500
+_WARM_UP_CALLS = 100
 _STOP_SECONDS = 30
 
 
-def measure_half_load(server: EmbeddedServer, samples: int) -> dict[str, float]:
+def measure_half_load(server: EmbeddedServer, capacity_jobs: int, samples: int) -> dict[str, float]:
     """Measure what the default configuration drains per second, send half of it, and time single jobs in between.
 
     The load comes from a process of its own, in batches every 20 ms. The timed jobs are enqueued one at a time, at
     random moments, by the process that runs the worker, so that one clock is read.
     """
     with fresh_database(server) as url:
-        _, seconds = enqueue_and_drain(url, _CAPACITY_JOBS, config=JobsConfig())
-        load = _CAPACITY_JOBS / seconds / 2
+        _, seconds = enqueue_and_drain(url, capacity_jobs, config=JobsConfig())
+        load = capacity_jobs / seconds / 2
         milliseconds = sorted(asyncio.run(_sample(url, samples, jobs_per_s=load)))
     return {
         "half_load_jobs_per_s": load,

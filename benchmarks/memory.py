@@ -17,30 +17,28 @@ from benchmarks.workload import prepare, requests
 from runledger import SyncLedger
 from runledger.embedded import EmbeddedServer
 
-_CHUNKS = 50
 _MEBIBYTE = 2**20
 
 
-def measure_worker_memory(server: EmbeddedServer, jobs: int) -> dict[str, float]:
-    """Run jobs in fifty waves, and look at the memory of the worker process after each.
+def measure_worker_memory(server: EmbeddedServer, jobs: int, wave_jobs: int) -> dict[str, float]:
+    """Run jobs in waves, and look at the memory of the worker process after each.
 
-    The first ten waves warm up: pools, buffers and caches reach their size. What follows should be flat, so the median
-    of the last ten waves is compared with that of the ten after the warm-up.
+    The first fifth of the waves warms up: pools, buffers and caches reach their size. What follows should be flat, so
+    the median of the last fifth is compared with that of the fifth after the warm-up.
     """
     if resident_bytes() is None:
         return {}
-    chunk = max(1, jobs // _CHUNKS)
     sizes: list[int] = []
     with fresh_database(server) as url, SyncLedger.connect(url) as ledger:
         prepare(ledger)
         with worker_process(url, "tuned") as worker:
             worker.ask("start")
-            for number in range(_CHUNKS):
-                ledger.enqueue_many(requests(chunk))
-                worker.until_executed(chunk * (number + 1))
+            for number in range(jobs // wave_jobs):
+                ledger.enqueue_many(requests(wave_jobs))
+                worker.until_executed(wave_jobs * (number + 1))
                 sizes.append(worker.ask("report")["resident_bytes"])
-    tenth = _CHUNKS // 5
-    first, last = statistics.median(sizes[tenth : 2 * tenth]), statistics.median(sizes[-tenth:])
+    fifth = len(sizes) // 5
+    first, last = statistics.median(sizes[fifth : 2 * fifth]), statistics.median(sizes[-fifth:])
     return {"worker_memory_mib": last / _MEBIBYTE, "worker_memory_growth_percent": 100 * (last / first - 1)}
 
 

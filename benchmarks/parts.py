@@ -41,7 +41,7 @@ def _latency(server: EmbeddedServer, sizes: Sizes) -> dict[str, float]:
 
 
 def _half_load(server: EmbeddedServer, sizes: Sizes) -> dict[str, float]:
-    return measure_half_load(server, sizes.half_load_samples)
+    return measure_half_load(server, sizes.half_load_capacity_jobs, sizes.half_load_samples)
 
 
 def _one_by_one(server: EmbeddedServer, sizes: Sizes) -> dict[str, float]:
@@ -76,7 +76,7 @@ def _idle(server: EmbeddedServer, sizes: Sizes) -> dict[str, float]:
 
 def _memory(server: EmbeddedServer, sizes: Sizes) -> dict[str, float]:
     return {
-        **measure_worker_memory(server, sizes.memory_jobs),
+        **measure_worker_memory(server, sizes.memory_jobs, sizes.memory_wave_jobs),
         **measure_enqueue_memory(server, sizes.memory_enqueues),
     }
 

@@ -30,10 +30,13 @@ _LIBRARY = "pg_stat_statements"
 
 
 @contextmanager
-def measured_server() -> Generator[EmbeddedServer, None, None]:
-    """Start a fresh durable server on the disk, next to the data of other embedded servers, and remove it.
+def measured_server(*, durable: bool = True) -> Generator[EmbeddedServer, None, None]:
+    """Start a fresh server on the disk, next to the data of other embedded servers, and remove it.
 
     ``pg_stat_statements`` is loaded, and counts nothing until it is told to.
+
+    Args:
+        durable: As an application has it. Without, figures say nothing: for tests of the benchmarks.
     """
     parent = default_data_dir("benchmarks").parent
     parent.mkdir(parents=True, exist_ok=True)
@@ -41,9 +44,9 @@ def measured_server() -> Generator[EmbeddedServer, None, None]:
         # mkdtemp makes it private to this user; the server's own account must get through.
         Path(folder).chmod(0o755)
         data_dir = Path(folder) / "server"
-        with EmbeddedServer.start(data_dir) as server:
+        with EmbeddedServer.start(data_dir, durable=durable) as server:
             change_settings(server.url, {f"{_LIBRARY}.track": "none", "shared_preload_libraries": _LIBRARY})
-        with _started_again(data_dir) as server:
+        with _started_again(data_dir, durable=durable) as server:
             with psycopg.connect(server.url, autocommit=True) as connection:
                 connection.execute(f"CREATE EXTENSION {_LIBRARY}")
             yield server
@@ -86,10 +89,10 @@ def read_settings(url: str) -> dict[str, str]:
 
 
 @contextmanager
-def _started_again(data_dir: Path) -> Generator[EmbeddedServer, None, None]:
+def _started_again(data_dir: Path, *, durable: bool) -> Generator[EmbeddedServer, None, None]:
     """Use the server once it has the settings that need a restart: one just left may still be the old one."""
     while True:
-        with EmbeddedServer.start(data_dir) as server:
+        with EmbeddedServer.start(data_dir, durable=durable) as server:
             if read_settings(server.url)["shared_preload_libraries"] == _LIBRARY:
                 yield server
                 return

@@ -19,12 +19,14 @@ class Sizes:
         large_drain_jobs: Jobs of the one large drain.
         two_worker_jobs: Jobs that one process drains, and then two.
         latency_samples: Jobs whose start is timed, with a worker at rest.
+        half_load_capacity_jobs: Jobs with which the whole load is found.
         half_load_samples: Jobs whose start is timed, with a worker that is half busy.
         held_waiting_jobs: Jobs that wait when the drain under a held snapshot begins.
         held_churned_jobs: Jobs that ended under a held snapshot before its claims are timed.
         held_claims: Claims that are timed, with and without a held snapshot.
         idle_seconds: How long an idle worker is watched.
         memory_jobs: Jobs over which the memory of a worker is watched.
+        memory_wave_jobs: Jobs after which it is looked at again.
         memory_enqueues: Jobs of the one ``enqueue_many`` whose memory is watched.
     """
 
@@ -37,12 +39,14 @@ class Sizes:
     large_drain_jobs: int
     two_worker_jobs: int
     latency_samples: int
+    half_load_capacity_jobs: int
     half_load_samples: int
     held_waiting_jobs: int
     held_churned_jobs: int
     held_claims: int
     idle_seconds: float
     memory_jobs: int
+    memory_wave_jobs: int
     memory_enqueues: int
 
 
@@ -56,12 +60,14 @@ FULL = Sizes(
     large_drain_jobs=200_000,
     two_worker_jobs=100_000,
     latency_samples=1_000,
+    half_load_capacity_jobs=20_000,
     half_load_samples=1_000,
     held_waiting_jobs=200_000,
     held_churned_jobs=100_000,
     held_claims=1_000,
     idle_seconds=60,
     memory_jobs=1_000_000,
+    memory_wave_jobs=20_000,
     memory_enqueues=1_000_000,
 )
 
@@ -75,12 +81,14 @@ QUICK = Sizes(
     large_drain_jobs=50_000,
     two_worker_jobs=20_000,
     latency_samples=150,
+    half_load_capacity_jobs=5_000,
     half_load_samples=50,
     held_waiting_jobs=100_000,
     held_churned_jobs=100_000,
     held_claims=200,
     idle_seconds=5,
     memory_jobs=100_000,
+    memory_wave_jobs=5_000,
     memory_enqueues=100_000,
 )
 """Every figure that the short run gives, in little more than a minute. What it leaves out is in ``parts``."""

@@ -24,11 +24,12 @@ _READ_COSTS = """
 SELECT query, sum(calls)::bigint, sum(total_exec_time), sum(rows)::bigint, sum(wal_bytes)::bigint
   FROM pg_stat_statements
  WHERE dbid <> (SELECT oid FROM pg_database WHERE datname = current_database())
+   AND query !~ '^\\s*(CREATE|ALTER|DROP) '
  GROUP BY query
 """
 
-# A literal, a parameter, a number or a comment: what the server replaces or folds, or we do.
-_NOT_COMPARED = re.compile(r"'(?:[^']|'')*'|\$\d+|\b\d+\b|--[^\n]*|\{schema\}|runledger\b")
+# Comments, which are not sent; constants and parameters, for which the server puts its own; the name of the schema.
+_NOT_COMPARED = re.compile(r"--[^\n]*|'(?:[^']|'')*'|\$\d+|\b(?:\d+|NULL|true|false|runledger)\b|\{schema\}")
 _WORD = re.compile(r"\w+")
 
 
@@ -66,7 +67,7 @@ def counted_statements(server: EmbeddedServer) -> Generator[Callable[[], int], N
 
 @contextmanager
 def costs_of_statements(server: EmbeddedServer) -> Generator[Callable[[], list[StatementCost]], None, None]:
-    """Add up costs from here on; yield what tells them, the dearest first."""
+    """Add up costs from here on, those of schemas aside; yield what tells them, the dearest first."""
     with _tracking(server) as connection:
         connection.execute("SELECT pg_stat_statements_reset()")
 
