@@ -1,12 +1,13 @@
 # Every task of a checkout. `make` alone lists them; CONTRIBUTING.md explains them.
 #
 # PYTHON, VENV and WORKERS may be set: `make test VENV=.venv-3.13 PYTHON=python3.13 WORKERS=4`.
-# TESTS narrows a run: `make test TESTS='tests/core -k retry'`.
+# TESTS and BENCH narrow a run: `make test TESTS='tests/core -k retry'`, `make bench BENCH='drain latency --quick'`.
 
 PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
 TESTS ?=
+BENCH ?=
 
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
@@ -74,8 +75,8 @@ schema-dump: $(READY) ## Write the dump of the migrated schema
 docs: $(READY) ## Build the documentation into build/docs; warnings are errors
 	$(RUN) -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
 
-bench: $(READY) ## Run the benchmarks
-	$(RUN) -m benchmarks
+bench: $(READY) ## Run the benchmarks (BENCH='part ... --quick' narrows)
+	$(RUN) -m benchmarks $(BENCH)
 
 lock: $(READY) ## Resolve requirements/dev.lock again with the newest versions
 	@command -v uv >/dev/null || $(PYTHON) -m pip --python $(RUN) install --quiet uv

@@ -62,9 +62,9 @@ def measure(
     for part in parts:
         started_at = time.perf_counter()
         with _statements_shown(server) if shows_statements else contextlib.nullcontext():
-            measured = PARTS[part](server, sizes)
-        print(f"{part}: {time.perf_counter() - started_at:.0f} s", file=sys.stderr)
-        figures |= {name: rounded(name, value) for name, value in measured.items()}
+            measured = {name: rounded(name, value) for name, value in PARTS[part](server, sizes).items()}
+        print(f"{part} took {time.perf_counter() - started_at:.0f} s: {json.dumps(measured)}", file=sys.stderr)
+        figures |= measured
     return figures
 
 

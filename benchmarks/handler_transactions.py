@@ -24,17 +24,18 @@ _CREATE_EFFECT = "CREATE TABLE effect (job_id uuid PRIMARY KEY, amount integer N
 _INSERT_EFFECT = "INSERT INTO effect VALUES (%s, 4200)"
 
 
-def measure_handler_transactions(server: EmbeddedServer, count: int) -> dict[str, float]:
-    """Drain plain jobs, then as many that insert one row in ``context.transaction()``."""
+def measure_handler_transactions(server: EmbeddedServer, count: int, *, plain_count: int) -> dict[str, float]:
+    """Drain plain jobs, then others that insert one row in ``context.transaction()``."""
     with fresh_database(server) as url:
-        _, plain_seconds = enqueue_and_drain(url, count)
+        _, plain_seconds = enqueue_and_drain(url, plain_count)
     with fresh_database(server) as url:
         enqueue(url, count)
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(_CREATE_EFFECT)
         seconds = asyncio.run(_run_with_transactions(url, count))
         check_ledger(url, succeeded=count)
-    return {"transaction_jobs_per_s": count / seconds, "transaction_ratio": plain_seconds / seconds}
+    rate = count / seconds
+    return {"transaction_jobs_per_s": rate, "transaction_ratio": rate * plain_seconds / plain_count}
 
 
 async def _run_with_transactions(url: str, count: int) -> float:

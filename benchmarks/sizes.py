@@ -15,6 +15,7 @@ class Sizes:
         wal_jobs: Jobs over which the write-ahead log is counted.
         comparison_rounds: Rounds of each comparison of one kind of work with the plain one.
         comparison_jobs: Jobs on either side of a comparison.
+        transaction_jobs: Jobs with transactions of handlers, compared with the plain ones of a comparison.
         single_enqueues: Jobs that are enqueued one by one.
         large_drain_jobs: Jobs of the one large drain.
         two_worker_jobs: Jobs that one process drains, and then two.
@@ -35,6 +36,7 @@ class Sizes:
     wal_jobs: int
     comparison_rounds: int
     comparison_jobs: int
+    transaction_jobs: int
     single_enqueues: int
     large_drain_jobs: int
     two_worker_jobs: int
@@ -56,12 +58,13 @@ FULL = Sizes(
     wal_jobs=5_000,
     comparison_rounds=5,
     comparison_jobs=20_000,
+    transaction_jobs=5_000,
     single_enqueues=20_000,
     large_drain_jobs=200_000,
     two_worker_jobs=100_000,
     latency_samples=1_000,
     half_load_capacity_jobs=20_000,
-    half_load_samples=1_000,
+    half_load_samples=500,
     held_waiting_jobs=200_000,
     held_churned_jobs=100_000,
     held_claims=1_000,
@@ -77,13 +80,14 @@ QUICK = Sizes(
     wal_jobs=5_000,
     comparison_rounds=1,
     comparison_jobs=10_000,
+    transaction_jobs=2_000,
     single_enqueues=2_000,
     large_drain_jobs=50_000,
     two_worker_jobs=20_000,
     latency_samples=150,
     half_load_capacity_jobs=5_000,
     half_load_samples=50,
-    held_waiting_jobs=100_000,
+    held_waiting_jobs=60_000,
     held_churned_jobs=100_000,
     held_claims=200,
     idle_seconds=5,

@@ -24,6 +24,7 @@ _TINY = Sizes(
     wal_jobs=20,
     comparison_rounds=1,
     comparison_jobs=20,
+    transaction_jobs=20,
     single_enqueues=5,
     large_drain_jobs=20,
     two_worker_jobs=20,
