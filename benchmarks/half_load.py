@@ -25,16 +25,16 @@ _WARM_UP_CALLS = 100
 _STOP_SECONDS = 30
 
 
-def measure_half_load(server: EmbeddedServer, capacity_jobs: int, samples: int) -> dict[str, float]:
+def measure_half_load(server: EmbeddedServer, capacity_jobs: int, seconds: float) -> dict[str, float]:
     """Measure what the default configuration drains per second, send half of it, and time single jobs in between.
 
     The load comes from a process of its own, in batches every 20 ms. The timed jobs are enqueued one at a time, at
     random moments, by the process that runs the worker, so that one clock is read.
     """
     with fresh_database(server) as url:
-        _, seconds = enqueue_and_drain(url, capacity_jobs, config=JobsConfig())
-        load = capacity_jobs / seconds / 2
-        milliseconds = sorted(asyncio.run(_sample(url, samples, jobs_per_s=load)))
+        _, capacity_seconds = enqueue_and_drain(url, capacity_jobs, config=JobsConfig())
+        load = capacity_jobs / capacity_seconds / 2
+        milliseconds = sorted(asyncio.run(_sample(url, seconds, jobs_per_s=load)))
     return {
         "half_load_jobs_per_s": load,
         "half_load_latency_p50_ms": statistics.median(milliseconds),
@@ -42,7 +42,7 @@ def measure_half_load(server: EmbeddedServer, capacity_jobs: int, samples: int) 
     }
 
 
-async def _sample(url: str, samples: int, *, jobs_per_s: float) -> list[float]:
+async def _sample(url: str, seconds: float, *, jobs_per_s: float) -> list[float]:
     countdown = Countdown(_WARM_UP_CALLS)
     registry = no_op_registry(countdown)
     started: asyncio.Queue[float] = asyncio.Queue()
@@ -59,7 +59,9 @@ async def _sample(url: str, samples: int, *, jobs_per_s: float) -> list[float]:
         try:
             with _load(url, jobs_per_s):
                 await countdown.until_reached()
-                for _ in range(samples):
+                # So long, not so many: where the machine has less to give than before, jobs queue up.
+                ends_at = time.perf_counter() + seconds
+                while not latencies or time.perf_counter() < ends_at:
                     await asyncio.sleep(random.uniform(0, _LONGEST_PAUSE_SECONDS))  # noqa: S311 (no secret)
                     await ledger.enqueue(_PROBE_TYPE)
                     committed_at = time.perf_counter()

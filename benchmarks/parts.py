@@ -41,7 +41,7 @@ def _latency(server: EmbeddedServer, sizes: Sizes) -> dict[str, float]:
 
 
 def _half_load(server: EmbeddedServer, sizes: Sizes) -> dict[str, float]:
-    return measure_half_load(server, sizes.half_load_capacity_jobs, sizes.half_load_samples)
+    return measure_half_load(server, sizes.half_load_capacity_jobs, sizes.half_load_seconds)
 
 
 def _one_by_one(server: EmbeddedServer, sizes: Sizes) -> dict[str, float]:

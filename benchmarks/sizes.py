@@ -21,7 +21,7 @@ class Sizes:
         two_worker_jobs: Jobs that one process drains, and then two.
         latency_samples: Jobs whose start is timed, with a worker at rest.
         half_load_capacity_jobs: Jobs with which the whole load is found.
-        half_load_samples: Jobs whose start is timed, with a worker that is half busy.
+        half_load_seconds: How long single jobs are timed, with a worker that is half busy.
         held_waiting_jobs: Jobs that wait when the drain under a held snapshot begins.
         held_churned_jobs: Jobs that ended under a held snapshot before its claims are timed.
         held_claims: Claims that are timed, with and without a held snapshot.
@@ -42,7 +42,7 @@ class Sizes:
     two_worker_jobs: int
     latency_samples: int
     half_load_capacity_jobs: int
-    half_load_samples: int
+    half_load_seconds: float
     held_waiting_jobs: int
     held_churned_jobs: int
     held_claims: int
@@ -64,7 +64,7 @@ FULL = Sizes(
     two_worker_jobs=100_000,
     latency_samples=1_000,
     half_load_capacity_jobs=20_000,
-    half_load_samples=500,
+    half_load_seconds=60,
     held_waiting_jobs=200_000,
     held_churned_jobs=100_000,
     held_claims=1_000,
@@ -86,7 +86,7 @@ QUICK = Sizes(
     two_worker_jobs=20_000,
     latency_samples=150,
     half_load_capacity_jobs=5_000,
-    half_load_samples=50,
+    half_load_seconds=8,
     held_waiting_jobs=60_000,
     held_churned_jobs=100_000,
     held_claims=200,
