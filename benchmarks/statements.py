@@ -31,6 +31,7 @@ SELECT query, sum(calls)::bigint, sum(total_exec_time), sum(rows)::bigint, sum(w
 # Comments, which are not sent; constants and parameters, for which the server puts its own; the name of the schema.
 _NOT_COMPARED = re.compile(r"--[^\n]*|'(?:[^']|'')*'|\$\d+|\b(?:\d+|NULL|true|false|runledger)\b|\{schema\}")
 _WORD = re.compile(r"\w+")
+_ALIKE = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +73,10 @@ def costs_of_statements(server: EmbeddedServer) -> Generator[Callable[[], list[S
         connection.execute("SELECT pg_stat_statements_reset()")
 
         def costs() -> list[StatementCost]:
-            names = _names_of_files()
+            sources = _words_of_files()
             by_name: dict[str, StatementCost] = {}
             for text, calls, milliseconds, rows, wal_bytes in connection.execute(_READ_COSTS).fetchall():
-                name = names.get(_skeleton(text)) or " ".join(text.split())[:60]
+                name = _most_alike(_words(text), sources) or " ".join(text.split())[:60]
                 known = by_name.get(name, StatementCost(name=name, calls=0, milliseconds=0, rows=0, wal_bytes=0))
                 by_name[name] = StatementCost(
                     name=name,
@@ -106,15 +107,21 @@ def _current(connection: psycopg.Connection) -> str:
     return row[0]
 
 
-def _names_of_files() -> dict[str, str]:
-    names: dict[str, str] = {}
-    for area in files("runledger.postgres").joinpath("sql").iterdir():
-        if area.is_dir():
-            for file in area.iterdir():
-                names[_skeleton(file.read_text(encoding="utf-8"))] = f"{area.name}/{file.name}"
-    return names
+def _most_alike(words: frozenset[str], sources: dict[str, frozenset[str]]) -> str | None:
+    """Return the file that has nearly the same words: a statement that is put together from parts varies a little."""
+    share, name = max((len(words & others) / len(words | others), name) for name, others in sources.items())
+    return name if share > _ALIKE else None
 
 
-def _skeleton(text: str) -> str:
+def _words_of_files() -> dict[str, frozenset[str]]:
+    return {
+        f"{area.name}/{file.name}": _words(file.read_text(encoding="utf-8"))
+        for area in files("runledger.postgres").joinpath("sql").iterdir()
+        if area.is_dir()
+        for file in area.iterdir()
+    }
+
+
+def _words(text: str) -> frozenset[str]:
     """Return the words of a statement without what the server may have replaced by parameters."""
-    return " ".join(_WORD.findall(_NOT_COMPARED.sub(" ", text)))
+    return frozenset(_WORD.findall(_NOT_COMPARED.sub(" ", text)))
