@@ -37,6 +37,7 @@ _NAMES = {
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
     "open_pool": "open_sync_pool",
+    "open_transaction": "open_sync_transaction",
     "run": "run_sync",
     **{module: f"sync_{module}" for module in MODULES if module != "ledger"},
 }

@@ -30,7 +30,7 @@ from runledger.postgres import (
     run,
 )
 from runledger.postgres.drivers.psycopg import AsyncConnection, AsyncConnectionPool
-from runledger.postgres.drivers.psycopg.pooled_transaction import pooled_transaction
+from runledger.postgres.drivers.psycopg.pooled_transaction import open_transaction
 
 T = TypeVar("T")
 
@@ -131,7 +131,7 @@ class Ledger(JobDefinitions, HeldJobs):
             DatabaseConnectionError: There was no connection, or the ledger is closed (``db.pool_closed``). What fails
                 in the block, or when it is committed, comes as psycopg raises it.
         """
-        async with pooled_transaction(self._pool) as connection:
+        async with open_transaction(self._pool) as connection:
             yield connection
 
     async def migrate(self, *, connection: AsyncConnection[Any] | None = None) -> list[int]:

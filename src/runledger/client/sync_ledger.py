@@ -31,7 +31,7 @@ from runledger.postgres import (
     run_sync,
 )
 from runledger.postgres.drivers.psycopg import Connection, ConnectionPool
-from runledger.postgres.drivers.psycopg.pooled_transaction import sync_pooled_transaction
+from runledger.postgres.drivers.psycopg.pooled_transaction import open_sync_transaction
 
 T = TypeVar("T")
 
@@ -132,7 +132,7 @@ class SyncLedger(SyncJobDefinitions, SyncHeldJobs):
             DatabaseConnectionError: There was no connection, or the ledger is closed (``db.pool_closed``). What fails
                 in the block, or when it is committed, comes as psycopg raises it.
         """
-        with sync_pooled_transaction(self._pool) as connection:
+        with open_sync_transaction(self._pool) as connection:
             yield connection
 
     def migrate(self, *, connection: Connection[Any] | None = None) -> list[int]:

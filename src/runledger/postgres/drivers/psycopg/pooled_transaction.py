@@ -15,7 +15,7 @@ _NAME = "ledger.transaction"
 
 
 @asynccontextmanager
-async def pooled_transaction(pool: AsyncConnectionPool[Any]) -> AsyncGenerator[psycopg.AsyncConnection[Any], None]:
+async def open_transaction(pool: AsyncConnectionPool[Any]) -> AsyncGenerator[psycopg.AsyncConnection[Any], None]:
     """Open a transaction on a connection of the pool: committed at the end of the block, rolled back by an error.
 
     Raises:
@@ -27,8 +27,8 @@ async def pooled_transaction(pool: AsyncConnectionPool[Any]) -> AsyncGenerator[p
 
 
 @contextmanager
-def sync_pooled_transaction(pool: ConnectionPool[Any]) -> Generator[psycopg.Connection[Any], None, None]:
-    """The blocking form of :func:`pooled_transaction`."""
+def open_sync_transaction(pool: ConnectionPool[Any]) -> Generator[psycopg.Connection[Any], None, None]:
+    """The blocking form of :func:`open_transaction`."""
     with ExitStack() as stack:
         yield _begun_sync(stack, pool)
 
