@@ -212,3 +212,18 @@ def test_batches_that_overlap_share_the_jobs_between_them(queue: JobQueue, first
 
     assert completed | set(failed) == {claim.job_id for claim in claims}
     assert not completed & set(failed)
+
+
+def test_a_lock_timeout_ends_with_its_transaction(queue: JobQueue, first: Session, second: Session) -> None:
+    claimed = queue.enqueue_and_claim()
+    first.lock(claimed.job_id)
+
+    success = jobs.JobSuccess(lease=claimed.lease)
+    completion = second.begin(jobs.complete_job(success, lock_timeout=timedelta(seconds=5)), queue)
+    first.rollback()
+    completion.result()
+    inside = second.sql("SHOW lock_timeout")
+    second.commit()
+
+    assert (inside, second.sql("SHOW lock_timeout")) == ([("5s",)], [("0",)])
+    assert queue.job(claimed.job_id).status is JobStatus.SUCCEEDED

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import psycopg
 import pytest
 
 from runledger.core import JobFailureKind, JobStatus, JsonValue
-from runledger.postgres import QueryError, jobs, run_sync
+from runledger.postgres import QueryError, jobs
 from tests.postgres.job_queue import WORKER, JobQueue
 
 
@@ -112,16 +111,3 @@ def test_a_batch_completes_the_neighbours_of_a_lost_job(queue: JobQueue) -> None
     assert queue.job(lost).status is JobStatus.LEASED
     assert queue.attempts(lost)[0].finished_at is None
     assert queue.event_types(lost) == ["ENQUEUED", "LEASED"]
-
-
-def test_a_lock_timeout_ends_with_its_transaction(queue: JobQueue) -> None:
-    claimed = queue.enqueue_and_claim()
-
-    with psycopg.connect(queue.url) as connection:
-        success = jobs.JobSuccess(lease=claimed.lease)
-        run_sync(connection, jobs.complete_job(success, lock_timeout=timedelta(seconds=5)))
-        inside = connection.execute("SHOW lock_timeout").fetchone()
-        connection.commit()
-        afterwards = connection.execute("SHOW lock_timeout").fetchone()
-
-    assert (inside, afterwards) == (("5s",), ("0",))

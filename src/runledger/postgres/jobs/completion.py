@@ -9,7 +9,7 @@ from uuid import UUID
 
 from runledger.core.jobs.records import LeaseIdentity
 from runledger.postgres.document import check_now, keyed_document
-from runledger.postgres.jobs.lease import lock_job
+from runledger.postgres.jobs.lease import run_on_locked_job
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.row_decoding import job_ids
 from runledger.postgres.sql_errors import lease_owner_mismatch
@@ -62,8 +62,9 @@ def complete_job(
         QueryError: ``job.lease_owner_mismatch``; nothing was written.
     """
     check_now(now)
-    yield from lock_job(success.lease.job_id, lock_timeout=lock_timeout)
-    rows = yield Statement(sql=_COMPLETE, document=keyed_document(success.lease.worker_id, [_member(success)], now=now))
+    lease = success.lease
+    complete = Statement(sql=_COMPLETE, document=keyed_document(lease.worker_id, [_member(success)], now=now))
+    rows = yield from run_on_locked_job(complete, lease.job_id, lock_timeout=lock_timeout)
     if not rows:
         raise lease_owner_mismatch("jobs.complete_job")
 

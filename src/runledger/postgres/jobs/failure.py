@@ -11,7 +11,7 @@ from runledger.core.jobs.failure_text import clean_error_text
 from runledger.core.jobs.records import LeaseIdentity
 from runledger.core.jobs.status import JobFailureKind
 from runledger.postgres.document import check_now, json_text, keyed_document, retry_delay_milliseconds
-from runledger.postgres.jobs.lease import lock_job
+from runledger.postgres.jobs.lease import run_on_locked_job
 from runledger.postgres.operation import Rows, Statement, Steps, operation
 from runledger.postgres.sql_errors import lease_owner_mismatch
 from runledger.postgres.sql_files import SqlFile
@@ -75,8 +75,8 @@ def fail_job(
     """
     check_now(now)
     lease = failure.lease
-    yield from lock_job(lease.job_id, lock_timeout=lock_timeout)
-    rows = yield Statement(sql=_FAIL, document=keyed_document(lease.worker_id, [_member(failure)], now=now))
+    fail = Statement(sql=_FAIL, document=keyed_document(lease.worker_id, [_member(failure)], now=now))
+    rows = yield from run_on_locked_job(fail, lease.job_id, lock_timeout=lock_timeout)
     if not rows:
         raise lease_owner_mismatch("jobs.fail_job")
     return _outcomes(rows)[lease.job_id]

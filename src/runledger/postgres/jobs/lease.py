@@ -9,7 +9,7 @@ from uuid import UUID
 from runledger.core.errors import InvalidArgumentError
 from runledger.core.jobs.records import LeaseIdentity
 from runledger.postgres.document import check_now, encode_document, lease_document, milliseconds
-from runledger.postgres.operation import Statement, Steps, operation
+from runledger.postgres.operation import Rows, Statement, Steps, operation
 from runledger.postgres.row_decoding import job_ids
 from runledger.postgres.sql_errors import lease_owner_mismatch
 from runledger.postgres.sql_files import SqlFile
@@ -88,6 +88,21 @@ def check_lease_ttl(lease_ttl: timedelta) -> None:
     """
     if milliseconds(lease_ttl) < 1:
         raise InvalidArgumentError("lease_ttl", "is not positive", "give the lease time to be renewed, such as 60 s")
+
+
+def run_on_locked_job(statement: Statement, job_id: UUID, *, lock_timeout: timedelta | None) -> Steps[Rows]:
+    """Run a statement on one job that skips its row when somebody has locked it, and wait for the lock only then.
+
+    Args:
+        statement: What to run; no row back is a row that is locked, or a lease that is not held.
+        job_id: The job.
+        lock_timeout: Bound on the wait; ``None`` leaves the transaction's setting alone.
+    """
+    rows = yield statement
+    if not rows:
+        yield from lock_job(job_id, lock_timeout=lock_timeout)
+        rows = yield statement
+    return rows
 
 
 def lock_job(job_id: UUID, *, lock_timeout: timedelta | None = None) -> Steps[None]:
