@@ -29,6 +29,9 @@ from runledger.postgres import (
     migrate_after_idempotency_cutover,
 )
 from runledger.postgres.compatibility import ensure_schema_serves
+from runledger.postgres.notices import Notices, send_notices
+
+_NOTICES = Notices(is_sent_inside=True)
 
 JOB_ID = UUID("0198c0de-0000-7000-8000-000000000001")
 """The job of every case, and the uuid in every row that a case is given."""
@@ -62,6 +65,7 @@ _KEYED_REQUEST = dataclasses.replace(_REQUEST_DUE_AT, idempotency_key="order-17"
 _KEYED_REQUEST_DUE_IN = dataclasses.replace(_REQUEST_DUE_IN, idempotency_key="order-18")
 
 OPERATION_CASES: tuple[Operation[Any], ...] = (
+    send_notices(['{"job_types":["email.send"]}']),
     migrate_after_idempotency_cutover(),
     ensure_schema_compatible_after_idempotency_cutover(),
     ensure_schema_serves(),
@@ -72,9 +76,9 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
     jobs.update_job_definition(
         "email.send", max_attempts=3, default_timeout=_TTL, default_priority=7, is_enabled=False
     ),
-    jobs.enqueue_job(_REQUEST_DUE_AT, now=_NOW),
-    jobs.enqueue_jobs([_REQUEST_DUE_AT, _REQUEST_DUE_IN], now=_NOW),
-    jobs.enqueue_jobs([_KEYED_REQUEST, _KEYED_REQUEST_DUE_IN], now=_NOW),
+    jobs.enqueue_job(_REQUEST_DUE_AT, notices=_NOTICES, now=_NOW),
+    jobs.enqueue_jobs([_REQUEST_DUE_AT, _REQUEST_DUE_IN], notices=_NOTICES, now=_NOW),
+    jobs.enqueue_jobs([_KEYED_REQUEST, _KEYED_REQUEST_DUE_IN], notices=_NOTICES, now=_NOW),
     jobs.claim_jobs(
         _WORKER,
         lease_ttl=_TTL,
@@ -112,8 +116,8 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
     jobs.fail_jobs(_WORKER, [_FAILURE], now=_NOW),
     jobs.fail_job(_FAILURE, lock_timeout=_TTL, now=_NOW),
     jobs.reap_expired_leases(limit=10, retry_delay=_TTL, now=_NOW),
-    jobs.cancel_job(JOB_ID, scope=Organization(_ORGANIZATION), reason="obsolete", now=_NOW),
-    jobs.requeue_job(JOB_ID, scope=Organization(_ORGANIZATION), reason="repaired", now=_NOW),
+    jobs.cancel_job(JOB_ID, scope=Organization(_ORGANIZATION), reason="obsolete", notices=_NOTICES, now=_NOW),
+    jobs.requeue_job(JOB_ID, scope=Organization(_ORGANIZATION), reason="repaired", notices=_NOTICES, now=_NOW),
     jobs.compare_and_requeue_job(
         JOB_ID,
         scope=Organization(_ORGANIZATION),
@@ -121,6 +125,7 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
         expected_run_number=1,
         reason="repaired",
         keeps_progress=True,
+        notices=_NOTICES,
         now=_NOW,
     ),
     jobs.get_job_payload_by_idempotency_key(_ORGANIZATION, "email.send", "order-17"),

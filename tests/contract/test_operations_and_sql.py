@@ -19,11 +19,13 @@ UNREAD_COLUMNS: Mapping[str, set[str]] = {
     "migrations/lock_migrations": {"locked"},
     "jobs/lock_job": {"job_id"},
     "jobs/heartbeat_job": {"job_id"},
-    "jobs/cancel_job": {"job_id"},
-    "jobs/requeue_job": {"job_id"},
+    "jobs/cancel_job": {"job_id", "is_notified"},
+    "jobs/requeue_job": {"job_id", "is_notified"},
     "jobs/update_job_payload_uuid_array_field": {"job_id"},
     # For people who run the file by hand; the operation knows how many it sent.
-    "jobs/enqueue_jobs": {"enqueued_count"},
+    "jobs/enqueue_jobs": {"enqueued_count", "is_notified"},
+    "jobs/enqueue_keyed_jobs": {"is_notified"},
+    "connection/send_notices": {"is_sent", "synchronous_commit"},
 }
 
 
@@ -40,12 +42,13 @@ def exchanges_by_file() -> dict[str, list[Exchange]]:
 def test_every_public_operation_has_a_case_and_is_named_as_its_function() -> None:
     functions = {f"jobs.{name}" for name in jobs.__all__ if not isinstance(getattr(jobs, name), type)}
 
-    of_schema = {
+    others = {
+        "notices.send_notices",
         "schema.migrate_after_idempotency_cutover",
         "schema.ensure_schema_compatible_after_idempotency_cutover",
         "schema.ensure_schema_serves",
     }
-    assert {operation.name for operation in OPERATION_CASES} == functions | of_schema
+    assert {operation.name for operation in OPERATION_CASES} == functions | others
 
 
 @pytest.mark.parametrize("file", sorted(LOCK))

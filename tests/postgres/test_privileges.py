@@ -44,6 +44,7 @@ CHECKING = {
 STATEMENTS: dict[Duty, set[str]] = {
     Duty.WORKER: CHECKING
     | {
+        "connection/send_notices",
         "connection/set_local_lock_timeout",
         "definitions/insert_missing_definitions",
         "jobs/cancel_job",
@@ -72,6 +73,7 @@ STATEMENTS: dict[Duty, set[str]] = {
     | {
         "definitions/get_definition",
         "definitions/list_definitions",
+        "connection/send_notices",
         "connection/set_local_lock_timeout",
         "jobs/enqueue_jobs",
         "jobs/enqueue_keyed_jobs",

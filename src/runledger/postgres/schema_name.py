@@ -1,12 +1,17 @@
-"""The name of the schema that holds Runledger's objects."""
+"""The name of the schema that holds Runledger's objects, and that of its notification channel."""
 
 from __future__ import annotations
+
+import hashlib
+import re
 
 from runledger.core.errors import InvalidArgumentError
 
 DEFAULT_SCHEMA = "runledger"
 
 _MAX_IDENTIFIER_BYTES = 63
+_CHANNEL_PREFIX = "runledger_"
+_PLAIN_NAME = re.compile("[a-z0-9_]+")
 _UNQUOTABLE = frozenset("'\"\\$")
 
 
@@ -28,3 +33,15 @@ def quote_schema(schema: str) -> str:
             "schema", "begins with 'pg_', which PostgreSQL keeps for itself", "choose another name"
         )
     return f'"{schema}"'
+
+
+def channel_of(schema: str) -> str:
+    """Return the channel of the notifications about the jobs of a schema: plain ASCII of at most 63 bytes.
+
+    Channels belong to the database, so the schema is in the name. One that is too long for it, or has characters that
+    a session of another encoding may not have, is in it as a digest.
+    """
+    channel = _CHANNEL_PREFIX + schema
+    if _PLAIN_NAME.fullmatch(schema) and len(channel) <= _MAX_IDENTIFIER_BYTES:
+        return channel
+    return _CHANNEL_PREFIX + hashlib.sha256(schema.encode("utf-8", "replace")).hexdigest()[:32]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Protocol
 
-from runledger.postgres.schema_name import quote_schema
+from runledger.postgres.schema_name import channel_of, quote_schema
 
 _BLOCK = re.compile(r"^ *\{for n in 1\.\.(?P<most>\d+)\}\n(?P<body>.*?)^ *\{end\}\n", re.DOTALL | re.MULTILINE)
 
@@ -49,7 +49,7 @@ def _text(area: str, name: str, copies: int | None, schema: str) -> str:
     # The server parses what it is sent: comments are for readers of the file.
     lines = [line for line in source.splitlines() if not line.lstrip().startswith("--")]
     text = _BLOCK.sub(lambda block: _copied(block, copies), "\n".join(lines))
-    return text.replace("{schema}", quote_schema(schema))
+    return text.replace("{schema}", quote_schema(schema)).replace("{channel}", f"'{channel_of(schema)}'")
 
 
 def _copied(block: re.Match[str], copies: int | None) -> str:

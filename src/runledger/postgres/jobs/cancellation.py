@@ -10,6 +10,7 @@ from runledger.core.jobs.setting_checks import check_reason
 from runledger.core.scope import Scope
 from runledger.postgres.document import check_now, encode_document
 from runledger.postgres.jobs.locking import invalid_state_transition, lock_job_in_scope, read_changed_job
+from runledger.postgres.notices import Notices, sends_inside
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.sql_files import SqlFile
 
@@ -18,17 +19,23 @@ _CANCEL = SqlFile("jobs", "cancel_job")
 
 @operation("jobs.cancel_job")
 def cancel_job(
-    job_id: UUID, *, scope: Scope, reason: str | None = None, now: datetime | None = None
+    job_id: UUID,
+    *,
+    scope: Scope,
+    reason: str | None = None,
+    notices: Notices | None = None,
+    now: datetime | None = None,
 ) -> Steps[JobRecord]:
     """Cancel a PENDING or LEASED job and return it. Waits for the row lock.
 
-    The handler of a LEASED job is not stopped by the database. Its worker hears of it at the next renewal, and whatever
-    it writes is refused.
+    The handler of a LEASED job is not stopped by the database, and whatever it writes is refused. Its worker hears of
+    it by a notice, or at the next renewal.
 
     Args:
         job_id: The job.
         scope: Whose jobs may be canceled.
         reason: Kept as the job's status reason and in the CANCELED event; ``CANCELED`` when not given.
+        notices: How the worker is told; nobody is when not given.
         now: Instant to use instead of the database's clock, for tests.
 
     Raises:
@@ -39,7 +46,10 @@ def cancel_job(
         check_reason("reason", reason)
     check_now(now)
     locked = yield from lock_job_in_scope(job_id, scope=scope, operation_name="jobs.cancel_job", now=now)
-    rows = yield Statement(sql=_CANCEL, document=encode_document(job_id=job_id, reason=reason, now=now))
+    document = encode_document(job_id=job_id, reason=reason, notifies=sends_inside(notices), now=now)
+    rows = yield Statement(sql=_CANCEL, document=document)
     if not rows:
         raise invalid_state_transition("jobs.cancel_job", locked.status, "can be canceled while PENDING or LEASED")
+    if notices is not None:
+        notices.take(rows[0])
     return (yield from read_changed_job(job_id, scope=scope))

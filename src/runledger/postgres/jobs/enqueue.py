@@ -14,7 +14,8 @@ from runledger.core.json_value import encode_json
 from runledger.postgres.document import MAX_BATCH_BYTES, MAX_BATCH_ROWS, check_now, encode_document, json_text
 from runledger.postgres.jobs.idempotency import definition_missing, existing_job_of, key_taken_by_nobody
 from runledger.postgres.jobs.lease import set_lock_timeout
-from runledger.postgres.operation import Operation, Rows, Statement, Steps, operation
+from runledger.postgres.notices import Notices, sends_inside
+from runledger.postgres.operation import Operation, Row, Rows, Statement, Steps, operation
 from runledger.postgres.sql_errors import DatabaseConnectionError, QueryError, QueryErrorCategory, commit_unconfirmed
 from runledger.postgres.sql_files import SqlFile
 from runledger.postgres.uuid7 import uuid7
@@ -35,24 +36,27 @@ _PRIMARY_KEY = "job_queue_pkey"
 
 
 @operation("jobs.enqueue_job")
-def enqueue_job(request: EnqueueRequest, *, now: datetime | None = None) -> Steps[UUID]:
+def enqueue_job(request: EnqueueRequest, *, notices: Notices | None = None, now: datetime | None = None) -> Steps[UUID]:
     """Enqueue one job and return its id; where the request has a key that is known, the id of the job that has it.
 
     The batch of one of :func:`enqueue_jobs`.
 
     Args:
         request: What to run.
+        notices: How workers are told of jobs that are due soon; nobody is when not given.
         now: Instant to use instead of the transaction's, for tests.
 
     Raises:
         QueryError: Nothing was written; the codes are those of :func:`enqueue_jobs`.
         DatabaseConnectionError: As for :func:`enqueue_jobs`.
     """
-    return (yield from _enqueue([request], now, lambda ids: ids[0]))
+    return (yield from _enqueue([request], notices, now, lambda ids: ids[0]))
 
 
 @operation("jobs.enqueue_jobs")
-def enqueue_jobs(requests: Iterable[EnqueueRequest], *, now: datetime | None = None) -> Steps[list[UUID]]:
+def enqueue_jobs(
+    requests: Iterable[EnqueueRequest], *, notices: Notices | None = None, now: datetime | None = None
+) -> Steps[list[UUID]]:
     """Enqueue many jobs in one transaction and return their ids in the order of the requests.
 
     The iterable is read as it is sent, in statements of at most 1,000 rows or 8 MiB; only ids are kept.
@@ -64,6 +68,7 @@ def enqueue_jobs(requests: Iterable[EnqueueRequest], *, now: datetime | None = N
 
     Args:
         requests: What to run.
+        notices: How workers are told of jobs that are due soon; nobody is when not given.
         now: Instant to use instead of the transaction's, for tests.
 
     Raises:
@@ -73,10 +78,15 @@ def enqueue_jobs(requests: Iterable[EnqueueRequest], *, now: datetime | None = N
         DatabaseConnectionError: The connection was lost. On a pool none is enqueued, unless the code is
             ``db.transaction_commit_unconfirmed``: then that is not known.
     """
-    return (yield from _enqueue(requests, now, lambda ids: ids))
+    return (yield from _enqueue(requests, notices, now, lambda ids: ids))
 
 
-def _enqueue(requests: Iterable[EnqueueRequest], now: datetime | None, result: Callable[[list[UUID]], T]) -> Steps[T]:
+def _enqueue(
+    requests: Iterable[EnqueueRequest],
+    notices: Notices | None,
+    now: datetime | None,
+    result: Callable[[list[UUID]], T],
+) -> Steps[T]:
     check_now(now)
     if isinstance(requests, EnqueueRequest):
         raise InvalidArgumentError("requests", "is a single request", "put it into a list")
@@ -84,13 +94,13 @@ def _enqueue(requests: Iterable[EnqueueRequest], now: datetime | None, result: C
     batches = _batches(requests, ids)
     batch, following = next(batches, None), next(batches, None)
     if batch is not None and following is None:
-        recovery = _recovery(lambda: _repeat(batch, ids, now), lambda: result(ids))
-        yield from _send(batch, ids, now, recovery=recovery, is_only=True)
+        recovery = _recovery(lambda: _repeat(batch, ids, notices, now), lambda: result(ids))
+        yield from _send(batch, ids, notices, now, recovery=recovery, is_only=True)
         return result(ids)
     made: list[str] = []
     recovery = _recovery(lambda: _confirm(made, now), lambda: result(ids))
     while batch is not None:
-        yield from _send(batch, ids, now, recovery=recovery)
+        yield from _send(batch, ids, notices, now, recovery=recovery)
         if not made:
             made += batch.some_row_made(ids)
         batch, following = following, next(batches, None)
@@ -156,31 +166,46 @@ def _batches(requests: Iterable[EnqueueRequest], ids: list[UUID]) -> Iterator[_B
 
 
 def _send(
-    batch: _Batch, ids: list[UUID], now: datetime | None, *, recovery: Operation[object], is_only: bool = False
+    batch: _Batch,
+    ids: list[UUID],
+    notices: Notices | None,
+    now: datetime | None,
+    *,
+    recovery: Operation[object],
+    is_only: bool = False,
 ) -> Steps[None]:
     if batch.unkeyed:
         rows = yield Statement(
             sql=_ENQUEUE,
-            document=_document(batch.unkeyed, now),
+            document=_document(batch.unkeyed, notices, now),
             is_only=is_only and not batch.keyed,
             recovery=recovery,
         )
         _check_enqueued(rows)
-    yield from _send_keyed(batch.keyed, ids, now, recovery=recovery)
+        _take(notices, rows[0])
+    yield from _send_keyed(batch.keyed, ids, notices, now, recovery=recovery)
 
 
 def _send_keyed(
-    keyed: list[_KeyedRow], ids: list[UUID], now: datetime | None, *, recovery: Operation[object] | None = None
+    keyed: list[_KeyedRow],
+    ids: list[UUID],
+    notices: Notices | None,
+    now: datetime | None,
+    *,
+    recovery: Operation[object] | None = None,
 ) -> Steps[None]:
     """Make the jobs whose keys are new, and set the ids of the others."""
     for _ in range(_MAX_LOOKS):
         if not keyed:
             return
         rows = yield Statement(
-            sql=_ENQUEUE_KEYED, document=_document([row.json for row in keyed], now), recovery=recovery
+            sql=_ENQUEUE_KEYED, document=_document([row.json for row in keyed], notices, now), recovery=recovery
         )
         unseen: list[_KeyedRow] = []
         for row in rows:
+            _take(notices, row)
+            if row["ordinality"] is None:
+                continue  # it came for its notice
             place: int = row["ordinality"] - 1
             request = keyed[place]
             existing = existing_job_of(row)
@@ -192,15 +217,15 @@ def _send_keyed(
     raise key_taken_by_nobody()
 
 
-def _repeat(batch: _Batch, ids: list[UUID], now: datetime | None) -> Steps[None]:
+def _repeat(batch: _Batch, ids: list[UUID], notices: Notices | None, now: datetime | None) -> Steps[None]:
     """Settle a transaction of one batch, which is at hand: do the same again, with the same ids.
 
     If the first was committed, it meets its own primary keys or finds its own keys; if not, it takes place now. Should
     the first still be on its way, whichever of the two comes later does nothing.
     """
     if batch.unkeyed:
-        yield from _make_again(batch.unkeyed, now)
-    yield from _send_keyed(batch.keyed, ids, now)
+        yield from _make_again(batch.unkeyed, notices, now)
+    yield from _send_keyed(batch.keyed, ids, notices, now)
 
 
 def _confirm(made: list[str], now: datetime | None) -> Steps[None]:
@@ -209,7 +234,7 @@ def _confirm(made: list[str], now: datetime | None) -> Steps[None]:
     Each of its statements was answered, so the transaction is committed, aborted, or waits for the end of its session;
     only in the last case does this wait.
     """
-    if made and (yield from _make_again(made, now)):
+    if made and (yield from _make_again(made, None, now)):
         # Raised, so that this one job is rolled back as well.
         raise DatabaseConnectionError("jobs.enqueue_jobs: the connection was lost before the commit")
 
@@ -233,15 +258,16 @@ def _recovery(settle: Callable[[], Steps[None]], result: Callable[[], T]) -> Ope
     return Operation(name="jobs.enqueue_jobs", begin=steps)
 
 
-def _make_again(rows: list[str], now: datetime | None) -> Steps[bool]:
+def _make_again(rows: list[str], notices: Notices | None, now: datetime | None) -> Steps[bool]:
     """Make jobs that may exist already, all or none of them, and tell whether they were made now."""
     refused: QueryError
     try:
-        answer = yield Statement(sql=_ENQUEUE, document=_document(rows, now), is_guarded=True)
+        answer = yield Statement(sql=_ENQUEUE, document=_document(rows, notices, now), is_guarded=True)
     except QueryError as error:
         refused = error
     else:
         _check_enqueued(answer)
+        _take(notices, answer[0])
         return True
     if refused.constraint != _PRIMARY_KEY:
         raise refused
@@ -271,8 +297,14 @@ def _row(job_id: UUID, request: EnqueueRequest) -> str:
     return row + "}"
 
 
-def _document(rows: list[str], now: datetime | None) -> str:
-    return f'{encode_document(now=now)[:-1]}{"," if now else ""}"jobs":[{",".join(rows)}]}}'
+def _document(rows: list[str], notices: Notices | None, now: datetime | None) -> str:
+    head = encode_document(notifies=sends_inside(notices), now=now)[:-1]
+    return f'{head}{"," if len(head) > 1 else ""}"jobs":[{",".join(rows)}]}}'
+
+
+def _take(notices: Notices | None, row: Row) -> None:
+    if notices is not None:
+        notices.take(row)
 
 
 def _check_enqueued(rows: Rows) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from runledger.core.jobs.status import JobStatus
 from runledger.core.scope import Scope
 from runledger.postgres.document import check_now, encode_document
 from runledger.postgres.jobs.locking import LockedJob, invalid_state_transition, lock_job_in_scope, read_changed_job
+from runledger.postgres.notices import Notices, sends_inside
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.sql_errors import QueryErrorCategory, refusal
 from runledger.postgres.sql_files import SqlFile
@@ -27,7 +29,12 @@ _REQUEUE = SqlFile("jobs", "requeue_job")
 
 @operation("jobs.requeue_job")
 def requeue_job(
-    job_id: UUID, *, scope: Scope, reason: str | None = None, now: datetime | None = None
+    job_id: UUID,
+    *,
+    scope: Scope,
+    reason: str | None = None,
+    notices: Notices | None = None,
+    now: datetime | None = None,
 ) -> Steps[JobRecord]:
     """Start a SUCCEEDED, DEAD_LETTERED or CANCELED job over and return it. Waits for the row lock.
 
@@ -39,6 +46,7 @@ def requeue_job(
         job_id: The job.
         scope: Whose jobs may be requeued.
         reason: Kept as the job's status reason and in the REQUEUED event; ``REQUEUED`` when not given.
+        notices: How workers are told that it is due; nobody is when not given.
         now: Instant to use instead of the database's clock, for tests.
 
     Raises:
@@ -48,7 +56,8 @@ def requeue_job(
     _check(reason, now)
     locked = yield from lock_job_in_scope(job_id, scope=scope, operation_name="jobs.requeue_job", now=now)
     _refuse_workflow_job(locked, "jobs.requeue_job")
-    return (yield from _requeue(job_id, locked, scope=scope, reason=reason, keeps_progress=False, now=now))
+    requeue = _Requeue(job_id=job_id, scope=scope, reason=reason, keeps_progress=False, notices=notices, now=now)
+    return (yield from requeue.steps(locked))
 
 
 @operation("jobs.compare_and_requeue_job")
@@ -60,6 +69,7 @@ def compare_and_requeue_job(
     expected_run_number: int,
     reason: str | None = None,
     keeps_progress: bool = False,
+    notices: Notices | None = None,
     now: datetime | None = None,
 ) -> Steps[RequeueOutcome]:
     """Requeue a job if it still is what the caller saw, and if no handler of a canceled lease may still be running.
@@ -73,6 +83,7 @@ def compare_and_requeue_job(
         expected_run_number: The run that the caller saw.
         reason: Kept as the job's status reason and in the REQUEUED event; ``REQUEUED`` when not given.
         keeps_progress: The new run starts with the counts and the checkpoint of the old one.
+        notices: How workers are told that it is due; nobody is when not given.
         now: Instant to use instead of the database's clock, for tests.
 
     Returns:
@@ -94,8 +105,10 @@ def compare_and_requeue_job(
         return ExpectationMismatch(status=locked.status, run_number=locked.run_number)
     if locked.canceled_lease_left > timedelta():
         return CancellationNotQuiesced(retry_after=locked.canceled_lease_left)
-    job = yield from _requeue(job_id, locked, scope=scope, reason=reason, keeps_progress=keeps_progress, now=now)
-    return Requeued(job=job)
+    requeue = _Requeue(
+        job_id=job_id, scope=scope, reason=reason, keeps_progress=keeps_progress, notices=notices, now=now
+    )
+    return Requeued(job=(yield from requeue.steps(locked)))
 
 
 def _check(reason: str | None, now: datetime | None) -> None:
@@ -104,14 +117,31 @@ def _check(reason: str | None, now: datetime | None) -> None:
     check_now(now)
 
 
-def _requeue(
-    job_id: UUID, locked: LockedJob, *, scope: Scope, reason: str | None, keeps_progress: bool, now: datetime | None
-) -> Steps[JobRecord]:
-    document = encode_document(job_id=job_id, reason=reason, keeps_progress=keeps_progress, now=now)
-    rows = yield Statement(sql=_REQUEUE, document=document)
-    if not rows:
-        raise invalid_state_transition("jobs.requeue_job", locked.status, "can be requeued once it has ended")
-    return (yield from read_changed_job(job_id, scope=scope))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Requeue:
+    """What both operations have in common, once the job is locked and judged."""
+
+    job_id: UUID
+    scope: Scope
+    reason: str | None
+    keeps_progress: bool
+    notices: Notices | None
+    now: datetime | None
+
+    def steps(self, locked: LockedJob) -> Steps[JobRecord]:
+        document = encode_document(
+            job_id=self.job_id,
+            reason=self.reason,
+            keeps_progress=self.keeps_progress,
+            notifies=sends_inside(self.notices),
+            now=self.now,
+        )
+        rows = yield Statement(sql=_REQUEUE, document=document)
+        if not rows:
+            raise invalid_state_transition("jobs.requeue_job", locked.status, "can be requeued once it has ended")
+        if self.notices is not None:
+            self.notices.take(rows[0])
+        return (yield from read_changed_job(self.job_id, scope=self.scope))
 
 
 def _refuse_workflow_job(locked: LockedJob, operation_name: str) -> None:

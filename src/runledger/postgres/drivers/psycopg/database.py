@@ -10,6 +10,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from runledger.core.errors import InvalidArgumentError
 from runledger.postgres.drivers.psycopg.connecting import connection_parameters, describe_server, unreachable
+from runledger.postgres.drivers.psycopg.listening_connection import ListeningConnection
 from runledger.postgres.drivers.psycopg.own_connection import (
     AsyncOwnConnection,
     SyncOwnConnection,
@@ -87,6 +88,10 @@ class Database:
         return SyncOwnConnection(
             self._parameters | overrides, schema=self.schema, statement_timeout_ms=statement_timeout_ms
         )
+
+    def listening_connection(self) -> ListeningConnection:
+        """Return a connection that hears the notifications about the jobs of the schema, opened when it is told to."""
+        return ListeningConnection(self._parameters, schema=self.schema)
 
     async def open_pool(self, *, min_size: int, max_size: int) -> AsyncConnectionPool[psycopg.AsyncConnection[Any]]:
         """Open a pool of autocommit connections.

@@ -218,16 +218,25 @@ def configure_sync(connection: psycopg.Connection[Any]) -> bool:
 async def _connect(
     parameters: ConnectionParameters, statement_timeout_seconds: float | None
 ) -> psycopg.AsyncConnection[Any]:
+    connection, _ = await connect_configured(parameters, statement_timeout_seconds)
+    return connection
+
+
+async def connect_configured(
+    parameters: ConnectionParameters, statement_timeout_seconds: float | None
+) -> tuple[psycopg.AsyncConnection[Any], bool]:
+    """Open a connection with our settings, and tell whether it reaches the server without a pooler."""
     connection = await psycopg.AsyncConnection.connect(autocommit=True, **parameters)
     try:
         connection.prepare_threshold = 0  # few statements, run often: prepare each at its first use
         # A session setting would leak to other clients of a pooler's server connection.
-        if await configure(connection):
+        is_direct = await configure(connection)
+        if is_direct:
             await connection.execute(_SET_ALL, [_settings(statement_timeout_seconds)])
     except BaseException:
         await connection.close()
         raise
-    return connection
+    return connection, is_direct
 
 
 def _connect_sync(parameters: ConnectionParameters, statement_timeout_seconds: float | None) -> psycopg.Connection[Any]:

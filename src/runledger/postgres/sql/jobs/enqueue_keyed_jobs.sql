@@ -6,6 +6,8 @@
 --               again for these, the statement sees it
 --   UNDEFINED   no row has the key, and the job type has no enabled definition
 --   ISOLATION   the transaction could never see a row that was committed while it waited; nothing was written
+-- A row without a request comes besides: the notice about the jobs that were made. notifies: tell workers, in this
+-- transaction; else whoever commits does.
 -- Guard: the two unique indexes; an enabled definition; the isolation. The caller rolls back unless all are SAME.
 -- Locks: entries of the unique indexes, global ones first, in the order of (job type, organisation, key); this is where
 -- twins wait for each other. Existing rows are read without a lock: it would stop the worker that holds the job, and
@@ -67,7 +69,7 @@ enqueued_globally AS (
      ORDER BY job_type, idempotency_key, ordinality
         ON CONFLICT (job_type, idempotency_key) WHERE idempotency_key IS NOT NULL AND organization_id IS NULL
         DO NOTHING
-    RETURNING id, job_type, stage, created_at
+    RETURNING id, job_type, stage, created_at, next_run_at
 ),
 enqueued_in_organization AS (
     INSERT INTO {schema}.job_queue
@@ -82,12 +84,12 @@ enqueued_in_organization AS (
         ON CONFLICT (job_type, organization_id, idempotency_key)
            WHERE idempotency_key IS NOT NULL AND organization_id IS NOT NULL
         DO NOTHING
-    RETURNING id, job_type, stage, created_at
+    RETURNING id, job_type, stage, created_at, next_run_at
 ),
 enqueued AS MATERIALIZED (
-    SELECT id, job_type, stage, created_at FROM enqueued_globally
+    SELECT id, job_type, stage, created_at, next_run_at FROM enqueued_globally
     UNION ALL
-    SELECT id, job_type, stage, created_at FROM enqueued_in_organization
+    SELECT id, job_type, stage, created_at, next_run_at FROM enqueued_in_organization
 ),
 enqueued_event AS (
     INSERT INTO {schema}.job_events (job_id, event_type, stage, payload, occurred_at)
@@ -111,6 +113,20 @@ taken AS MATERIALIZED (
             WHERE q.organization_id = r.organization_id
               AND q.job_type = r.job_type AND q.idempotency_key = r.idempotency_key) AS q
      WHERE (SELECT sees_commits FROM transaction_state)
+),
+made AS MATERIALIZED (
+    SELECT count(*) AS job_count, min(e.next_run_at) AS due_at,
+           greatest(0, ceil(1000 * extract(epoch FROM min(e.next_run_at)
+               - coalesce((SELECT (doc ->> 'now')::timestamptz FROM input), clock_timestamp())))) AS delay_ms
+      FROM enqueued AS e
+),
+-- What workers are told of jobs that are due soon: see notices.py. Too many types for one payload become any.
+wake_up AS MATERIALIZED (
+    SELECT jsonb_build_object(
+               'job_types', CASE WHEN octet_length(t.job_types::text) <= 7000 THEN t.job_types END,
+               'due_at', m.due_at, 'delay_ms', m.delay_ms::integer)::text AS notice
+      FROM made AS m CROSS JOIN (SELECT jsonb_agg(job_type ORDER BY job_type) AS job_types FROM definition) AS t
+     WHERE m.job_count > 0 AND m.delay_ms <= 60000
 )
 SELECT r.ordinality, r.job_type, t.existing_job_id,
        CASE WHEN NOT (SELECT sees_commits FROM transaction_state) THEN 'ISOLATION'
@@ -118,7 +134,13 @@ SELECT r.ordinality, r.job_type, t.existing_job_id,
             WHEN t.enqueue_request IS NOT NULL THEN 'OTHER'
             WHEN t.existing_job_id IS NOT NULL THEN 'NO_SNAPSHOT'
             WHEN r.job_type IN (SELECT job_type FROM definition) THEN 'UNSEEN'
-            ELSE 'UNDEFINED' END AS answer
+            ELSE 'UNDEFINED' END AS answer,
+       NULL AS notice, NULL AS is_notified
   FROM refused AS r
   LEFT JOIN taken AS t ON t.id = r.id
- ORDER BY r.ordinality
+ UNION ALL
+SELECT NULL, NULL, NULL, NULL, w.notice,
+       CASE WHEN (SELECT (doc ->> 'notifies')::boolean FROM input)
+            THEN pg_notify({channel}, w.notice) IS NOT NULL END
+  FROM wake_up AS w
+ ORDER BY ordinality
