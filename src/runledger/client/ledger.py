@@ -12,6 +12,7 @@ from uuid import UUID
 from runledger.client.argument_checks import check_connection, check_organization, check_pool
 from runledger.client.held_jobs import HeldJobs
 from runledger.client.job_definitions import JobDefinitions
+from runledger.client.notifier import Notifier
 from runledger.core.jobs.enqueue_request import EnqueueRequest
 from runledger.core.jobs.records import JobAttempt, JobDeadLetter, JobEvent, JobPayload, JobRecord
 from runledger.core.jobs.requeue_outcome import RequeueOutcome
@@ -31,6 +32,7 @@ from runledger.postgres import (
 )
 from runledger.postgres.drivers.psycopg import AsyncConnection, AsyncConnectionPool
 from runledger.postgres.drivers.psycopg.pooled_transaction import open_transaction
+from runledger.postgres.notices import Notices
 
 T = TypeVar("T")
 
@@ -59,6 +61,7 @@ class Ledger(JobDefinitions, HeldJobs):
         *,
         schema: str = DEFAULT_SCHEMA,
         classifier: ConstraintClassifier | None = None,
+        notifies: bool = True,
     ) -> None:
         """Use an application's own pool, which stays the application's to close.
 
@@ -67,6 +70,8 @@ class Ledger(JobDefinitions, HeldJobs):
             schema: The schema of Runledger's tables.
             classifier: Says how violations of the application's own constraints are shown, by their names; see
                 :class:`~runledger.postgres.ErrorClass`.
+            notifies: Tell idle workers of new jobs, and busy ones of canceled jobs, by NOTIFY. Without it they find out
+                at their next poll and renewal.
 
         Raises:
             InvalidArgumentError: It is no pool of this kind; :meth:`connect` takes a URL.
@@ -76,6 +81,8 @@ class Ledger(JobDefinitions, HeldJobs):
         self._schema = schema
         self._classifier = classifier
         self._owns_pool = False
+        self._notifies = notifies
+        self._notifier = Notifier(lambda operation: run(pool, operation, schema=schema))
 
     @classmethod
     async def connect(
@@ -86,6 +93,7 @@ class Ledger(JobDefinitions, HeldJobs):
         min_connections: int = 1,
         max_connections: int = 10,
         classifier: ConstraintClassifier | None = None,
+        notifies: bool = True,
     ) -> Self:
         """Open a ledger with a pool of its own; close it, or use it in ``async with``.
 
@@ -96,18 +104,21 @@ class Ledger(JobDefinitions, HeldJobs):
             max_connections: Connections at most.
             classifier: Says how violations of the application's own constraints are shown, by their names; see
                 :class:`~runledger.postgres.ErrorClass`.
+            notifies: Tell idle workers of new jobs, and busy ones of canceled jobs, by NOTIFY. Without it they find out
+                at their next poll and renewal.
 
         Raises:
             DatabaseConnectionError: PostgreSQL cannot be reached; the message says where.
             InvalidArgumentError: The URL or the schema name is no such thing.
         """
         pool = await Database(url, schema=schema).open_pool(min_size=min_connections, max_size=max_connections)
-        ledger = cls(pool, schema=schema, classifier=classifier)
+        ledger = cls(pool, schema=schema, classifier=classifier, notifies=notifies)
         ledger._owns_pool = True
         return ledger
 
     async def close(self) -> None:
-        """Close the pool, if the ledger opened it."""
+        """Let go what workers are to be told, for a second at most, and close the pool, if the ledger opened it."""
+        await self._notifier.finish()
         if self._owns_pool:
             await self._pool.close()
 
@@ -214,7 +225,8 @@ class Ledger(JobDefinitions, HeldJobs):
             stage=stage,
             idempotency_key=idempotency_key,
         )
-        return await self._run(jobs.enqueue_job(request), connection)
+        notices = self._notices(connection)
+        return await self._run(jobs.enqueue_job(request, notices=notices), connection, notices)
 
     async def enqueue_many(
         self, requests: Iterable[EnqueueRequest], *, connection: AsyncConnection[Any] | None = None
@@ -229,7 +241,8 @@ class Ledger(JobDefinitions, HeldJobs):
             QueryError: One of them is refused, as by :meth:`enqueue`; none is enqueued.
             DatabaseConnectionError: As by :meth:`enqueue`.
         """
-        return await self._run(jobs.enqueue_jobs(requests), connection)
+        notices = self._notices(connection)
+        return await self._run(jobs.enqueue_jobs(requests, notices=notices), connection, notices)
 
     async def get_job(
         self, job_id: UUID, *, scope: Scope = _GLOBAL, connection: AsyncConnection[Any] | None = None
@@ -385,8 +398,9 @@ class Ledger(JobDefinitions, HeldJobs):
     ) -> JobRecord:
         """Cancel a job that has not ended, and return it.
 
-        A handler that runs is not stopped by the database: its worker hears of it at the next renewal of the lease, and
-        whatever it writes is refused. In the caller's transaction the row stays locked until its end.
+        A handler that runs is not stopped by the database, and whatever it writes is refused. Its worker is told, after
+        the commit, or hears of it at the next renewal of the lease. In the caller's transaction the row stays locked
+        until its end.
 
         Args:
             job_id: The job.
@@ -397,7 +411,9 @@ class Ledger(JobDefinitions, HeldJobs):
         Raises:
             QueryError: ``job.not_found``: there is none in the scope. ``job.invalid_state_transition``: it has ended.
         """
-        return await self._run(jobs.cancel_job(job_id, scope=scope, reason=reason), connection)
+        notices = self._notices(connection)
+        operation = jobs.cancel_job(job_id, scope=scope, reason=reason, notices=notices)
+        return await self._run(operation, connection, notices)
 
     async def requeue_job(
         self,
@@ -422,7 +438,9 @@ class Ledger(JobDefinitions, HeldJobs):
             QueryError: ``job.not_found``: there is none in the scope. ``job.invalid_state_transition``: it has not
                 ended. ``job.workflow_requeue_not_supported``: it belongs to a workflow.
         """
-        return await self._run(jobs.requeue_job(job_id, scope=scope, reason=reason), connection)
+        notices = self._notices(connection)
+        operation = jobs.requeue_job(job_id, scope=scope, reason=reason, notices=notices)
+        return await self._run(operation, connection, notices)
 
     async def compare_and_requeue_job(
         self,
@@ -453,6 +471,7 @@ class Ledger(JobDefinitions, HeldJobs):
             QueryError: ``job.not_found`` or ``job.workflow_requeue_not_supported``.
             InvalidArgumentError: The expected status does not end a run.
         """
+        notices = self._notices(connection)
         operation = jobs.compare_and_requeue_job(
             job_id,
             scope=scope,
@@ -460,11 +479,21 @@ class Ledger(JobDefinitions, HeldJobs):
             expected_run_number=expected_run_number,
             reason=reason,
             keeps_progress=keeps_progress,
+            notices=notices,
         )
-        return await self._run(operation, connection)
+        return await self._run(operation, connection, notices)
 
-    async def _run(self, operation: Operation[T], connection: AsyncConnection[Any] | None) -> T:
+    async def _run(
+        self, operation: Operation[T], connection: AsyncConnection[Any] | None, notices: Notices | None = None
+    ) -> T:
         if connection is not None:
             check_connection(connection, AsyncConnection)
         target = self._pool if connection is None else connection
-        return await run(target, operation, schema=self._schema, classifier=self._classifier)
+        result = await run(target, operation, schema=self._schema, classifier=self._classifier)
+        if notices is not None:
+            self._notifier.tell(notices.payloads)
+        return result
+
+    def _notices(self, connection: AsyncConnection[Any] | None) -> Notices | None:
+        """Say how workers are told: in the caller's transaction, which alone knows its commit, or after our own."""
+        return Notices(is_sent_inside=connection is not None) if self._notifies else None

@@ -13,6 +13,7 @@ from uuid import UUID
 from runledger.client.argument_checks import check_connection, check_organization, check_pool
 from runledger.client.sync_held_jobs import SyncHeldJobs
 from runledger.client.sync_job_definitions import SyncJobDefinitions
+from runledger.client.notifier import SyncNotifier
 from runledger.core.jobs.enqueue_request import EnqueueRequest
 from runledger.core.jobs.records import JobAttempt, JobDeadLetter, JobEvent, JobPayload, JobRecord
 from runledger.core.jobs.requeue_outcome import RequeueOutcome
@@ -32,6 +33,7 @@ from runledger.postgres import (
 )
 from runledger.postgres.drivers.psycopg import Connection, ConnectionPool
 from runledger.postgres.drivers.psycopg.pooled_transaction import open_sync_transaction
+from runledger.postgres.notices import Notices
 
 T = TypeVar("T")
 
@@ -60,6 +62,7 @@ class SyncLedger(SyncJobDefinitions, SyncHeldJobs):
         *,
         schema: str = DEFAULT_SCHEMA,
         classifier: ConstraintClassifier | None = None,
+        notifies: bool = True,
     ) -> None:
         """Use an application's own pool, which stays the application's to close.
 
@@ -68,6 +71,8 @@ class SyncLedger(SyncJobDefinitions, SyncHeldJobs):
             schema: The schema of Runledger's tables.
             classifier: Says how violations of the application's own constraints are shown, by their names; see
                 :class:`~runledger.postgres.ErrorClass`.
+            notifies: Tell idle workers of new jobs, and busy ones of canceled jobs, by NOTIFY. Without it they find out
+                at their next poll and renewal.
 
         Raises:
             InvalidArgumentError: It is no pool of this kind; :meth:`connect` takes a URL.
@@ -77,6 +82,8 @@ class SyncLedger(SyncJobDefinitions, SyncHeldJobs):
         self._schema = schema
         self._classifier = classifier
         self._owns_pool = False
+        self._notifies = notifies
+        self._notifier = SyncNotifier(lambda operation: run_sync(pool, operation, schema=schema))
 
     @classmethod
     def connect(
@@ -87,6 +94,7 @@ class SyncLedger(SyncJobDefinitions, SyncHeldJobs):
         min_connections: int = 1,
         max_connections: int = 10,
         classifier: ConstraintClassifier | None = None,
+        notifies: bool = True,
     ) -> Self:
         """Open a ledger with a pool of its own; close it, or use it in ``with``.
 
@@ -97,18 +105,21 @@ class SyncLedger(SyncJobDefinitions, SyncHeldJobs):
             max_connections: Connections at most.
             classifier: Says how violations of the application's own constraints are shown, by their names; see
                 :class:`~runledger.postgres.ErrorClass`.
+            notifies: Tell idle workers of new jobs, and busy ones of canceled jobs, by NOTIFY. Without it they find out
+                at their next poll and renewal.
 
         Raises:
             DatabaseConnectionError: PostgreSQL cannot be reached; the message says where.
             InvalidArgumentError: The URL or the schema name is no such thing.
         """
         pool = Database(url, schema=schema).open_sync_pool(min_size=min_connections, max_size=max_connections)
-        ledger = cls(pool, schema=schema, classifier=classifier)
+        ledger = cls(pool, schema=schema, classifier=classifier, notifies=notifies)
         ledger._owns_pool = True
         return ledger
 
     def close(self) -> None:
-        """Close the pool, if the ledger opened it."""
+        """Let go what workers are to be told, for a second at most, and close the pool, if the ledger opened it."""
+        self._notifier.finish()
         if self._owns_pool:
             self._pool.close()
 
@@ -215,7 +226,8 @@ class SyncLedger(SyncJobDefinitions, SyncHeldJobs):
             stage=stage,
             idempotency_key=idempotency_key,
         )
-        return self._run(jobs.enqueue_job(request), connection)
+        notices = self._notices(connection)
+        return self._run(jobs.enqueue_job(request, notices=notices), connection, notices)
 
     def enqueue_many(
         self, requests: Iterable[EnqueueRequest], *, connection: Connection[Any] | None = None
@@ -230,7 +242,8 @@ class SyncLedger(SyncJobDefinitions, SyncHeldJobs):
             QueryError: One of them is refused, as by :meth:`enqueue`; none is enqueued.
             DatabaseConnectionError: As by :meth:`enqueue`.
         """
-        return self._run(jobs.enqueue_jobs(requests), connection)
+        notices = self._notices(connection)
+        return self._run(jobs.enqueue_jobs(requests, notices=notices), connection, notices)
 
     def get_job(
         self, job_id: UUID, *, scope: Scope = _GLOBAL, connection: Connection[Any] | None = None
@@ -386,8 +399,9 @@ class SyncLedger(SyncJobDefinitions, SyncHeldJobs):
     ) -> JobRecord:
         """Cancel a job that has not ended, and return it.
 
-        A handler that runs is not stopped by the database: its worker hears of it at the next renewal of the lease, and
-        whatever it writes is refused. In the caller's transaction the row stays locked until its end.
+        A handler that runs is not stopped by the database, and whatever it writes is refused. Its worker is told, after
+        the commit, or hears of it at the next renewal of the lease. In the caller's transaction the row stays locked
+        until its end.
 
         Args:
             job_id: The job.
@@ -398,7 +412,9 @@ class SyncLedger(SyncJobDefinitions, SyncHeldJobs):
         Raises:
             QueryError: ``job.not_found``: there is none in the scope. ``job.invalid_state_transition``: it has ended.
         """
-        return self._run(jobs.cancel_job(job_id, scope=scope, reason=reason), connection)
+        notices = self._notices(connection)
+        operation = jobs.cancel_job(job_id, scope=scope, reason=reason, notices=notices)
+        return self._run(operation, connection, notices)
 
     def requeue_job(
         self,
@@ -423,7 +439,9 @@ class SyncLedger(SyncJobDefinitions, SyncHeldJobs):
             QueryError: ``job.not_found``: there is none in the scope. ``job.invalid_state_transition``: it has not
                 ended. ``job.workflow_requeue_not_supported``: it belongs to a workflow.
         """
-        return self._run(jobs.requeue_job(job_id, scope=scope, reason=reason), connection)
+        notices = self._notices(connection)
+        operation = jobs.requeue_job(job_id, scope=scope, reason=reason, notices=notices)
+        return self._run(operation, connection, notices)
 
     def compare_and_requeue_job(
         self,
@@ -454,6 +472,7 @@ class SyncLedger(SyncJobDefinitions, SyncHeldJobs):
             QueryError: ``job.not_found`` or ``job.workflow_requeue_not_supported``.
             InvalidArgumentError: The expected status does not end a run.
         """
+        notices = self._notices(connection)
         operation = jobs.compare_and_requeue_job(
             job_id,
             scope=scope,
@@ -461,11 +480,19 @@ class SyncLedger(SyncJobDefinitions, SyncHeldJobs):
             expected_run_number=expected_run_number,
             reason=reason,
             keeps_progress=keeps_progress,
+            notices=notices,
         )
-        return self._run(operation, connection)
+        return self._run(operation, connection, notices)
 
-    def _run(self, operation: Operation[T], connection: Connection[Any] | None) -> T:
+    def _run(self, operation: Operation[T], connection: Connection[Any] | None, notices: Notices | None = None) -> T:
         if connection is not None:
             check_connection(connection, Connection)
         target = self._pool if connection is None else connection
-        return run_sync(target, operation, schema=self._schema, classifier=self._classifier)
+        result = run_sync(target, operation, schema=self._schema, classifier=self._classifier)
+        if notices is not None:
+            self._notifier.tell(notices.payloads)
+        return result
+
+    def _notices(self, connection: Connection[Any] | None) -> Notices | None:
+        """Say how workers are told: in the caller's transaction, which alone knows its commit, or after our own."""
+        return Notices(is_sent_inside=connection is not None) if self._notifies else None

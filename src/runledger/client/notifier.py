@@ -1,0 +1,159 @@
+"""Telling workers what was committed: soon after the commit, together, and never in the way of the caller."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Iterable
+from uuid import UUID
+
+from runledger.core.errors import RunledgerError
+from runledger.postgres import Operation
+from runledger.postgres.notices import (
+    Cancellation,
+    InvalidNoticeError,
+    WakeUp,
+    decode_notice,
+    encode_cancellations,
+    send_notices,
+)
+
+_logger = logging.getLogger("runledger.notifier")
+
+_FINISH_SECONDS = 1.0
+_LINGER_SECONDS = 1.0
+# The first is told at once, those of a busy time together: each notification is a commit, and wakes workers.
+_PAUSE_SECONDS = 0.005
+# The renewal of their leases tells of those that find no room here.
+_MAX_CANCELED = 10_000
+
+
+class _Pending:
+    """What is to be told, joined to the least that does: one wake-up, and the canceled jobs."""
+
+    def __init__(self) -> None:
+        self._wake_up: WakeUp | None = None
+        self._canceled: dict[UUID, None] = {}
+
+    def __bool__(self) -> bool:
+        return self._wake_up is not None or bool(self._canceled)
+
+    def add(self, payloads: Iterable[str]) -> None:
+        for payload in payloads:
+            try:
+                notice = decode_notice(payload)
+            except InvalidNoticeError:  # such as an instant that Python does not have
+                continue
+            match notice:
+                case WakeUp() as wake_up:
+                    self._wake_up = wake_up if self._wake_up is None else self._wake_up.joined(wake_up)
+                case Cancellation(job_ids=job_ids):
+                    if len(self._canceled) < _MAX_CANCELED:
+                        self._canceled.update(dict.fromkeys(job_ids))
+
+    def take(self) -> list[str]:
+        """Return the payloads to send, and start over."""
+        wake_up, canceled = self._wake_up, self._canceled
+        self._wake_up, self._canceled = None, {}
+        return [*([] if wake_up is None else [wake_up.encode()]), *encode_cancellations(canceled)]
+
+
+class Notifier:
+    """Tells workers from a task that lives while there is something to tell.
+
+    One statement is on its way at a time, and the next follows a few milliseconds later; what comes meanwhile is told
+    by it together. What cannot be told is dropped: workers poll.
+
+    Args:
+        run: Runs an operation on a connection of the pool.
+    """
+
+    def __init__(self, run: Callable[[Operation[None]], Awaitable[None]]) -> None:
+        self._run = run
+        self._pending = _Pending()
+        self._task: asyncio.Task[None] | None = None
+
+    def tell(self, payloads: Iterable[str]) -> None:
+        """Tell this soon. Returns at once and never fails."""
+        self._pending.add(payloads)
+        if self._pending and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._tell_pending())
+
+    async def finish(self) -> None:
+        """Wait until everything is told, for a moment; then drop it."""
+        if self._task is not None and not self._task.done():
+            await asyncio.wait([self._task], timeout=_FINISH_SECONDS)
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _tell_pending(self) -> None:
+        while payloads := self._pending.take():
+            try:
+                await self._run(send_notices(payloads))
+            except Exception as error:  # noqa: BLE001 (whatever it is, it is no reason to fail anybody)
+                _log_failure(error)
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+
+class SyncNotifier:
+    """The blocking form of :class:`Notifier`: a thread, which ends when there was nothing to tell for a moment.
+
+    Args:
+        run: Runs an operation on a connection of the pool.
+    """
+
+    def __init__(self, run: Callable[[Operation[None]], None]) -> None:
+        self._run = run
+        self._pending = _Pending()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._is_finishing = False
+
+    def tell(self, payloads: Iterable[str]) -> None:
+        """Tell this soon. Returns at once and never fails."""
+        with self._changed:
+            self._pending.add(payloads)
+            if not self._pending:
+                return
+            self._changed.notify()
+            if self._thread is None or not self._thread.is_alive():  # a fork has no threads
+                thread = threading.Thread(target=self._tell_until_idle, name="runledger-notifier", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # no thread is to be had, as at the end of the interpreter
+                    self._pending.take()
+                else:
+                    self._thread = thread
+
+    def finish(self) -> None:
+        """Wait until everything is told, for a moment, and end the thread."""
+        with self._changed:
+            thread = self._thread
+            self._is_finishing = True
+            self._changed.notify()
+        if thread is not None:
+            thread.join(_FINISH_SECONDS)
+        with self._changed:
+            self._is_finishing = False
+
+    def _tell_until_idle(self) -> None:
+        while payloads := self._next():
+            try:
+                self._run(send_notices(payloads))
+            except Exception as error:  # noqa: BLE001 (whatever it is, it is no reason to fail anybody)
+                _log_failure(error)
+            with self._changed:
+                self._changed.wait_for(lambda: self._is_finishing, _PAUSE_SECONDS)
+
+    def _next(self) -> list[str]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._pending or self._is_finishing, _LINGER_SECONDS)
+            if not self._pending:
+                self._thread = None
+            return self._pending.take()
+
+
+def _log_failure(error: Exception) -> None:
+    code = error.code if isinstance(error, RunledgerError) else type(error).__name__
+    _logger.debug("notifier.notices_dropped", extra={"code": code})
