@@ -81,6 +81,20 @@ class Observer:
         text = Literal(composed.as_string(self._connection))
         await self.execute(SQL(_WAIT).format(patience=Literal(_PATIENCE_SECONDS), condition=composed, text=text))
 
+    async def listening_sessions(self) -> int:
+        """Return how many sessions of Runledger listen."""
+        return await self.value(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND application_name = 'runledger' AND query LIKE 'LISTEN%%'"
+        )
+
+    async def end_listening_sessions(self) -> None:
+        """End the sessions of Runledger that listen."""
+        await self.rows(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND application_name = 'runledger' AND query LIKE 'LISTEN%%'"
+        )
+
     async def until_blocked(self, *, sessions: int = 1) -> None:
         """Wait until so many other sessions wait for a lock."""
         await self.until(SQL("({}) >= {}").format(SQL(_BLOCKED), Literal(sessions)))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncGenerator
 from enum import Enum
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 _CHUNK = 65_536
+
+# BackendKeyData, and ReadyForQuery right after it: tag, length, process id, secret.
+_KEY_DATA = re.compile(rb"K(\x00\x00\x00.)(....)(.{4,256}?)(Z\x00\x00\x00\x05)", re.DOTALL)
 
 
 class Loss(Enum):
@@ -26,6 +30,7 @@ class Wire:
     Attributes:
         url: Where clients connect to.
         has_lost_answer: Set when an answer was lost.
+        is_pooler: Tell clients another process id than the server's, as poolers do, which make one up for each client.
     """
 
     def __init__(self, server_url: str) -> None:
@@ -39,11 +44,31 @@ class Wire:
         self._breaks: list[tuple[bytes, Loss]] = []
         self.has_lost_answer = asyncio.Event()
         self.url = ""
+        self.is_pooler = False
+        self._is_refusing = False
+        self._refused_count = 0
+        self._has_refused = asyncio.Event()
 
     def cut(self) -> None:
         """End every connection, as a restarting router does."""
         for stream in self._streams:
             stream.transport.abort()
+
+    def refuse(self) -> None:
+        """End every connection, and every new one until `accept`, as a server that is not there."""
+        self._is_refusing = True
+        self.cut()
+
+    def accept(self) -> None:
+        """Let clients in again."""
+        self._is_refusing = False
+
+    async def until_refused(self, count: int) -> None:
+        """Wait until so many connections were refused."""
+        async with asyncio.timeout(20):
+            while self._refused_count < count:
+                self._has_refused.clear()
+                await self._has_refused.wait()
 
     def freeze(self) -> None:
         """Let nothing pass any more, and tell nobody."""
@@ -78,6 +103,11 @@ class Wire:
                 await stream.wait_closed()
 
     async def _connect(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        if self._is_refusing:
+            to_client.transport.abort()
+            self._refused_count += 1
+            self._has_refused.set()
+            return
         self._streams.add(to_client)
         from_server, to_server = await _open_connection(self._server_url)
         self._streams.add(to_server)
@@ -107,6 +137,8 @@ class Wire:
                     break
                 if loss is Loss.ANSWER:
                     self.lose_next_answer()
+                if is_answer and self.is_pooler:
+                    data = _KEY_DATA.sub(_of_pooler, data)
                 sink.write(data)
                 await sink.drain()
         sink.transport.abort()
@@ -129,6 +161,11 @@ async def wire_to(server_url: str) -> AsyncGenerator[Wire]:
         server.close()
         await wire.close()
         await server.wait_closed()
+
+
+def _of_pooler(key_data: re.Match[bytes]) -> bytes:
+    process_id = int.from_bytes(key_data[2], "big") ^ 0x4000_0000
+    return b"K" + key_data[1] + process_id.to_bytes(4, "big") + key_data[3] + key_data[4]
 
 
 async def _open_connection(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

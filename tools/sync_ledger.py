@@ -26,6 +26,7 @@ MODULES = ("ledger_part", "job_definitions", "held_jobs", "ledger")
 _HEADER = "# Written by `make sync-ledger` from {module}.py; do not edit.\n"
 
 _NAMES = {
+    "Notifier": "SyncNotifier",
     "LedgerPart": "SyncLedgerPart",
     "JobDefinitions": "SyncJobDefinitions",
     "HeldJobs": "SyncHeldJobs",

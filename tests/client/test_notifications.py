@@ -252,7 +252,7 @@ async def test_what_cannot_be_told_fails_nobody(
     assert (record.levelname, record.msg, vars(record)["code"]) == (
         "DEBUG",
         "notifier.notices_dropped",
-        "db.connection_failed",
+        "db.pool_closed",
     )
 
 

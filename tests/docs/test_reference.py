@@ -33,7 +33,9 @@ def _calls() -> Iterator[tuple[ast.expr, ast.expr]]:
                 yield node.func, node.args[0]
 
 
-def _value(cell: str) -> int | timedelta:
+def _value(cell: str) -> bool | int | timedelta:
+    if cell in {"True", "False"}:
+        return cell == "True"
     duration = _DURATION.fullmatch(cell)
     if duration is None:
         return int(cell)

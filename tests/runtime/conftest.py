@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncGenerator
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from runledger.client import Ledger
 from runledger.postgres import Database
@@ -20,7 +21,10 @@ async def app(runledger_database: EphemeralDatabase) -> AsyncGenerator[App]:
     """An application without handlers and jobs."""
     observer = await Observer.connect(runledger_database.url)
     try:
-        async with await Ledger.connect(runledger_database.url) as ledger:
+        # Its own name, so that the sessions called runledger are those of workers and reapers.
+        async with await Ledger.connect(
+            make_conninfo(runledger_database.url, application_name="application")
+        ) as ledger:
             yield App(
                 url=runledger_database.url,
                 database=Database(runledger_database.url),

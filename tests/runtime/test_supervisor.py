@@ -33,11 +33,8 @@ def no_new_threads() -> Generator[None]:
             assert not thread.is_alive(), thread.name
 
 
-async def until_only_the_pool_is_connected(app: App) -> None:
-    await app.observer.until(
-        "(SELECT count(*) = 1 FROM pg_stat_activity"
-        " WHERE datname = current_database() AND application_name = 'runledger')"
-    )
+async def until_nobody_is_connected(app: App) -> None:
+    await app.observer.until_sessions(at_most=0)
 
 
 @pytest.mark.usefixtures("no_new_threads")
@@ -58,7 +55,7 @@ async def test_a_supervisor_runs_jobs_until_it_is_told_to_stop_and_leaves_nothin
     await asyncio.wait_for(running, 10)
 
     assert await app.count("SUCCEEDED") == 2
-    await until_only_the_pool_is_connected(app)
+    await until_nobody_is_connected(app)
 
 
 @pytest.mark.usefixtures("no_new_threads")
@@ -106,7 +103,7 @@ async def test_a_canceled_supervisor_stops_as_well(app: App) -> None:
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(running, 10)
 
-    await until_only_the_pool_is_connected(app)
+    await until_nobody_is_connected(app)
 
 
 async def test_missing_definitions_are_inserted_and_others_kept(app: App) -> None:
@@ -153,7 +150,7 @@ async def test_a_database_without_schema_is_refused_at_the_start(app: App) -> No
     with pytest.raises(MissingMigrationHistoryError, match=r'schema "elsewhere" at host .*`runledger migrate`'):
         await Supervisor(database, app.registry, quiet_config()).start()
 
-    await until_only_the_pool_is_connected(app)
+    await until_nobody_is_connected(app)
 
 
 @pytest.mark.usefixtures("no_new_threads")
@@ -176,7 +173,7 @@ async def test_a_reaper_that_cannot_start_takes_the_worker_with_it(app: App, mon
     with pytest.raises(DatabaseConnectionError):
         await Supervisor(app.database, app.registry, quiet_config()).start()
 
-    await until_only_the_pool_is_connected(app)
+    await until_nobody_is_connected(app)
 
 
 async def test_a_supervisor_that_never_started_may_be_stopped(app: App) -> None:

@@ -11,9 +11,9 @@ from typing import Any, Self, TypeVar
 from uuid import UUID
 
 from runledger.client.argument_checks import check_connection, check_organization, check_pool
+from runledger.client.notifier import SyncNotifier
 from runledger.client.sync_held_jobs import SyncHeldJobs
 from runledger.client.sync_job_definitions import SyncJobDefinitions
-from runledger.client.notifier import SyncNotifier
 from runledger.core.jobs.enqueue_request import EnqueueRequest
 from runledger.core.jobs.records import JobAttempt, JobDeadLetter, JobEvent, JobPayload, JobRecord
 from runledger.core.jobs.requeue_outcome import RequeueOutcome

@@ -1,4 +1,4 @@
-"""The loop that claims: as long as there is room, at once after a full claim, else after the poll interval."""
+"""The loop that claims: while there is room, at once after a full claim, else when woken or after the poll interval."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runledger.core.errors import RunledgerError
 from runledger.runtime.backoff import Backoff
 from runledger.runtime.claimer import Claim, Claimer
 from runledger.runtime.execution import monotonic
-from runledger.runtime.wait import WakeableWait
+from runledger.runtime.wait import Eagerness, WakeableWait
 
 _logger = logging.getLogger("runledger.worker")
 
@@ -57,6 +57,8 @@ class ClaimLoop:
         self._is_backlog = False
         self._is_stopping = False
         self._has_work = WakeableWait()
+        self._pause = WakeableWait()
+        self._eagerness = Eagerness()
         self._has_room = WakeableWait()
         self._may_claim_beside = WakeableWait()
         self._backoff = Backoff()
@@ -100,7 +102,7 @@ class ClaimLoop:
         A database that does not answer within seconds cannot hold up the end of the process.
         """
         self._is_stopping = True
-        for wait in (self._has_work, self._has_room, self._may_claim_beside):
+        for wait in (self._has_work, self._pause, self._has_room, self._may_claim_beside):
             wait.wake()
         if self._tasks:
             _, pending = await asyncio.wait(self._tasks, timeout=_GRACE_SECONDS)
@@ -110,32 +112,45 @@ class ClaimLoop:
                 await asyncio.wait(pending)
 
     async def _claim_until_stopped(self) -> None:
+        is_woken = False
         while not self._is_stopping:
             limit = self._limit()
             if limit == 0:
                 await self._has_room.wait()
                 continue
+            # What was there when a wake-up came is seen by a claim that begins after it.
+            self._has_work.clear()
             try:
                 claim = await self._claim(limit)
             except RunledgerError as error:
                 if self._backoff.is_first:
                     _logger.warning("worker.claim_failed", extra={"code": error.code})
-                await self._has_work.wait(self._backoff.failed())
+                await self._pause.wait(self._backoff.failed())
                 continue
             except Exception:
                 # A defect of ours must not end the loop while the process looks alive.
                 _logger.exception("worker.claim_crashed")
-                await self._has_work.wait(self._backoff.failed())
+                await self._pause.wait(self._backoff.failed())
                 continue
             if not self._backoff.is_first:
                 _logger.info("worker.claim_recovered")
                 self._backoff.succeeded()
             self._begin_soon(claim)
+            self._eagerness.claimed(len(claim.jobs), is_woken=is_woken)
+            is_woken = False
             if len(claim.jobs) == limit:
                 self._is_backlog = True
                 self._may_claim_beside.wake()
             elif not claim.is_cut and not self._is_stopping:
-                await self._has_work.wait(self._poll_seconds)
+                is_woken = await self._wait_for_work()
+
+    async def _wait_for_work(self) -> bool:
+        """Wait for a wake-up or the next poll, and tell whether it was a wake-up."""
+        if not await self._has_work.wait(self._poll_seconds):
+            return False
+        if self._eagerness.pause_seconds:
+            await self._pause.wait(self._eagerness.pause_seconds)
+        return True
 
     async def _claim_beside_until_stopped(self) -> None:
         while not self._is_stopping:

@@ -74,9 +74,7 @@ class Claimer:
         self._connections: asyncio.LifoQueue[AsyncOwnConnection] = asyncio.LifoQueue()
         for _ in range(_MAX_IN_FLIGHT):
             self._connections.put_nowait(
-                database.own_connection(
-                    answer_timeout_seconds=max(_SHORTEST_ANSWER_TIMEOUT_SECONDS, self._lease_ttl)
-                )
+                database.own_connection(answer_timeout_seconds=max(_SHORTEST_ANSWER_TIMEOUT_SECONDS, self._lease_ttl))
             )
         self._in_flight_count = 0
         self._refused_until: dict[UUID, float] = {}
@@ -234,9 +232,7 @@ class Claimer:
         leases = set(await self._run(jobs.list_worker_leases(self._config.worker_id)))
         known = {execution.lease for execution in self._held} | self._given_up_until.keys()
         forgotten = list(leases - known)
-        returned = await self._run(
-            jobs.return_claims(self._config.worker_id, forgotten, reason="CLAIM_ANSWER_LOST")
-        )
+        returned = await self._run(jobs.return_claims(self._config.worker_id, forgotten, reason="CLAIM_ANSWER_LOST"))
         remaining = len(forgotten) - len(returned)
         if is_last and remaining == 0:
             self._lost_until = None

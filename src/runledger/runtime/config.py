@@ -40,8 +40,9 @@ _TYPES: Mapping[str, type] = {
     "reaper_retry_delay": timedelta,
     "schedule_poll_interval": timedelta,
     "shutdown_timeout": timedelta,
+    "listens": bool,
 }
-_A = {str: "a text", int: "a whole number", timedelta: "a datetime.timedelta"}
+_A = {str: "a text", int: "a whole number", timedelta: "a datetime.timedelta", bool: "True or False"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,7 @@ class JobsConfig:
         reaper_retry_delay: Time until a job whose lease expired is due again.
         schedule_poll_interval: Wait between two passes of the scheduler.
         shutdown_timeout: How long running handlers may go on after a stop was asked for; then they are canceled.
+        listens: Hear of new and canceled jobs by LISTEN, on one more connection, and not by polls and renewals alone.
     """
 
     worker_id: str = field(default_factory=new_worker_id)
@@ -74,6 +76,7 @@ class JobsConfig:
     reaper_retry_delay: timedelta = timedelta(seconds=30)
     schedule_poll_interval: timedelta = timedelta(seconds=30)
     shutdown_timeout: timedelta = timedelta(seconds=30)
+    listens: bool = True
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot work."""
@@ -138,7 +141,7 @@ class JobsConfig:
     def _check_types(self) -> None:
         for name, kind in _TYPES.items():
             value = getattr(self, name)
-            if not isinstance(value, kind) or isinstance(value, bool):
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
                 raise ConfigError(f"{name} is of type {type(value).__name__}; pass {_A[kind]}")
 
 

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from typing import TypeVar, TypeVarTuple, Unpack
 from uuid import UUID
@@ -58,7 +59,9 @@ class LeaseKeeper:
             tcp_user_timeout=third_ms,
             keepalives_idle=max(1, int(self._interval)),
         )
-        self._stop = threading.Event()
+        self._is_stopping = False
+        self._alarm = threading.Event()
+        self._to_check: deque[set[UUID]] = deque()
         self._is_failing = False
         self._asked_at: float | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -82,7 +85,8 @@ class LeaseKeeper:
 
     async def stop(self) -> None:
         """Stop renewing and close the connection."""
-        self._stop.set()
+        self._is_stopping = True
+        self._alarm.set()
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
@@ -92,13 +96,23 @@ class LeaseKeeper:
             except TimeoutError:
                 self._connection.abort()  # the thread sees it and ends; it is a daemon, should it not
 
+    def check(self, job_ids: Collection[UUID]) -> None:
+        """Renew the leases of those jobs that the worker holds soon: they may be canceled. Called in the event loop."""
+        held = {execution.job.job_id for execution in self._held}.intersection(job_ids)
+        if held:
+            self._to_check.append(held)
+            self._alarm.set()
+
     def renew(self) -> bool:
         """Renew once and tell whether every lease was found: renewed, or known to be gone.
 
         Called by the thread, and by tests.
         """
+        return self._renew(self._held.copy())
+
+    def _renew(self, asked: Collection[Execution]) -> bool:
         now = monotonic()
-        held = [execution for execution in self._held.copy() if execution.renew_until > now]
+        held = [execution for execution in asked if execution.renew_until > now]
         # One per job, since the statement's document is keyed by it. An older one is a handler that goes on although
         # its lease was lost, while this worker has claimed the job anew.
         newest: dict[UUID, Execution] = {}
@@ -125,24 +139,42 @@ class LeaseKeeper:
                 self._call_in_loop(self._ended.set)
 
     def _renew_until_stopped(self) -> None:
-        delay = self._interval
-        # A loop that was closed without a stop will never start another handler: its leases may end.
-        while not self._stop.wait(delay) and not self._is_loop_closed():
-            try:
-                delay = self._interval if self.renew() else self._retry_seconds
-            except RunledgerError as error:
-                if not self._is_failing:
-                    self._is_failing = True
-                    _logger.warning("lease_keeper.renewal_failed", extra={"code": error.code})
-                delay = self._retry_seconds
-            except Exception:
-                # Leases must outlive a defect here; the worker notices if it lasts.
-                _logger.exception("lease_keeper.renewal_crashed")
-                delay = self._retry_seconds
-            else:
-                if self._is_failing:
-                    self._is_failing = False
-                    _logger.info("lease_keeper.renewal_recovered")
+        renew_at = monotonic() + self._interval
+        while True:
+            self._alarm.wait(max(0.0, renew_at - monotonic()))
+            self._alarm.clear()
+            # A loop that was closed without a stop will never start another handler: its leases may end.
+            if self._is_stopping or self._is_loop_closed():
+                return
+            asked = self._take_asked()
+            if monotonic() >= renew_at:
+                renew_at = monotonic() + self._seconds_after(self.renew)
+            elif asked:
+                renew_at = min(renew_at, monotonic() + self._seconds_after(lambda asked=asked: self._renew(asked)))
+
+    def _take_asked(self) -> list[Execution]:
+        job_ids: set[UUID] = set()
+        while self._to_check:
+            job_ids |= self._to_check.popleft()
+        return [execution for execution in self._held.copy() if execution.job.job_id in job_ids]
+
+    def _seconds_after(self, renew: Callable[[], bool]) -> float:
+        """Renew, and return how long the next renewal has time after this one."""
+        try:
+            is_complete = renew()
+        except RunledgerError as error:
+            if not self._is_failing:
+                self._is_failing = True
+                _logger.warning("lease_keeper.renewal_failed", extra={"code": error.code})
+            return self._retry_seconds
+        except Exception:
+            # Leases must outlive a defect here; the worker notices if it lasts.
+            _logger.exception("lease_keeper.renewal_crashed")
+            return self._retry_seconds
+        if self._is_failing:
+            self._is_failing = False
+            _logger.info("lease_keeper.renewal_recovered")
+        return self._interval if is_complete else self._retry_seconds
 
     def _renew_batch(self, executions: list[Execution]) -> bool:
         sent_at = monotonic()

@@ -22,6 +22,7 @@ from runledger.runtime.executor import Executor
 from runledger.runtime.handler_pools import HandlerPool, HandlerPools
 from runledger.runtime.handler_threads import HandlerThreads
 from runledger.runtime.lease_keeper import LeaseKeeper
+from runledger.runtime.listener import Listener
 from runledger.runtime.progress_writer import ProgressWriter
 from runledger.runtime.registry import JobRegistry
 
@@ -54,6 +55,7 @@ class Worker:
         check_registry(registry)
         config.validate()
         self._config = config
+        self._database = database
         self._registry = registry
         self._job_types: list[str] = []
         self._lease_ttl = config.lease_ttl.total_seconds()
@@ -90,9 +92,10 @@ class Worker:
             begin=self._begin,
         )
         self._is_open = False
+        self._listener: Listener | None = None
 
     async def start(self) -> None:
-        """Connect and begin to claim.
+        """Connect, listen, and begin to claim.
 
         Raises:
             DatabaseConnectionError: PostgreSQL cannot be reached.
@@ -100,6 +103,14 @@ class Worker:
             QueryError: The role may not use them.
         """
         await self.open()
+        if self._config.listens:
+            self._listener = Listener(
+                self._database,
+                job_types=self._job_types,
+                on_due=self.wake,
+                on_canceled=self._keeper.check,
+            )
+            await self._listener.start()
         self._claims.start()
 
     async def open(self) -> None:
@@ -127,10 +138,11 @@ class Worker:
             raise
 
     def wake(self, due_at: datetime | None = None) -> None:
-        """Claim now.
+        """Claim now, or as soon as there is a free slot.
 
         Args:
-            due_at: The earliest due time of the jobs for whose sake this is; any when not given.
+            due_at: The earliest due time of the jobs for whose sake this is, by the database's clock; any when not
+                given. They may have become visible long after it, at the commit of their transaction.
         """
         self._claims.wake(due_at)
 
@@ -194,6 +206,8 @@ class Worker:
         await self._completer.stop()
         await self._hooks.stop()
         await self._progress_writer.stop()
+        if self._listener is not None:
+            await self._listener.stop()
         await self._keeper.stop()
         self._threads.close()
         await self._pools.close()
