@@ -389,6 +389,7 @@ CREATE TABLE runledger.job_workers (
     slots integer NOT NULL,
     started_at timestamp with time zone DEFAULT now() NOT NULL,
     heartbeat_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
     stopping_at timestamp with time zone,
     CONSTRAINT chk_job_workers_slots_positive CHECK ((slots > 0)),
     CONSTRAINT chk_job_workers_worker_id_not_blank CHECK ((length(TRIM(BOTH FROM worker_id)) > 0))

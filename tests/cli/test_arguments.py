@@ -19,6 +19,14 @@ JOB_ID = "0197c1de-6f3a-7c01-9b6e-6b1f2f3c4d5e"
     [
         (["job", "42"], "argument ID: '42' is no job id; give the UUID that enqueue returned"),
         (
+            ["worker", "app:registry", "--type-concurrency", "email.send"],
+            "argument --type-concurrency: 'email.send' is not TYPE=N, such as email.send=4",
+        ),
+        (
+            ["worker", "app:registry", "--type-concurrency", "email.send=0"],
+            "argument --type-concurrency: '0' is no whole number of at least",
+        ),
+        (
             ["worker", "app:registry", "--concurrency", "0"],
             "argument --concurrency: '0' is no whole number of at least",
         ),

@@ -79,7 +79,7 @@ def test_a_signal_lets_the_running_job_finish_and_ends_the_worker_with_zero(
         program.write_line()
 
         assert program.await_end() == 0
-        assert program.lines[-1].endswith(" INFO supervisor.stopped")
+        assert program.lines[-1].endswith(" INFO supervisor.stopped finished=1 returned=0 abandoned=0 error_count=0")
 
     finished, untouched = ledger.get_job(running), ledger.get_job(waiting)
     assert finished is not None
@@ -251,3 +251,39 @@ def test_a_worker_does_not_start_without_a_server(directory: Path) -> None:
         assert program.await_end() == 1
         assert len(program.lines) == 1
         assert "cannot reach PostgreSQL at host 127.0.0.1, port 1" in program.text
+
+
+def test_a_worker_whose_id_a_live_worker_has_is_refused_in_one_line(
+    runledger_database: EphemeralDatabase, ledger: SyncLedger, directory: Path
+) -> None:
+    assert ledger
+    with worker(runledger_database, directory, "--worker-id", "one") as first:
+        first.await_line("supervisor.started")
+        with worker(runledger_database, directory, "--worker-id", "one") as second:
+            assert second.await_end() == 1
+        first.send(signal.SIGTERM)
+        assert first.await_end() == 0
+
+    assert second.lines[-1].startswith("runledger: error: worker_id is that of another live worker; give each worker")
+    assert second.lines[-1].endswith("(config.worker_id_taken)")
+
+
+def test_types_get_limits_of_their_own(
+    runledger_database: EphemeralDatabase, ledger: SyncLedger, directory: Path
+) -> None:
+    options = ("--type-concurrency", "until.canceled=1", "--type-concurrency", "until.line=2")
+    with worker(runledger_database, directory, *options) as program:
+        program.await_line("supervisor.started")
+        for job_type in ("until.canceled", "until.canceled", "warning"):
+            ledger.enqueue(job_type)
+        program.await_line("handler.warns")
+        with psycopg.connect(runledger_database.url) as connection:
+            row = connection.execute(
+                "SELECT count(*) FROM runledger.job_queue WHERE status = 'LEASED' AND job_type = 'until.canceled'"
+            ).fetchone()
+        program.send(signal.SIGTERM)
+        program.await_line("supervisor.stopping")
+        program.send(signal.SIGTERM)
+        assert program.await_end() == 0
+
+    assert row == (1,)

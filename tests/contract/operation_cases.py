@@ -21,12 +21,14 @@ from runledger.core import (
     JobStatus,
     LeaseIdentity,
     Organization,
+    WorkerIdentity,
 )
 from runledger.postgres import (
     Operation,
     ensure_schema_compatible_after_idempotency_cutover,
     jobs,
     migrate_after_idempotency_cutover,
+    workers,
 )
 from runledger.postgres.compatibility import ensure_schema_serves
 from runledger.postgres.notices import Notices, send_notices
@@ -41,6 +43,15 @@ _TTL = timedelta(seconds=60)
 _WORKER = "worker-1"
 _ORGANIZATION = UUID("0198c0de-0000-7000-8000-0000000000aa")
 _LEASE = LeaseIdentity(job_id=JOB_ID, run_number=1, attempt=1, worker_id=_WORKER)
+_IDENTITY = WorkerIdentity(
+    worker_id=_WORKER,
+    instance_id=JOB_ID,
+    hostname="host-1",
+    process_id=17,
+    version="1.0",
+    job_types=("email.send",),
+    slots=8,
+)
 _DEFINITION = JobDefinition(job_type="email.send")
 _SUCCESS = jobs.JobSuccess(lease=_LEASE, output_json='{"sent":1}')
 _FAILURE = jobs.AttemptFailure(
@@ -104,6 +115,7 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
     jobs.return_claims(_WORKER, [_LEASE], reason="SHUTDOWN", retry_delay=_TTL, now=_NOW),
     jobs.list_worker_leases(_WORKER, now=_NOW),
     jobs.renew_leases(_WORKER, [_LEASE], lease_ttl=_TTL, now=_NOW),
+    jobs.heartbeat_worker(_IDENTITY, [_LEASE], lease_ttl=_TTL, started_at=_NOW, is_stopping=True, now=_NOW),
     jobs.heartbeat_job(_LEASE, lease_ttl=_TTL, now=_NOW),
     jobs.read_held_leases(_WORKER, [_LEASE], now=_NOW),
     jobs.read_canceled_leases(_WORKER, [_LEASE]),
@@ -140,4 +152,8 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
     jobs.list_job_attempts(JOB_ID, scope=Organization(_ORGANIZATION)),
     jobs.list_job_attempts(JOB_ID, scope=Global()),
     jobs.get_dead_letter(JOB_ID, scope=Organization(_ORGANIZATION)),
+    workers.register_worker(_IDENTITY, lease_ttl=_TTL, replaces_instance_id=JOB_ID, now=_NOW),
+    workers.remove_worker(_WORKER, JOB_ID),
+    workers.remove_dead_workers(dead_for=_TTL, now=_NOW),
+    workers.list_workers(worker_id=_WORKER, after_worker_id="a", limit=10, now=_NOW),
 )

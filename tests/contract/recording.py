@@ -36,6 +36,7 @@ _VALUES_OF_COLUMNS: Mapping[tuple[str, str], object] = {
     ("verdict", "text"): "RELEASED",
     ("is_workflow_managed", "boolean"): False,
     ("missing_job_types", "text[]"): [],
+    ("job_types", "text[]"): ["email.send"],
     ("constraint_name", "text"): "ck_job_queue_idempotency_enqueue_request",
     ("version", "bigint"): _APPLIED.version,
     ("checksum", "bytea"): _APPLIED.checksum,

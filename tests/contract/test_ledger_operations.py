@@ -20,6 +20,7 @@ NOT_ON_THE_LEDGER: Mapping[str, str] = {
     "fail_jobs": _WORKERS_OWN,
     "update_progress_of_jobs": _WORKERS_OWN,
     "renew_leases": _WORKERS_OWN + "; a HEARTBEAT event is what single renewals leave",
+    "heartbeat_worker": "the heartbeat of a worker that has registered itself",
     "return_claims": "believes the holder that it called no handler; the ledger offers the release that is checked",
     "list_due_job_ids": "looks for the one job that makes a claim of many fail",
     "list_worker_leases": _SETTLING,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from runledger.postgres import jobs
+from runledger.postgres import jobs, workers
 from tests.contract.operation_cases import OPERATION_CASES
 from tests.contract.recording import Exchange, drive
 from tools.sql_lock.lock import read_lock
@@ -19,6 +19,7 @@ UNREAD_COLUMNS: Mapping[str, set[str]] = {
     "migrations/lock_migrations": {"locked"},
     "jobs/lock_job": {"job_id"},
     "jobs/heartbeat_job": {"job_id"},
+    "workers/remove_worker": {"worker_id"},
     "jobs/cancel_job": {"job_id", "is_notified"},
     "jobs/requeue_job": {"job_id", "is_notified"},
     "jobs/update_job_payload_uuid_array_field": {"job_id"},
@@ -40,7 +41,12 @@ def exchanges_by_file() -> dict[str, list[Exchange]]:
 
 
 def test_every_public_operation_has_a_case_and_is_named_as_its_function() -> None:
-    functions = {f"jobs.{name}" for name in jobs.__all__ if not isinstance(getattr(jobs, name), type)}
+    functions = {
+        f"{package}.{name}"
+        for package, module in (("jobs", jobs), ("workers", workers))
+        for name in module.__all__
+        if not isinstance(getattr(module, name), type)
+    }
 
     others = {
         "notices.send_notices",

@@ -5,7 +5,7 @@ from types import ModuleType
 import pytest
 
 from runledger import core, postgres
-from runledger.postgres import jobs
+from runledger.postgres import jobs, workers
 
 PUBLIC_NAMES: dict[ModuleType, str] = {
     core: """
@@ -16,6 +16,7 @@ PUBLIC_NAMES: dict[ModuleType, str] = {
         JobType JsonEncodable JsonValue LeaseIdentity Organization PayloadMismatchError RequeueOutcome Requeued
         RetryDecision RunledgerError Scope StepKey UndecodableJsonError UnknownStoredTextError
         WorkflowDependencyReleaseMode WorkflowRunStatus WorkflowStepExecutionKind WorkflowStepStatus WorkflowType
+        WorkerIdentity WorkerRecord
         clean_error_text decide_failure decode_json encode_json retry_delay
     """,
     postgres: """
@@ -24,18 +25,20 @@ PUBLIC_NAMES: dict[ModuleType, str] = {
         LegacyIdempotencySnapshotsMissingError MIGRATOR Migration Migrator MissingMigrationHistoryError Operation
         QueryError QueryErrorCategory SchemaCompatibilityError SchemaProblem Statement
         ensure_schema_compatible_after_idempotency_cutover jobs migrate_after_idempotency_cutover run run_sync
+        workers
     """,
     jobs: """
         AttemptFailure AttemptOutcome ClaimPosition ClaimedBatch JobProgressUpdate JobSuccess ReapResult
-        ReapedDeadLetter cancel_job claim_batch claim_jobs claim_prestart_jobs compare_and_requeue_job
+        ReapedDeadLetter WorkerHeartbeat cancel_job claim_batch claim_jobs claim_prestart_jobs compare_and_requeue_job
         complete_job complete_jobs confirm_attempt_outcome enqueue_job enqueue_jobs fail_job fail_jobs
         get_dead_letter get_job get_job_by_idempotency_key get_job_definition get_job_payload_by_idempotency_key
-        get_latest_job_payload_for_run heartbeat_job insert_missing_job_definitions list_due_job_ids
-        list_job_attempts list_job_definitions list_job_events list_worker_leases read_attempt_outcomes
+        get_latest_job_payload_for_run heartbeat_job heartbeat_worker insert_missing_job_definitions
+        list_due_job_ids list_job_attempts list_job_definitions list_job_events list_worker_leases read_attempt_outcomes
         read_canceled_leases read_held_leases reap_expired_leases release_unstarted_job_claim renew_leases
         requeue_job return_claims update_job_definition update_job_payload_uuid_array_field update_job_progress
         update_progress_of_jobs upsert_job_definitions
     """,
+    workers: "list_workers register_worker remove_dead_workers remove_worker",
 }
 
 

@@ -68,6 +68,10 @@ STATEMENTS: dict[Duty, set[str]] = {
         "jobs/return_claims",
         "jobs/update_job_payload_uuid_array_field",
         "jobs/update_job_progress",
+        "workers/list_workers",
+        "workers/register_worker",
+        "workers/remove_dead_workers",
+        "workers/remove_worker",
     },
     Duty.PRODUCER: CHECKING
     | {
@@ -84,6 +88,7 @@ STATEMENTS: dict[Duty, set[str]] = {
         "jobs/get_latest_job_payload_for_run",
         "jobs/list_job_attempts",
         "jobs/list_job_events",
+        "workers/list_workers",
     },
 }
 OF_THE_MIGRATOR = {

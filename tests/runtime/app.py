@@ -12,7 +12,7 @@ from uuid import UUID
 from runledger.client import Ledger
 from runledger.core import Admin, EnqueueRequest, JobAttempt, JobDeadLetter, JobEventType, JobRecord
 from runledger.postgres import Database, jobs
-from runledger.runtime import JobRegistry, JobsConfig, Worker
+from runledger.runtime import JobRegistry, JobsConfig, ObserverFeed, Worker
 from tests.observer import Observer
 
 _MINUTE = timedelta(minutes=1)
@@ -50,12 +50,18 @@ class App:
     @contextlib.asynccontextmanager
     async def worker(self, *, database: Database | None = None, **settings: Any) -> AsyncGenerator[Worker]:
         """A worker that claims when it is told to; its handlers are canceled at the end."""
-        worker = Worker(database or self.database, self.registry, quiet_config(**settings))
+        worker = self.new_worker(database=database, **settings)
         await worker.open()
         try:
             yield worker
         finally:
             await worker.stop(handler_timeout=timedelta())
+
+    def new_worker(
+        self, *, database: Database | None = None, observers: ObserverFeed | None = None, **settings: Any
+    ) -> Worker:
+        """A worker that was not opened."""
+        return Worker(database or self.database, self.registry, quiet_config(**settings), observers=observers)
 
     def config(self, **settings: Any) -> JobsConfig:
         """Settings for a worker that a test makes itself."""

@@ -14,6 +14,14 @@ def echo(context: JobContext, payload: Any) -> Any:
     return payload
 
 
+async def loop_turned() -> None:
+    """Let everything else that is ready run once."""
+    loop = asyncio.get_running_loop()
+    turned: asyncio.Future[None] = loop.create_future()
+    loop.call_soon(turned.set_result, None)
+    await turned
+
+
 class Gate:
     """A handler that waits until it may go on, and returns its payload.
 

@@ -278,7 +278,7 @@ async def test_a_few_hooks_run_at_a_time() -> None:
     registry = JobRegistry()
     crowd = Crowd()
     registry.register(crowd)
-    hooks = DeadLetterHooks(registry)
+    hooks = DeadLetterHooks([registry])
     context, info = context_and_info()
 
     for _ in range(30):
@@ -303,7 +303,7 @@ async def test_a_plain_function_is_a_hook_too() -> None:
 
     registry = JobRegistry()
     registry.register(Plain())  # pyright: ignore[reportArgumentType]
-    hooks = DeadLetterHooks(registry)
+    hooks = DeadLetterHooks([registry])
     context, info = context_and_info()
 
     hooks.call_soon(context, 7, info)
@@ -316,7 +316,7 @@ async def test_a_hook_that_refuses_to_end_does_not_hold_up_the_stop() -> None:
     registry = JobRegistry()
     mailer = StubbornMailer()
     registry.register(mailer)
-    hooks = DeadLetterHooks(registry)
+    hooks = DeadLetterHooks([registry])
     context, info = context_and_info()
     hooks.call_soon(context, None, info)
     await mailer.was_called.wait()
@@ -337,7 +337,7 @@ async def test_hooks_that_are_nearly_done_may_end_at_a_stop() -> None:
 
     registry = JobRegistry()
     registry.register(Quick())
-    hooks = DeadLetterHooks(registry)
+    hooks = DeadLetterHooks([registry])
     context, info = context_and_info()
     hooks.call_soon(context, None, info)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -18,6 +18,7 @@ from runledger.postgres import Database, DatabaseConnectionError, jobs
 from runledger.runtime import Reaper, Worker
 from runledger.runtime.execution import CancelCause, Execution, monotonic
 from runledger.runtime.lease_keeper import LeaseKeeper
+from runledger.runtime.worker_identity import worker_identity
 from runledger.testing import EphemeralDatabase
 from tests.runtime.app import App, quiet_config
 from tests.runtime.gate import Gate
@@ -27,6 +28,11 @@ from tests.wire import wire_to
 TYPE = "email.send"
 WORKER = "worker-1"
 MINUTE = timedelta(minutes=1)
+IDENTITY = worker_identity(WORKER, job_types=[TYPE], slots=8)
+
+
+def refuse() -> None:
+    raise AssertionError("nobody takes the id")
 
 
 async def claim(app: App, count: int) -> list[ClaimedJob]:
@@ -43,11 +49,17 @@ def execution_of(job: ClaimedJob, *, claimed_ago: timedelta = timedelta()) -> Ex
 
 @contextlib.asynccontextmanager
 async def keeping(
-    app: App, *executions: Execution, database: Database | None = None, lease_ttl: timedelta = MINUTE
+    app: App,
+    *executions: Execution,
+    database: Database | None = None,
+    lease_ttl: timedelta = MINUTE,
+    on_id_taken: Callable[[], None] | None = None,
 ) -> AsyncGenerator[LeaseKeeper]:
     """A keeper that renews when it is told to; by itself it does so after a third of the time to live."""
-    keeper = LeaseKeeper(database or app.database, worker_id=WORKER, lease_ttl=lease_ttl, held=set(executions))
-    await keeper.start()
+    keeper = LeaseKeeper(
+        database or app.database, lease_ttl=lease_ttl, held=set(executions), on_id_taken=on_id_taken or refuse
+    )
+    await keeper.start(IDENTITY)
     try:
         yield keeper
     finally:
@@ -78,13 +90,6 @@ async def test_a_renewal_extends_every_lease_and_writes_no_event(app: App) -> No
         assert await lease_end(app, job.job_id) > job.lease_expires_at
         assert execution.lease_good_until > before
         assert await app.events(job.job_id) == [JobEventType.ENQUEUED, JobEventType.LEASED]
-
-
-async def test_a_keeper_without_leases_asks_nothing(app: App) -> None:
-    async with wire_to(app.url) as wire, keeping(app, database=Database(wire.url)) as keeper:
-        wire.cut()
-
-        assert await renew(keeper)
 
 
 async def test_more_leases_than_one_statement_takes_are_renewed(app: App) -> None:
@@ -213,10 +218,10 @@ async def test_a_keeper_that_cannot_connect_says_so(app: App) -> None:
 def test_a_keeper_ends_with_its_event_loop(runledger_database: EphemeralDatabase) -> None:
     """Leases of a loop that was closed without a stop must end: nobody finishes their jobs."""
     keeper = LeaseKeeper(
-        Database(runledger_database.url), worker_id=WORKER, lease_ttl=timedelta(seconds=0.3), held=set()
+        Database(runledger_database.url), lease_ttl=timedelta(seconds=0.3), held=set(), on_id_taken=refuse
     )
     before = set(threading.enumerate())
-    asyncio.run(keeper.start())
+    asyncio.run(keeper.start(IDENTITY))
 
     for thread in set(threading.enumerate()) - before:
         thread.join(10)

@@ -169,7 +169,7 @@ async def test_a_supervisor_starts_once(app: App) -> None:
     supervisor = Supervisor(app.database, app.registry, quiet_config())
     await supervisor.start()
     try:
-        with pytest.raises(InvalidArgumentError, match="worker: was opened before"):
+        with pytest.raises(InvalidArgumentError, match="supervisor: was started before"):
             await supervisor.start()
     finally:
         await supervisor.stop()

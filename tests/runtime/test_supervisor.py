@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import threading
 from collections.abc import Generator
 from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from runledger.core import JobDefinition, JobStatus
+from runledger.core import ConfigError, InvalidArgumentError, JobContext, JobDefinition, JobFailure, JobStatus
 from runledger.postgres import Database, DatabaseConnectionError, MissingMigrationHistoryError, jobs
-from runledger.runtime import JobRegistry, Supervisor
+from runledger.runtime import JobRegistry, Supervisor, WorkerSettlement
 from tests.runtime.app import App, quiet_config
 from tests.runtime.gate import Gate, echo
 from tests.runtime.log_watch import LogWatch
@@ -209,6 +211,331 @@ async def test_its_sessions_can_be_told_from_others(app: App) -> None:
         await supervisor.stop()
 
 
+# What it reports --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("no_new_threads")
+async def test_a_report_counts_what_finished_what_was_returned_and_what_was_abandoned(app: App, log: LogWatch) -> None:
+    returns, ignores = Gate(), Gate()
+    release = threading.Event()
+    app.registry.job("returns")(returns.handle)
+    app.registry.job("hangs")(ignores.handle)
+
+    @app.registry.job("thread")
+    def hold(context: JobContext, payload: object) -> None:
+        assert context
+        assert payload is None
+        release.wait(20)
+
+    for job_type in ("returns", "hangs", "thread"):
+        await app.enqueue(job_type)
+    supervisor = Supervisor(app.database, app.registry, quiet_config(worker_id="one"))
+    running = asyncio.create_task(supervisor.run_until_shutdown())
+    await returns.until_running(1)
+    await ignores.until_running(1)
+    await app.observer.until("(SELECT count(*) = 3 FROM runledger.job_queue WHERE status = 'LEASED')")
+
+    supervisor.request_shutdown()
+    stopping = await log.wait_for("supervisor.stopping")
+    returns.open()
+    await app.observer.until("(SELECT count(*) = 1 FROM runledger.job_queue WHERE status = 'SUCCEEDED')")
+    supervisor.request_shutdown()
+    try:
+        report = await asyncio.wait_for(running, 20)
+    finally:
+        release.set()
+
+    assert report.workers == (WorkerSettlement(worker_id="one", finished=1, returned=1, abandoned=1),)
+    assert (report.finished, report.returned, report.abandoned, report.errors) == (1, 1, 1, ())
+    assert not report.is_clean
+    assert vars(stopping)["job_count"] == 3
+    assert vars(log.named("supervisor.stopping_now")[0])["job_count"] == 2
+    stopped = vars(log.named("supervisor.stopped")[0])
+    assert (stopped["finished"], stopped["returned"], stopped["abandoned"], stopped["error_count"]) == (1, 1, 1, 0)
+
+
+async def test_what_ended_before_the_stop_is_not_in_the_report(app: App) -> None:
+    app.registry.job(TYPE)(echo)
+    await app.enqueue(TYPE)
+    supervisor = Supervisor(app.database, app.registry, quiet_config())
+    await supervisor.start()
+    await app.observer.until("(SELECT count(*) = 1 FROM runledger.job_queue WHERE status = 'SUCCEEDED')")
+
+    report = await supervisor.stop()
+
+    assert report.is_clean
+    assert report.abandoned == 0
+
+
+@pytest.mark.usefixtures("no_new_threads")
+async def test_a_part_that_ends_by_itself_ends_the_others_and_stands_in_the_report(
+    app: App, log: LogWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    app.registry.job(TYPE)(gate.handle)
+    await app.enqueue(TYPE)
+
+    class DefectError(BaseException):
+        """What no loop expects."""
+
+    is_running = asyncio.Event()
+
+    async def crash(_: object) -> int:
+        await is_running.wait()
+        raise DefectError
+
+    monkeypatch.setattr("runledger.runtime.reaper.Reaper.run_once", crash)
+    supervisor = Supervisor(app.database, app.registry, quiet_config(shutdown_timeout=timedelta()))
+    running = asyncio.create_task(supervisor.run_until_shutdown())
+    await gate.until_running(1)
+    is_running.set()
+    report = await asyncio.wait_for(running, 20)
+
+    assert [type(error) for error in report.errors] == [DefectError]
+    assert report.returned == 1
+    assert vars(log.named("supervisor.part_failed")[0])["part"] == "reaper"
+
+
+# Parts ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("no_new_threads")
+async def test_several_workers_have_types_and_slots_of_their_own(app: App) -> None:
+    slow, fast = Gate(), Gate()
+    app.registry.job("slow")(slow.handle)
+    other = JobRegistry()
+    other.job("fast")(fast.handle)
+    await app.enqueue_many("slow", 3)
+    await app.ledger.ensure_job_definitions(other.definitions())
+    for _ in range(3):
+        await app.ledger.enqueue("fast")
+    supervisor = Supervisor(app.database, app.registry, quiet_config(worker_id="slow", max_global_concurrency=1))
+    supervisor.add_worker(other, quiet_config(worker_id="fast", max_global_concurrency=2))
+
+    await supervisor.start()
+    await slow.until_running(1)
+    await fast.until_running(2)
+    assert await app.observer.column("SELECT worker_id FROM runledger.job_workers ORDER BY 1") == ["fast", "slow"]
+    report = await supervisor.stop(handler_timeout=timedelta())
+
+    assert [(worker.worker_id, worker.returned) for worker in report.workers] == [("slow", 1), ("fast", 2)]
+    assert report.returned == 3
+
+
+async def test_hooks_of_every_registry_are_called_by_the_reaper(app: App, log: LogWatch) -> None:
+    called = asyncio.Event()
+
+    class Handler:
+        job_type = "other"
+
+        async def execute(self, context: JobContext, payload: object) -> None: ...
+
+        async def on_dead_letter(self, context: JobContext, payload: object, info: object) -> None:
+            assert (context.job_type, payload) == ("other", None)
+            assert info
+            called.set()
+
+    other = JobRegistry()
+    other.register(cast("Any", Handler()), max_attempts=1)
+    await app.ledger.ensure_job_definitions(other.definitions())
+    await app.ledger.enqueue("other")
+    await app.expire_claim()
+    supervisor = Supervisor(app.database, app.registry, quiet_config())
+    supervisor.add_worker(other, quiet_config())
+
+    await supervisor.start()
+    await asyncio.wait_for(called.wait(), 20)
+    await supervisor.stop()
+
+    assert log.named("worker.dead_letter_hook_failed") == []
+
+
+async def test_two_workers_of_one_supervisor_need_two_ids(app: App) -> None:
+    supervisor = Supervisor(app.database, app.registry, quiet_config(worker_id="one"))
+
+    with pytest.raises(ConfigError) as caught:
+        supervisor.add_worker(JobRegistry(), quiet_config(worker_id="one"))
+
+    assert caught.value.code == "config.worker_id_taken"
+
+
+async def test_a_worker_is_added_before_the_start(app: App) -> None:
+    supervisor = Supervisor(app.database, app.registry, quiet_config())
+    await supervisor.start()
+    with pytest.raises(InvalidArgumentError, match="before the start"):
+        supervisor.add_worker(JobRegistry(), quiet_config())
+    with pytest.raises(InvalidArgumentError, match="started before"):
+        await supervisor.start()
+    await supervisor.stop()
+
+
+@pytest.mark.usefixtures("no_new_threads")
+async def test_a_worker_that_cannot_start_takes_those_before_it_with_it(app: App) -> None:
+    async with app.worker(worker_id="two"):
+        supervisor = Supervisor(app.database, app.registry, quiet_config(worker_id="one"))
+        supervisor.add_worker(JobRegistry(), quiet_config(worker_id="two"))
+        with pytest.raises(ConfigError):
+            await supervisor.run_until_shutdown()
+        assert await app.observer.column("SELECT worker_id FROM runledger.job_workers") == ["two"]
+
+    await app.observer.until_sessions(at_most=0)
+
+
+async def test_a_worker_without_a_reaper_leaves_expired_leases_alone(app: App) -> None:
+    app.registry.job(TYPE)(echo)
+    await app.enqueue(TYPE)
+    await app.expire_claim()
+    await app.enqueue(TYPE)
+    config = quiet_config(poll_interval=timedelta(milliseconds=5))
+    supervisor = Supervisor(app.database, app.registry, config, runs_reaper=False)
+
+    await supervisor.start()
+    await app.observer.until("(SELECT count(*) = 1 FROM runledger.job_queue WHERE status = 'SUCCEEDED')")
+    await supervisor.stop()
+
+    assert await app.count("LEASED") == 1
+
+
+async def test_a_reaper_without_a_worker_claims_nothing(app: App) -> None:
+    app.registry.job(TYPE)(echo)
+    await app.enqueue(TYPE)
+    await app.expire_claim()
+    supervisor = Supervisor(app.database, app.registry, quiet_config(), runs_worker=False)
+
+    await supervisor.start()
+    assert supervisor.is_live
+    await app.observer.until("(SELECT count(*) = 1 FROM runledger.job_queue WHERE status = 'PENDING')")
+    report = await supervisor.stop()
+
+    assert await app.count("PENDING") == 1
+    assert report.workers == ()
+    assert await app.observer.value("SELECT count(*) FROM runledger.job_workers") == 0
+
+
+async def test_a_supervisor_without_parts_is_refused(app: App) -> None:
+    supervisor = Supervisor(app.database, app.registry, quiet_config(), runs_worker=False, runs_reaper=False)
+
+    with pytest.raises(InvalidArgumentError, match="neither worker nor reaper"):
+        await supervisor.start()
+
+
+# Probes -----------------------------------------------------------------------------------------------------------
+
+
+async def test_it_is_live_and_ready_while_it_claims_and_live_until_it_has_stopped(app: App, log: LogWatch) -> None:
+    gate = Gate()
+    app.registry.job(TYPE)(gate.handle)
+    await app.enqueue(TYPE)
+    supervisor = Supervisor(app.database, app.registry, quiet_config())
+    assert (supervisor.is_live, supervisor.is_ready) == (False, False)
+
+    running = asyncio.create_task(supervisor.run_until_shutdown())
+    await log.wait_for("supervisor.started")
+    await gate.until_running(1)
+    assert (supervisor.is_live, supervisor.is_ready) == (True, True)
+
+    supervisor.request_shutdown()
+    await log.wait_for("supervisor.stopping")
+    assert (supervisor.is_live, supervisor.is_ready) == (True, False)
+    gate.open()
+    await asyncio.wait_for(running, 20)
+    assert (supervisor.is_live, supervisor.is_ready) == (False, False)
+
+
+async def test_it_is_not_ready_while_claims_fail(app: App, log: LogWatch) -> None:
+    app.registry.job(TYPE)(echo)
+    config = quiet_config(poll_interval=timedelta(milliseconds=5))
+    supervisor = Supervisor(app.database, app.registry, config)
+    await supervisor.start()
+    try:
+        await app.enqueue(TYPE, run_in=timedelta(hours=1))
+        await app.observer.execute("ALTER TABLE runledger.job_events RENAME TO hidden")
+        await app.observer.execute("UPDATE runledger.job_queue SET next_run_at = now()")
+        await log.wait_for("worker.claim_failed")
+        assert (supervisor.is_live, supervisor.is_ready) == (True, False)
+        await app.observer.execute("ALTER TABLE runledger.hidden RENAME TO job_events")
+        await log.wait_for("worker.claim_recovered")
+        await app.observer.until("(SELECT count(*) = 1 FROM runledger.job_queue WHERE status = 'SUCCEEDED')")
+        assert supervisor.is_ready
+    finally:
+        await supervisor.stop()
+
+
+async def test_it_is_not_ready_while_every_slot_is_abandoned(app: App, log: LogWatch) -> None:
+    release = threading.Event()
+
+    @app.registry.job(TYPE, timeout=timedelta(seconds=1))
+    def hang(context: JobContext, payload: object) -> None:
+        assert context
+        assert payload is None
+        release.wait(20)
+
+    await app.enqueue(TYPE)
+    supervisor = Supervisor(app.database, app.registry, quiet_config(max_global_concurrency=1))
+    await supervisor.start()
+    try:
+        await log.wait_for("worker.thread_abandoned")
+        assert (supervisor.is_live, supervisor.is_ready) == (True, False)
+        release.set()
+        await log.wait_for("worker.thread_returned")
+        assert supervisor.is_ready
+    finally:
+        release.set()
+        await supervisor.stop()
+
+
+async def test_it_is_not_live_while_a_handler_holds_the_event_loop_for_the_lease_time(app: App) -> None:
+    """Asked in another thread, as a server for probes of its own does."""
+    seen: list[bool] = []
+
+    @app.registry.job(TYPE)
+    async def hold(context: JobContext, payload: object) -> None:
+        assert context
+        assert payload is None
+        has_seen = threading.Event()
+
+        def ask() -> None:
+            while supervisor.is_live:
+                pass
+            seen.append(supervisor.is_live)
+            has_seen.set()
+
+        threading.Thread(target=ask).start()
+        assert has_seen.wait(20)
+
+    await app.enqueue(TYPE)
+    supervisor = Supervisor(app.database, app.registry, quiet_config(lease_ttl=timedelta(seconds=1)))
+    await supervisor.start()
+    await app.observer.until("(SELECT count(*) = 1 FROM runledger.job_queue WHERE status = 'SUCCEEDED')")
+    await supervisor.stop()
+
+    assert seen == [False]
+
+
+# The log ----------------------------------------------------------------------------------------------------------
+
+
+async def test_nothing_is_logged_above_debug_for_jobs_when_all_is_well(app: App, log: LogWatch) -> None:
+    app.registry.job(TYPE)(echo)
+
+    @app.registry.job("fails")
+    async def fail(context: JobContext, payload: object) -> None:
+        assert context
+        assert payload is None
+        raise JobFailure.retryable("smtp.busy", "a failure that the handler foresaw is the ledger's to tell")
+
+    await app.enqueue_many(TYPE, 50)
+    await app.enqueue("fails")
+    supervisor = Supervisor(app.database, app.registry, quiet_config())
+    await supervisor.start()
+    await app.observer.until("(SELECT count(*) = 50 FROM runledger.job_queue WHERE status = 'SUCCEEDED')")
+    await app.observer.until("(SELECT count(*) = 1 FROM runledger.job_queue WHERE last_error_code = 'smtp.busy')")
+    await supervisor.stop()
+
+    above_debug = [record.msg for record in log.records if record.levelno > logging.DEBUG]
+    assert above_debug == ["supervisor.started", "supervisor.stopping", "supervisor.stopped"]
+
+
 # Processes --------------------------------------------------------------------------------------------------------
 
 
@@ -240,6 +567,7 @@ async def test_a_second_signal_cancels_handlers(app: App) -> None:
         process.signal(signal.SIGTERM)
         await process.until_said("supervisor.stopping")
         process.signal(signal.SIGTERM)
+        await process.until_said("supervisor.stopping_now")
 
         assert await process.until_ended() == 0
 

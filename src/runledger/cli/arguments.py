@@ -61,6 +61,12 @@ Settings that are not given come from the JOBS_* variables, else from the defaul
 DURATION is a number of seconds, or has a unit: 250ms, 30s, 5m, 1h.
 """
 
+_WORKERS = """\
+List the workers: where they run, what they serve, and when they were last heard of.
+A worker that has not been heard of for its lease time is dead, and is listed for an
+hour. Jobs that it held are returned by the reaper of another one.
+"""
+
 _JOB = """\
 Tell what a job is, where it stands, and everything that happened to it. Jobs of
 all organizations are found.
@@ -116,6 +122,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_check(commands.add_parser)
     _add_grants(commands.add_parser)
     _add_worker(commands.add_parser)
+    _add_workers(commands.add_parser)
     _add_job(commands.add_parser)
     _add_payload(commands.add_parser)
     _add_definition(commands.add_parser)
@@ -183,6 +190,13 @@ def _add_worker(add_parser: _AddParser) -> None:
     )
     parser.add_argument("--worker-id", type=_text, metavar="ID", help="unique among live workers; default: a new one")
     parser.add_argument("--concurrency", type=_count, metavar="N", help="jobs that run at once")
+    parser.add_argument(
+        "--type-concurrency",
+        type=_type_and_count,
+        metavar="TYPE=N",
+        action="append",
+        help="the same for the jobs of one type; may be given several times",
+    )
     parser.add_argument("--batch-size", type=_count, metavar="N", help="jobs that one claim takes at most")
     # The minima of the variables.
     for option, minimum, meaning in (
@@ -205,6 +219,12 @@ def _add_worker(add_parser: _AddParser) -> None:
         default="text",
         help="form of the log on standard error; default: text",
     )
+    _add_database_options(parser, default=argparse.SUPPRESS)
+
+
+def _add_workers(add_parser: _AddParser) -> None:
+    parser = add_parser("workers", help="list the workers", description=_WORKERS, epilog=_ENVIRONMENT_AND_CODES)
+    parser.add_argument("--json", action="store_true", help="print one JSON object: workers; times in UTC")
     _add_database_options(parser, default=argparse.SUPPRESS)
 
 
@@ -417,6 +437,13 @@ def _integer(text: str) -> int:
     if not (text.isascii() and text.removeprefix("-").isdecimal()):
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
     return int(text)
+
+
+def _type_and_count(text: str) -> tuple[str, int]:
+    job_type, is_given, count = text.rpartition("=")
+    if not is_given or not job_type.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is not TYPE=N, such as email.send=4")
+    return job_type, _count(count)
 
 
 def _duration_from(minimum: str) -> Callable[[str], timedelta]:

@@ -74,6 +74,8 @@ def _run_command(arguments: argparse.Namespace) -> int:
         from runledger.cli import check as command
     elif arguments.command == "grants":
         from runledger.cli import grants as command
+    elif arguments.command == "workers":
+        from runledger.cli import workers as command
     elif arguments.command == "worker":
         from runledger.cli import worker as command
     elif arguments.command == "payload":

@@ -7,20 +7,21 @@ import asyncio
 import dataclasses
 import logging
 
-from runledger.cli.failures import DONE, BadInputError
+from runledger.cli.failures import DONE, FAILED, BadInputError, CommandError
 from runledger.cli.log_lines import logging_to_standard_error
 from runledger.cli.place import Place, open_place
 from runledger.cli.registry_path import load_registry
 from runledger.core.errors import ConfigError
 from runledger.postgres import jobs
 from runledger.postgres.compatibility import ensure_schema_serves
-from runledger.runtime import JobRegistry, JobsConfig, Supervisor
+from runledger.runtime import JobRegistry, JobsConfig, SettlementReport, Supervisor
 
 _logger = logging.getLogger("runledger.cli")
 
 _FIELD_OF_OPTION = {
     "worker_id": "worker_id",
     "concurrency": "max_global_concurrency",
+    "type_concurrency": "max_concurrency_by_type",
     "batch_size": "claim_batch_size",
     "poll_interval": "poll_interval",
     "lease_ttl": "lease_ttl",
@@ -46,12 +47,14 @@ def run(arguments: argparse.Namespace) -> int:
                     "schema": place.schema,
                 },
             )
-            asyncio.run(_supervise(place, registry, config))
-    return DONE
+            report = asyncio.run(_supervise(place, registry, config))
+    return FAILED if report.errors else DONE
 
 
 def _config(arguments: argparse.Namespace) -> JobsConfig:
     given = {field: getattr(arguments, option) for option, field in _FIELD_OF_OPTION.items()}
+    if arguments.type_concurrency is not None:
+        given["max_concurrency_by_type"] = dict(arguments.type_concurrency)
     try:
         return dataclasses.replace(
             JobsConfig.from_env(), **{field: value for field, value in given.items() if value is not None}
@@ -67,5 +70,8 @@ def _check(place: Place, registry: JobRegistry) -> None:
         connection.run(jobs.insert_missing_job_definitions(registry.definitions()))
 
 
-async def _supervise(place: Place, registry: JobRegistry, config: JobsConfig) -> None:
-    await Supervisor(place.database, registry, config).run_until_shutdown()
+async def _supervise(place: Place, registry: JobRegistry, config: JobsConfig) -> SettlementReport:
+    try:
+        return await Supervisor(place.database, registry, config).run_until_shutdown()
+    except ConfigError as error:
+        raise CommandError(f"{error} ({error.code})") from None

@@ -11,6 +11,7 @@ Layout, lowest first; a module imports only from lines above its own:
 - ``jobs.setting_checks``: the rules for numbers, durations and stages.
 - ``jobs.enqueue_request``, ``jobs.records``, ``jobs.requeue_outcome``, ``jobs.handler``: what goes in, what comes
   back, what applications write.
+- ``workers``: who runs jobs.
 - ``jobs.failure_text``, ``jobs.failure_decision``, ``jobs.retry_policy``: what becomes of a failure.
 """
 
@@ -63,6 +64,7 @@ from runledger.core.jobs.status import (
 from runledger.core.json_form import JsonEncodable
 from runledger.core.json_value import JsonValue, decode_json, encode_json
 from runledger.core.scope import Admin, Global, Organization, Scope
+from runledger.core.workers import WorkerIdentity, WorkerRecord
 from runledger.core.workflows.status import (
     WorkflowDependencyReleaseMode,
     WorkflowRunStatus,
@@ -115,6 +117,8 @@ __all__ = [
     "StepKey",
     "UndecodableJsonError",
     "UnknownStoredTextError",
+    "WorkerIdentity",
+    "WorkerRecord",
     "WorkflowDependencyReleaseMode",
     "WorkflowRunStatus",
     "WorkflowStepExecutionKind",

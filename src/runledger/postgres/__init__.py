@@ -1,9 +1,10 @@
 """PostgreSQL: operations, the statements behind them, migrations and drivers.
 
-``run`` and ``run_sync`` execute the operations of ``jobs`` and those on the schema on psycopg connections and pools.
+``run`` and ``run_sync`` execute the operations of ``jobs``, of ``workers`` and those on the schema on psycopg
+connections and pools.
 """
 
-from runledger.postgres import jobs
+from runledger.postgres import jobs, workers
 from runledger.postgres.compatibility import (
     IdempotencyCheck,
     IncompatibleSchemaError,
@@ -51,4 +52,5 @@ __all__ = [
     "migrate_after_idempotency_cutover",
     "run",
     "run_sync",
+    "workers",
 ]

@@ -6,11 +6,13 @@ import json
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from json.encoder import encode_basestring
+from typing import Any
 from uuid import UUID
 
 from runledger.core.errors import InvalidArgumentError
 from runledger.core.jobs.records import LeaseIdentity
 from runledger.core.scope import Admin, Global, Organization, Scope
+from runledger.core.workers import WorkerIdentity
 
 MAX_BATCH_ROWS = 1_000
 """Rows a document holds at most."""
@@ -37,7 +39,7 @@ def json_text(text: str) -> str:
 
 
 def lease_document(
-    worker_id: str, leases: Iterable[LeaseIdentity], *, now: datetime | None = None, **fields: Scalar
+    worker_id: str, leases: Iterable[LeaseIdentity], *, now: datetime | None = None, **fields: Scalar | list[str]
 ) -> str:
     """Return a document about leases of one worker, keyed by job id as the fenced statements expect."""
     return keyed_document(
@@ -48,7 +50,9 @@ def lease_document(
     )
 
 
-def keyed_document(worker_id: str, members: list[str], *, now: datetime | None = None, **fields: Scalar) -> str:
+def keyed_document(
+    worker_id: str, members: list[str], *, now: datetime | None = None, **fields: Scalar | list[str]
+) -> str:
     """Return a document whose ``jobs`` object consists of members that are JSON texts already."""
     head = encode_document(worker_id=worker_id, now=now, **fields)
     return f'{head[:-1]},"jobs":{{{",".join(members)}}}}}'
@@ -82,6 +86,19 @@ def scope_fields(scope: Scope) -> dict[str, Scalar]:
             raise InvalidArgumentError(
                 "scope", f"is of type {type(scope).__name__}", "pass Global(), Organization(id) or Admin()"
             )
+
+
+def worker_fields(worker: WorkerIdentity) -> dict[str, Any]:
+    """Return the fields that tell who a worker is."""
+    return {
+        "worker_id": worker.worker_id,
+        "instance_id": worker.instance_id,
+        "hostname": worker.hostname,
+        "process_id": worker.process_id,
+        "version": worker.version,
+        "job_types": list(worker.job_types),
+        "slots": worker.slots,
+    }
 
 
 def milliseconds(duration: timedelta) -> int:

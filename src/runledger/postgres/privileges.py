@@ -24,11 +24,11 @@ class Duty(StrEnum):
     """Owns the schema and everything in it: migrates, and changes what operators change."""
 
     WORKER = "worker"
-    """Runs jobs and repairs them: claims, renews, completes, fails, gives back, reaps, cancels, requeues, and inserts
-    missing definitions."""
+    """Runs jobs and repairs them: claims, renews, completes, fails, gives back, reaps, cancels, requeues, inserts
+    missing definitions, and keeps the table of workers."""
 
     PRODUCER = "producer"
-    """Enqueues jobs and reads what became of them."""
+    """Enqueues jobs, and reads what became of them and which workers there are."""
 
 
 # What the check of the schema reads.
@@ -45,6 +45,7 @@ TABLE_PRIVILEGES: Mapping[Duty, Mapping[str, str]] = {
         "job_definitions": "SELECT, INSERT",
         "job_events": "SELECT, INSERT",
         "job_queue": "SELECT, UPDATE",
+        "job_workers": "SELECT, INSERT, UPDATE, DELETE",
         **_CHECKING,
     },
     Duty.PRODUCER: {
@@ -53,6 +54,7 @@ TABLE_PRIVILEGES: Mapping[Duty, Mapping[str, str]] = {
         "job_definitions": "SELECT",
         "job_events": "SELECT, INSERT",
         "job_queue": "SELECT, INSERT",
+        "job_workers": "SELECT",
         **_CHECKING,
     },
 }

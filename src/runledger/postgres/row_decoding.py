@@ -19,6 +19,7 @@ from runledger.core.jobs.records import (
 )
 from runledger.core.jobs.status import JobClaimOrigin, JobEventType, JobFailureKind, JobStatus
 from runledger.core.json_value import JsonValue, decode_json
+from runledger.core.workers import WorkerRecord
 from runledger.postgres.operation import Row
 from runledger.postgres.sql_errors import QueryError, QueryErrorCategory, refusal
 
@@ -88,6 +89,13 @@ def decode_dead_letter(row: Row) -> JobDeadLetter:
     for name in ("payload_snapshot", "checkpoint_snapshot"):
         fields[name] = _json(fields.pop(f"{name}_json"))
     return JobDeadLetter(**fields)
+
+
+def decode_worker(row: Row) -> WorkerRecord:
+    """Return a row of ``job_workers``."""
+    fields = dict(row)
+    fields["job_types"] = tuple(row["job_types"])
+    return WorkerRecord(**fields)
 
 
 def decode_failure_kind(text: str | None) -> JobFailureKind | None:

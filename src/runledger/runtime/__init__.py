@@ -2,10 +2,13 @@
 
 from runledger.runtime.config import JobsConfig
 from runledger.runtime.job_context import AsyncJobContext, RunningJobContext, ThreadJobContext
+from runledger.runtime.lifecycle import LifecycleEvent, LifecycleEventKind, LifecycleObserver
 from runledger.runtime.log_formatters import JsonLogFormatter, TextLogFormatter
 from runledger.runtime.loops import run_reaper_loop, run_worker_loop
+from runledger.runtime.observer_feed import ObserverFeed
 from runledger.runtime.reaper import Reaper
 from runledger.runtime.registry import JobRegistry
+from runledger.runtime.settlement import SettlementReport, WorkerSettlement
 from runledger.runtime.supervisor import Supervisor
 from runledger.runtime.worker import Worker
 
@@ -14,12 +17,18 @@ __all__ = [
     "JobRegistry",
     "JobsConfig",
     "JsonLogFormatter",
+    "LifecycleEvent",
+    "LifecycleEventKind",
+    "LifecycleObserver",
+    "ObserverFeed",
     "Reaper",
     "RunningJobContext",
+    "SettlementReport",
     "Supervisor",
     "TextLogFormatter",
     "ThreadJobContext",
     "Worker",
+    "WorkerSettlement",
     "run_reaper_loop",
     "run_worker_loop",
 ]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from runledger.core.errors import RunledgerError
 from runledger.runtime.backoff import Backoff
 from runledger.runtime.claimer import Claim, Claimer
 from runledger.runtime.execution import monotonic
+from runledger.runtime.slots import ClaimTurns, Turn, TypeLimits
 from runledger.runtime.wait import Eagerness, WakeableWait
 
 _logger = logging.getLogger("runledger.worker")
@@ -23,11 +24,12 @@ class ClaimLoop:
 
     Claims are made one after the other. In a backlog, which is when the last claim brought all that it asked for, a
     second one is made beside, on a connection of its own: without it the server would wait while the worker decodes an
-    answer and runs handlers. It is made only for whole batches.
+    answer and runs handlers. It is made only for whole batches, and not where types have limits of their own.
 
     Args:
         claimer: Makes the claims.
-        job_types: What is claimed; with none nothing is.
+        turns: Tells what each claim asks for.
+        limits: Counts what came, of the types that have a limit.
         batch_size: Jobs that one claim asks for at most.
         poll_interval: Wait after a claim that found less than it asked for.
         lease_ttl: How long a lease lasts. What a claim brings after two thirds of that is given back.
@@ -38,7 +40,8 @@ class ClaimLoop:
     def __init__(
         self,
         claimer: Claimer,
-        job_types: Sequence[str],
+        turns: ClaimTurns,
+        limits: TypeLimits,
         *,
         batch_size: int,
         poll_interval: timedelta,
@@ -47,7 +50,8 @@ class ClaimLoop:
         begin: Callable[[Claim], None],
     ) -> None:
         self._claimer = claimer
-        self._job_types = job_types
+        self._turns = turns
+        self._limits = limits
         self._batch_size = batch_size
         self._poll_seconds = poll_interval.total_seconds()
         self._latest_answer_seconds = lease_ttl.total_seconds() * 2 / 3
@@ -56,6 +60,8 @@ class ClaimLoop:
         self._asked_for = 0
         self._is_backlog = False
         self._is_stopping = False
+        self._is_given_up = False
+        self._has_claimed = False
         self._has_work = WakeableWait()
         self._pause = WakeableWait()
         self._eagerness = Eagerness()
@@ -68,6 +74,16 @@ class ClaimLoop:
     def is_ending(self) -> bool:
         """Whether it was stopped, or ends because the event loop does."""
         return self._is_stopping or any(task.done() or task.cancelling() > 0 for task in self._tasks)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its tasks run. May be read in any thread."""
+        return bool(self._tasks) and not any(task.done() for task in self._tasks)
+
+    @property
+    def is_claiming(self) -> bool:
+        """Whether its last claim came back well. May be read in any thread."""
+        return self._has_claimed and self._backoff.is_first
 
     def start(self) -> None:
         """Begin to claim."""
@@ -87,14 +103,33 @@ class ClaimLoop:
         if self._is_backlog:
             self._may_claim_beside.wake()
 
+    def type_has_room(self) -> None:
+        """Claim again: a type had reached its limit, and was left out."""
+        self._has_work.wake()
+
     async def run_once(self) -> int:
         """Claim once, looking at everything that is due, and return how many jobs that brought."""
-        while (limit := self._limit()) > 0:
-            claim = await self._claim(limit, is_sweep=True)
+        while (turn := self._turns.next(free := self._limit())) is not None:
+            claim = await self._claim(turn, is_sweep=True)
             self._begin(claim)
-            if claim.jobs or not claim.is_cut:
+            is_done = self._turns.answered(free, is_short=_is_short(claim, turn))
+            if claim.jobs or is_done:
                 return len(claim.jobs)
         return 0
+
+    def give_up(self) -> None:
+        """Claim no more, without being told to stop. What a claim in flight brings may begin."""
+        self._is_given_up = True
+        for wait in (self._has_work, self._pause, self._has_room, self._may_claim_beside):
+            wait.wake()
+
+    async def until_ended(self) -> None:
+        """Wait until it claims no more, and raise what ended it if that was a defect."""
+        if self._tasks:
+            ended, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                if not task.cancelled():
+                    task.result()
 
     async def stop(self) -> None:
         """Claim no more. A claim in flight is waited for, and what it brings is given back.
@@ -113,15 +148,15 @@ class ClaimLoop:
 
     async def _claim_until_stopped(self) -> None:
         is_woken = False
-        while not self._is_stopping:
-            limit = self._limit()
-            if limit == 0:
+        while not self._is_over:
+            turn = self._turns.next(free := self._limit())
+            if turn is None:
                 await self._has_room.wait()
                 continue
             # What was there when a wake-up came is seen by a claim that begins after it.
             self._has_work.clear()
             try:
-                claim = await self._claim(limit)
+                claim = await self._claim(turn)
             except RunledgerError as error:
                 if self._backoff.is_first:
                     _logger.warning("worker.claim_failed", extra={"code": error.code})
@@ -135,13 +170,14 @@ class ClaimLoop:
             if not self._backoff.is_first:
                 _logger.info("worker.claim_recovered")
                 self._backoff.succeeded()
+            self._has_claimed = True
             self._begin_soon(claim)
             self._eagerness.claimed(len(claim.jobs), is_woken=is_woken)
             is_woken = False
-            if len(claim.jobs) == limit:
+            if self._turns.may_be_two and len(claim.jobs) == turn.limit:
                 self._is_backlog = True
                 self._may_claim_beside.wake()
-            elif not claim.is_cut and not self._is_stopping:
+            if self._turns.answered(free, is_short=_is_short(claim, turn)) and not self._is_over:
                 is_woken = await self._wait_for_work()
 
     async def _wait_for_work(self) -> bool:
@@ -153,12 +189,14 @@ class ClaimLoop:
         return True
 
     async def _claim_beside_until_stopped(self) -> None:
-        while not self._is_stopping:
-            if not self._is_backlog or self._limit() < self._batch_size or not self._claimer.may_claim_beside:
+        while not self._is_over:
+            is_wanted = self._is_backlog and self._limit() >= self._batch_size and self._claimer.may_claim_beside
+            turn = self._turns.next(self._batch_size) if is_wanted else None
+            if turn is None:
                 await self._may_claim_beside.wait()
                 continue
             try:
-                claim = await self._claim(self._batch_size)
+                claim = await self._claim(turn)
             except Exception:  # noqa: BLE001 (the other claims go on, and meet and tell what is wrong)
                 self._is_backlog = False
                 continue
@@ -167,15 +205,19 @@ class ClaimLoop:
 
     def _limit(self) -> int:
         """How many jobs to ask for: what there is room for, besides those that were asked for already."""
-        return max(0, min(self._batch_size, self._capacity() - self._asked_for)) if self._job_types else 0
+        return max(0, min(self._batch_size, self._capacity() - self._asked_for))
 
-    async def _claim(self, limit: int, *, is_sweep: bool = False) -> Claim:
+    @property
+    def _is_over(self) -> bool:
+        return self._is_stopping or self._is_given_up
+
+    async def _claim(self, turn: Turn, *, is_sweep: bool = False) -> Claim:
         """Claim. What must not begin any more is given back."""
-        self._asked_for += limit
+        self._asked_for += turn.limit
         try:
-            claim = await self._claimer.claim(limit, self._job_types, is_sweep=is_sweep)
+            claim = await self._claimer.claim(turn.limit, turn.job_types, is_sweep=is_sweep)
         finally:
-            self._asked_for -= limit
+            self._asked_for -= turn.limit
         reason = None
         if self._is_stopping:
             reason = "WORKER_SHUTDOWN"
@@ -183,6 +225,7 @@ class ClaimLoop:
             # The answer was long in coming. The leases may end before the next renewal.
             reason = "CLAIM_ANSWER_LATE"
         if reason is None:
+            self._limits.take(claim.jobs)  # now: the next claim may be sent before these begin
             return claim
         await self._claimer.give_back([job.lease for job in claim.jobs], reason=reason)
         return Claim(jobs=[], asked_at=claim.asked_at)
@@ -195,3 +238,7 @@ class ClaimLoop:
     def _begin_now(self, claim: Claim) -> None:
         self._asked_for -= len(claim.jobs)
         self._begin(claim)
+
+
+def _is_short(claim: Claim, turn: Turn) -> bool:
+    return len(claim.jobs) < turn.limit and not claim.is_cut

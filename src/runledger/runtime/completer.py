@@ -17,6 +17,7 @@ from runledger.runtime.backoff import Backoff
 from runledger.runtime.error_judgement import is_systemic, meets_any_statement
 from runledger.runtime.execution import Execution
 from runledger.runtime.executor import Dropped, Failed, Finished, Outcome, Succeeded
+from runledger.runtime.lifecycle import LifecycleEventKind
 from runledger.runtime.unwritten_outcome import Unwritten, take_batch
 
 _logger = logging.getLogger("runledger.worker")
@@ -47,7 +48,8 @@ class Completer:
         database: Where to write.
         worker_id: Whose leases they are.
         lease_ttl: Their time to live. A write without an answer for so long is given up with its connection.
-        on_settled: Called for each execution when nothing is left to write: written, lost, or given up.
+        on_settled: Called for each execution when nothing is left to write, with what happened and the code of the
+            failure, or of what kept it from being written.
         on_dead_letter: Called after the commit for each failure that became a dead letter.
     """
 
@@ -57,7 +59,7 @@ class Completer:
         *,
         worker_id: str,
         lease_ttl: timedelta,
-        on_settled: Callable[[Execution], None],
+        on_settled: Callable[[Execution, LifecycleEventKind, str | None], None],
         on_dead_letter: Callable[[Execution, JobFailure], None],
     ) -> None:
         self._database = database
@@ -89,12 +91,11 @@ class Completer:
     def submit(self, execution: Execution, outcome: Outcome) -> None:
         """Take the outcome of an execution."""
         if isinstance(outcome, Finished):
-            self._on_settled(execution)
+            self._on_settled(execution, LifecycleEventKind.SUCCEEDED, None)
             return
         if isinstance(outcome, Dropped):
             execution.is_given_up = outcome.code not in {_LEASE_LOST, _JOB_CANCELED}
-            self._log_lost(execution, outcome.code)
-            self._on_settled(execution)
+            self._lost(execution, outcome.code)
             return
         self._unwritten_count += 1
         self._is_empty.clear()
@@ -193,7 +194,7 @@ class Completer:
         written = await connection.run(jobs.complete_jobs(self._worker_id, [_success(item) for item in group]))
         for item in group:
             if len(written) == len(group) or item.job_id in written:
-                self._settle(item)
+                self._settle_written(item, is_dead_letter=False)
         return written
 
     async def _fail(self, connection: AsyncOwnConnection, group: list[Unwritten]) -> set[UUID]:
@@ -224,8 +225,7 @@ class Completer:
             else:
                 # By our clock alone the lease may live on a little.
                 item.execution.is_given_up = found is None
-                self._settle(item)
-                self._log_lost(item.execution, _JOB_CANCELED if item.job_id in canceled else _LEASE_LOST)
+                self._settle_lost(item, _JOB_CANCELED if item.job_id in canceled else _LEASE_LOST)
 
     async def _write_singles(self) -> None:
         connection = self._own_connection(self._answer_timeout + _LOCK_TIMEOUT)
@@ -256,7 +256,7 @@ class Completer:
         try:
             if isinstance(item.outcome, Succeeded):
                 await connection.run(jobs.complete_job(_success(item), lock_timeout=_LOCK_TIMEOUT))
-                self._settle(item)
+                self._settle_written(item, is_dead_letter=False)
             else:
                 is_dead_letter = await connection.run(jobs.fail_job(_failure(item), lock_timeout=_LOCK_TIMEOUT))
                 self._settle_written(item, is_dead_letter=is_dead_letter)
@@ -343,29 +343,39 @@ class Completer:
         return [item for item in unsettled if not item.is_settled]
 
     def _settle_written(self, item: Unwritten, *, is_dead_letter: bool) -> None:
+        outcome = item.outcome
         self._settle(item)
-        if is_dead_letter and isinstance(item.outcome, Failed):
-            self._on_dead_letter(item.execution, item.outcome.failure)
+        if isinstance(outcome, Succeeded):
+            self._on_settled(item.execution, LifecycleEventKind.SUCCEEDED, None)
+            return
+        kind = LifecycleEventKind.DEAD_LETTERED if is_dead_letter else LifecycleEventKind.RETRY_SCHEDULED
+        self._on_settled(item.execution, kind, outcome.failure.code)
+        if is_dead_letter:
+            self._on_dead_letter(item.execution, outcome.failure)
+
+    def _settle_lost(self, item: Unwritten, code: str) -> None:
+        self._settle(item)
+        self._lost(item.execution, code)
 
     def _settle(self, item: Unwritten) -> None:
         item.is_settled = True
         self._unwritten_count -= 1
         if self._unwritten_count == 0:
             self._is_empty.set()
-        self._on_settled(item.execution)
 
     def _give_up(self, item: Unwritten, code: str) -> None:
         item.execution.is_given_up = True
-        self._settle(item)
-        self._log_lost(item.execution, code)
+        self._settle_lost(item, code)
 
-    def _log_lost(self, execution: Execution, code: str) -> None:
+    def _lost(self, execution: Execution, code: str) -> None:
         job = execution.job
         facts = {"job_id": str(job.job_id), "job_type": job.job_type, "attempt": job.attempt}
         if code == _JOB_CANCELED:  # somebody wanted it so
             _logger.info("worker.job_canceled", extra=facts)
+            self._on_settled(execution, LifecycleEventKind.CANCELED, code)
         else:
             _logger.warning("worker.outcome_not_written", extra=facts | {"code": code})
+            self._on_settled(execution, LifecycleEventKind.LEASE_LOST, code)
 
 
 def _success(item: Unwritten) -> jobs.JobSuccess:

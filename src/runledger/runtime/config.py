@@ -12,6 +12,7 @@ from typing import Self
 
 from runledger.core.database_text import unstorable_text_problem
 from runledger.core.errors import ConfigError
+from runledger.core.printable import printable
 from runledger.postgres.uuid7 import uuid7
 
 _logger = logging.getLogger("runledger.settings")
@@ -35,6 +36,7 @@ _TYPES: Mapping[str, type] = {
     "claim_max_payload_bytes": int,
     "lease_ttl": timedelta,
     "max_global_concurrency": int,
+    "max_concurrency_by_type": Mapping,
     "reaper_interval": timedelta,
     "reaper_batch_size": int,
     "reaper_retry_delay": timedelta,
@@ -42,7 +44,13 @@ _TYPES: Mapping[str, type] = {
     "shutdown_timeout": timedelta,
     "listens": bool,
 }
-_A = {str: "a text", int: "a whole number", timedelta: "a datetime.timedelta", bool: "True or False"}
+_A: Mapping[type, str] = {
+    str: "a text",
+    int: "a whole number",
+    timedelta: "a datetime.timedelta",
+    bool: "True or False",
+    Mapping: "a dict of job types and numbers",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +64,7 @@ class JobsConfig:
         claim_max_payload_bytes: A claim takes no further job once its payloads have reached this size.
         lease_ttl: How long a claimed job stays with a worker that no longer renews it. Renewals come every third.
         max_global_concurrency: Jobs that run at once in this worker.
+        max_concurrency_by_type: Fewer than that for single types: job type and number. Each worker keeps its own.
         reaper_interval: Wait between two passes of the reaper.
         reaper_batch_size: Expired leases that one transaction of the reaper takes at most; a pass goes on until none
             is left.
@@ -71,6 +80,7 @@ class JobsConfig:
     claim_max_payload_bytes: int = 16 * 1024 * 1024
     lease_ttl: timedelta = timedelta(seconds=60)
     max_global_concurrency: int = 32
+    max_concurrency_by_type: Mapping[str, int] = field(default_factory=dict[str, int], hash=False)
     reaper_interval: timedelta = timedelta(seconds=15)
     reaper_batch_size: int = 500
     reaper_retry_delay: timedelta = timedelta(seconds=30)
@@ -81,6 +91,8 @@ class JobsConfig:
     def __post_init__(self) -> None:
         """Refuse settings that cannot work."""
         self.validate()
+        # A copy, since the caller's may change.
+        object.__setattr__(self, "max_concurrency_by_type", dict(self.max_concurrency_by_type))
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -129,6 +141,7 @@ class JobsConfig:
         for name in ("claim_batch_size", "claim_max_payload_bytes", "max_global_concurrency", "reaper_batch_size"):
             if not 1 <= getattr(self, name) <= _INT32_MAX:
                 raise ConfigError(f"{name} must be at least 1 and fit 32 bits")
+        self._check_limits_of_types()
         for name in ("poll_interval", "lease_ttl", "reaper_interval", "schedule_poll_interval"):
             if getattr(self, name) < timedelta(milliseconds=1):
                 raise ConfigError(f"{name} must be at least one millisecond")
@@ -137,6 +150,14 @@ class JobsConfig:
         for name in ("reaper_retry_delay", "shutdown_timeout"):
             if getattr(self, name) < timedelta():
                 raise ConfigError(f"{name} must not be negative")
+
+    def _check_limits_of_types(self) -> None:
+        for job_type, limit in self.max_concurrency_by_type.items():
+            if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= _INT32_MAX:  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise ConfigError(
+                    f"max_concurrency_by_type must give a whole number of at least 1 for {printable(str(job_type))}; "
+                    "leave a type out of the registry to run none of its jobs"
+                )
 
     def _check_types(self) -> None:
         for name, kind in _TYPES.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from runledger.core.jobs.handler import JobContext, JobDeadLetterInfo
@@ -22,16 +23,20 @@ class DeadLetterHooks:
     """Runs hooks in the background: a few at a time, each within ten seconds, none able to hurt the caller.
 
     At most once and best effort: a crash after the commit loses the call, and a stop drops those not yet begun.
+
+    Args:
+        registries: Where the hooks are; of a type that several know, the first one's. Read at each call.
     """
 
-    def __init__(self, registry: JobRegistry) -> None:
-        self._registry = registry
+    def __init__(self, registries: Sequence[JobRegistry]) -> None:
+        self._registries = registries
         self._slots = asyncio.Semaphore(_MAX_CONCURRENT)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def call_soon(self, context: JobContext, payload: JsonValue, info: JobDeadLetterInfo) -> None:
         """Call the hook of the context's job type, if it has one."""
-        registered = self._registry.get(context.job_type)
+        known = (registry.get(context.job_type) for registry in self._registries)
+        registered = next((one for one in known if one is not None), None)
         if registered is None or registered.on_dead_letter is None:
             return
         task = asyncio.create_task(self._call(registered, context, payload, info))

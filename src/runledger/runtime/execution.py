@@ -57,7 +57,10 @@ class Execution:
             loop, or a thread that never returns, cannot hold a job for ever.
         cancel_cause: Why the handler was canceled, or ``None``. Also read by handlers in threads.
         started_at: Instant at which the handler was called, or ``None``.
+        ended_at: Instant at which it was over, or ``None``.
         is_in_thread: Whether the handler runs in a thread, which nothing can stop.
+        thread_id: Which thread that is.
+        holds_slot: Whether the handler has not returned. A thread may go on when the attempt is over.
         is_given_up: Whether it ended without a word from the database, in which its lease may live on.
         is_finishing: Whether the handler's own transaction is writing the success of the job just now.
         is_finished: Whether it has: no other outcome is written.
@@ -70,6 +73,8 @@ class Execution:
         "_timeouts",
         "_transaction",
         "cancel_cause",
+        "ended_at",
+        "holds_slot",
         "is_finished",
         "is_finishing",
         "is_given_up",
@@ -80,6 +85,7 @@ class Execution:
         "lease_seconds",
         "renew_until",
         "started_at",
+        "thread_id",
     )
 
     def __init__(self, job: ClaimedJob, *, claimed_at: float, lease_ttl: float) -> None:
@@ -90,7 +96,10 @@ class Execution:
         self.renew_until = claimed_at + self.timeout_seconds + lease_ttl
         self.cancel_cause: CancelCause | None = None
         self.started_at: float | None = None
+        self.ended_at: float | None = None
         self.is_in_thread = False
+        self.thread_id: int | None = None
+        self.holds_slot = True
         self.is_given_up = False
         self.is_finishing = False
         self.is_finished = False
@@ -128,9 +137,14 @@ class Execution:
     def end(self) -> None:
         """The handler has ended: a later cancellation must not hit what follows it."""
         self._has_ended = True
+        self.ended_at = monotonic()
         self._task = None
         if self._timeouts is not None:
             self._timeouts.leave(self)
+
+    def is_run_by(self, task: asyncio.Task[Any]) -> bool:
+        """Whether this task is the handler's, and the handler has not ended. May be asked in any thread."""
+        return self._task is task
 
     def join_timeouts(self, timeouts: AttemptTimeouts) -> None:
         """Name the timer that watches this attempt."""

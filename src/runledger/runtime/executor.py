@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import inspect
 import logging
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -73,6 +74,9 @@ Outcome = Succeeded | Failed | Dropped | Finished
 T = TypeVar("T")
 # A handler of either kind, called with the context that belongs to it.
 _Function = Callable[[AsyncJobContext | ThreadJobContext, Any], T]
+
+SHUTDOWN_CODE = "job.worker_shutdown"
+"""The code of an attempt that the end of the worker cut short."""
 
 _NOT_CALLED = object()
 _PANIC_PLACEHOLDER = "the handler raised an exception whose text could not be read"
@@ -164,6 +168,7 @@ class Executor:
         loop = asyncio.get_running_loop()
 
         def call() -> Any:  # noqa: ANN401 (a handler's result)
+            execution.thread_id = threading.get_ident()
             try:
                 if execution.cancel_cause is not None:
                     return _NOT_CALLED
@@ -253,10 +258,10 @@ class Executor:
                 return self._failed(execution, failure)
             case CancelCause.SHUTDOWN if execution.is_in_thread and execution.started_at is not None:
                 # The thread goes on: only the end of the lease makes another attempt safe.
-                return Dropped(code="job.worker_shutdown")
+                return Dropped(code=SHUTDOWN_CODE)
             case CancelCause.SHUTDOWN:
                 failure = JobFailure(
-                    JobFailureKind.RETRYABLE, "job.worker_shutdown", "the worker was shut down during the attempt"
+                    JobFailureKind.RETRYABLE, SHUTDOWN_CODE, "the worker was shut down during the attempt"
                 )
                 return Failed(failure=failure, retry_delay=timedelta())
             case CancelCause.JOB_CANCELED:

@@ -1,4 +1,4 @@
-"""Keep the leases of a worker: one statement every third of their time to live, from a thread of its own."""
+"""Keep the leases of a worker, and its own row: one statement every third of the lease time, from a thread."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar, TypeVarTuple, Unpack
 from uuid import UUID
 
-from runledger.core.errors import RunledgerError
-from runledger.postgres import Database, Operation, jobs
+from runledger.core.errors import ConfigError, RunledgerError
+from runledger.core.workers import WorkerIdentity
+from runledger.postgres import Database, Operation, jobs, workers
 from runledger.postgres.document import MAX_BATCH_ROWS
 from runledger.postgres.drivers.psycopg.own_connection import SyncOwnConnection
 from runledger.runtime.execution import CancelCause, Execution, monotonic
+from runledger.runtime.stall_watch import StallWatch
+from runledger.runtime.worker_identity import is_known_dead
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
@@ -26,27 +29,35 @@ _logger = logging.getLogger("runledger.lease_keeper")
 _LONGEST_RETRY_SECONDS = 1.0
 _LONGEST_MARGIN_SECONDS = 1.0
 _STOP_SECONDS = 2.0
+_STALLED_AFTER_CHECKS = 5  # of the loop's watch, which turns every second: five seconds by default
 _SHORTEST_CONNECT_TIMEOUT_SECONDS = 2  # libpq takes whole seconds, and not fewer
 
 
 class LeaseKeeper:
-    """Renews the leases of everything a worker holds.
+    """Renews the leases of everything a worker holds, and says that the worker lives.
 
     A thread with a connection of its own does it, so that neither a handler that blocks the event loop nor a pool
     without a free connection costs leases. A failed renewal is tried again while the leases live; shortly before the
     last good one ends, the handler is canceled. A handler that goes on past its timeout keeps its lease for one more
-    time to live and no longer.
+    time to live and no longer. The thread also notices, and logs, that the event loop stands still.
 
     Args:
         database: Where the leases are.
-        worker_id: Whose they are.
         lease_ttl: Their time to live.
         held: The executions to renew. The worker's event loop changes the set; this class only reads it.
+        on_id_taken: Called in the event loop when another process has taken the worker's id.
     """
 
-    def __init__(self, database: Database, *, worker_id: str, lease_ttl: timedelta, held: set[Execution]) -> None:
-        self._worker_id = worker_id
+    def __init__(
+        self,
+        database: Database,
+        *,
+        lease_ttl: timedelta,
+        held: set[Execution],
+        on_id_taken: Callable[[], None],
+    ) -> None:
         self._lease_ttl = lease_ttl
+        self._on_id_taken = on_id_taken
         self._held = held
         ttl = lease_ttl.total_seconds()
         self._interval = ttl / 3
@@ -59,32 +70,57 @@ class LeaseKeeper:
             tcp_user_timeout=third_ms,
             keepalives_idle=max(1, int(self._interval)),
         )
+        self._identity: WorkerIdentity | None = None
+        self._started_at: datetime | None = None
+        self._is_worker_stopping = False
+        self._stalls = StallWatch(held, stall_seconds=_STALLED_AFTER_CHECKS * self._retry_seconds)
         self._is_stopping = False
         self._alarm = threading.Event()
         self._to_check: deque[set[UUID]] = deque()
         self._is_failing = False
+        self._thread: threading.Thread | None = None
         self._asked_at: float | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Event | None = None
         self._watch: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Connect and begin.
+    @property
+    def is_well(self) -> bool:
+        """Whether the thread runs and its last renewal reached the database. May be read in any thread."""
+        return self._thread is not None and self._thread.is_alive() and not self._is_failing
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs and the event loop has turned within the lease time. May be read in any thread."""
+        is_turning = self._stalls.seconds_since_turn() < self._lease_ttl.total_seconds()
+        return self._thread is not None and self._thread.is_alive() and is_turning
+
+    async def start(self, identity: WorkerIdentity) -> None:
+        """Connect, take the worker's id, and begin.
 
         Raises:
+            ConfigError: ``config.worker_id_taken``: a live worker has the id.
             DatabaseConnectionError: PostgreSQL cannot be reached, so no lease could be kept.
         """
+        self._identity = identity
+        self._stalls.start()
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         is_open: asyncio.Future[None] = self._loop.create_future()
         # Not in the loop's default executor: an application may have filled that with work of its own.
-        thread = threading.Thread(target=self._run, args=[is_open], name="runledger-lease-keeper", daemon=True)
-        thread.start()
+        self._thread = threading.Thread(
+            target=self._run, args=[identity, is_open], name="runledger-lease-keeper", daemon=True
+        )
+        self._thread.start()
         await is_open
         self._watch = asyncio.create_task(self._watch_renewals())
 
+    def worker_stops(self) -> None:
+        """The worker claims no more: its next heartbeat says so."""
+        self._is_worker_stopping = True
+
     async def stop(self) -> None:
-        """Stop renewing and close the connection."""
+        """Stop renewing, forget the worker, and close the connection."""
         self._is_stopping = True
         self._alarm.set()
         if self._watch is not None:
@@ -104,7 +140,7 @@ class LeaseKeeper:
             self._alarm.set()
 
     def renew(self) -> bool:
-        """Renew once and tell whether every lease was found: renewed, or known to be gone.
+        """Send one heartbeat and tell whether every lease was found: renewed, or known to be gone.
 
         Called by the thread, and by tests.
         """
@@ -121,31 +157,65 @@ class LeaseKeeper:
         executions = list(newest.values())
         self._lose([one for one in held if newest[one.job.job_id] is not one], CancelCause.LEASE_LOST)
         is_complete = True
-        for start in range(0, len(executions), MAX_BATCH_ROWS):
+        # Also without a lease: the worker lives.
+        for start in range(0, max(len(executions), 1), MAX_BATCH_ROWS):
             is_complete &= self._renew_batch(executions[start : start + MAX_BATCH_ROWS])
         return is_complete
 
-    def _run(self, is_open: asyncio.Future[None]) -> None:
+    def _run(self, identity: WorkerIdentity, is_open: asyncio.Future[None]) -> None:
         try:
             self._connection.open()
+            self._started_at = self._register(identity)
         except Exception as error:  # noqa: BLE001 (handed to whoever waits in `start`)
             self._call_in_loop(_fail, is_open, error)
         else:
             self._call_in_loop(_finish, is_open)
             self._renew_until_stopped()
+            self._remove(identity)
         finally:
             self._connection.close()
             if self._ended is not None:
                 self._call_in_loop(self._ended.set)
 
+    def _register(self, identity: WorkerIdentity) -> datetime:
+        started_at = self._ask(workers.register_worker(identity, lease_ttl=self._lease_ttl))
+        if started_at is not None:
+            return started_at
+        other = next(iter(self._ask(workers.list_workers(worker_id=identity.worker_id))), None)
+        if other is None or is_known_dead(other, own=identity):
+            replaced = None if other is None else other.instance_id
+            again = workers.register_worker(identity, lease_ttl=self._lease_ttl, replaces_instance_id=replaced)
+            started_at = self._ask(again)
+            if started_at is not None:
+                return started_at
+        if other is not None:
+            _logger.error(
+                "lease_keeper.worker_id_taken",
+                extra={
+                    "worker_id": identity.worker_id,
+                    "hostname": other.hostname,
+                    "process_id": other.process_id,
+                    "heartbeat_at": other.heartbeat_at.isoformat(),
+                },
+            )
+        raise worker_id_taken()
+
+    def _remove(self, identity: WorkerIdentity) -> None:
+        if self._is_failing:
+            return  # nobody would answer; the row expires
+        with contextlib.suppress(RunledgerError):
+            self._ask(workers.remove_worker(identity.worker_id, identity.instance_id))
+
     def _renew_until_stopped(self) -> None:
         renew_at = monotonic() + self._interval
         while True:
-            self._alarm.wait(max(0.0, renew_at - monotonic()))
+            # Awake each second at the latest: to see whether the event loop turns.
+            self._alarm.wait(max(0.0, min(renew_at - monotonic(), self._retry_seconds)))
             self._alarm.clear()
             # A loop that was closed without a stop will never start another handler: its leases may end.
             if self._is_stopping or self._is_loop_closed():
                 return
+            self._stalls.look()
             asked = self._take_asked()
             if monotonic() >= renew_at:
                 renew_at = monotonic() + self._seconds_after(self.renew)
@@ -179,7 +249,20 @@ class LeaseKeeper:
     def _renew_batch(self, executions: list[Execution]) -> bool:
         sent_at = monotonic()
         leases = [execution.lease for execution in executions]
-        renewed = self._ask(jobs.renew_leases(self._worker_id, leases, lease_ttl=self._lease_ttl))
+        assert self._identity is not None and self._started_at is not None  # noqa: S101, PT018 (`start` set them)
+        worker_id = self._identity.worker_id
+        heartbeat = self._ask(
+            jobs.heartbeat_worker(
+                self._identity,
+                leases,
+                lease_ttl=self._lease_ttl,
+                started_at=self._started_at,
+                is_stopping=self._is_worker_stopping,
+            )
+        )
+        if not heartbeat.is_registered:
+            self._call_in_loop(self._on_id_taken)
+        renewed = heartbeat.renewed_job_ids
         missing: list[Execution] = []
         for execution in executions:
             if execution.job.job_id in renewed:
@@ -188,9 +271,9 @@ class LeaseKeeper:
                 missing.append(execution)
         if not missing:
             return True
-        still_held = self._ask(jobs.read_held_leases(self._worker_id, [execution.lease for execution in missing]))
+        still_held = self._ask(jobs.read_held_leases(worker_id, [execution.lease for execution in missing]))
         lost = [execution for execution in missing if execution.job.job_id not in still_held]
-        canceled = self._ask(jobs.read_canceled_leases(self._worker_id, [execution.lease for execution in lost]))
+        canceled = self._ask(jobs.read_canceled_leases(worker_id, [execution.lease for execution in lost]))
         self._lose([execution for execution in lost if execution.job.job_id in canceled], CancelCause.JOB_CANCELED)
         self._lose([execution for execution in lost if execution.job.job_id not in canceled], CancelCause.LEASE_LOST)
         return len(lost) == len(missing)
@@ -220,6 +303,7 @@ class LeaseKeeper:
         """End what the thread cannot end while it hangs: a renewal without answer, and leases it did not save."""
         while True:
             await asyncio.sleep(self._retry_seconds)
+            self._stalls.turned()
             now = monotonic()
             asked_at = self._asked_at
             # The server ends a slow statement by itself after a third; later than that nobody will answer.
@@ -228,6 +312,15 @@ class LeaseKeeper:
             for execution in list(self._held):
                 if execution.lease_good_until < now + self._margin_seconds:
                     execution.cancel(CancelCause.LEASE_MAINTENANCE_FAILED)
+
+
+def worker_id_taken() -> ConfigError:
+    """Return the error of a worker whose id a live worker has."""
+    return ConfigError(
+        "worker_id is that of another live worker; give each worker an id of its own or leave it out. The id of a "
+        "worker that was killed on another host is free again once its lease time is over",
+        code="config.worker_id_taken",
+    )
 
 
 def _order(execution: Execution) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 
 from runledger.postgres import Database
 from runledger.runtime.config import JobsConfig
@@ -29,11 +30,15 @@ async def run_worker_loop(
         config: Settings.
         shutdown: Set it to stop.
         pool: For the transactions of handlers, see :class:`Worker`.
+
+    Raises:
+        ConfigError: ``config.worker_id_taken``: a live worker has the id, at the start or after a long silence.
+        RunledgerError: It could not be started, see :meth:`Worker.start`.
     """
     worker = Worker(database, registry, config, pool=pool)
     try:
         await worker.start()
-        await shutdown.wait()
+        await _until_set(shutdown, worker.until_ended())
     finally:
         await worker.stop()
 
@@ -48,10 +53,25 @@ async def run_reaper_loop(
         registry: Handlers, for their dead-letter hooks.
         config: Settings.
         shutdown: Set it to stop.
+
+    Raises:
+        DatabaseConnectionError: PostgreSQL cannot be reached at the start.
     """
     reaper = Reaper(database, registry, config)
     try:
         await reaper.start()
-        await shutdown.wait()
+        await _until_set(shutdown, reaper.until_ended())
     finally:
         await reaper.stop()
+
+
+async def _until_set(shutdown: asyncio.Event, ending: Coroutine[None, None, None]) -> None:
+    """Wait until somebody asks for a stop, or the loop ends by itself; raise what ended it."""
+    tasks = [asyncio.create_task(shutdown.wait()), ended := asyncio.create_task(ending)]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if ended.done():
+            ended.result()
+    finally:
+        for task in tasks:
+            task.cancel()

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from runledger.core.errors import RunledgerError, UndecodableJsonError
 from runledger.core.jobs.handler import JobContext, JobDeadLetterInfo, JobFailure
+from runledger.core.jobs.records import LeaseIdentity
 from runledger.core.jobs.status import JobDeadLetterReason
-from runledger.postgres import Database, jobs
+from runledger.postgres import Database, jobs, workers
 from runledger.runtime.argument_checks import check_database, check_registry
 from runledger.runtime.backoff import Backoff
 from runledger.runtime.config import JobsConfig
 from runledger.runtime.dead_letter_hooks import DeadLetterHooks
+from runledger.runtime.lifecycle import LifecycleEvent, LifecycleEventKind
+from runledger.runtime.observer_feed import ObserverFeed
 from runledger.runtime.registry import JobRegistry
 from runledger.runtime.wait import WakeableWait
 
@@ -22,27 +26,53 @@ _logger = logging.getLogger("runledger.reaper")
 _WORKER_ID = "reaper"
 _PASS_GRACE_SECONDS = 5.0
 _ANSWER_TIMEOUT_SECONDS = 60.0
+_DEAD_WORKERS_SHOWN = timedelta(hours=1)
 
 
 class Reaper:
     """Takes leases away from workers that died. Several may run: each row is locked by one of them.
 
+    Workers that died an hour ago leave the table of workers; until then it tells who died.
+
     Args:
         database: Where the jobs are.
-        registry: Handlers, for their dead-letter hooks.
+        registry: Handlers, for their dead-letter hooks; or several registries, the first of which that knows a type
+            has its hook.
         config: Settings.
+        observers: Who is told of the dead letters; stays the caller's to stop.
     """
 
-    def __init__(self, database: Database, registry: JobRegistry, config: JobsConfig) -> None:
+    def __init__(
+        self,
+        database: Database,
+        registry: JobRegistry | Sequence[JobRegistry],
+        config: JobsConfig,
+        *,
+        observers: ObserverFeed | None = None,
+    ) -> None:
         check_database(database)
-        check_registry(registry)
+        registries = registry if isinstance(registry, Sequence) else [registry]
+        for one in registries:
+            check_registry(one)
         config.validate()
+        self._observers = observers or ObserverFeed()
         self._config = config
         self._connection = database.own_connection(answer_timeout_seconds=_ANSWER_TIMEOUT_SECONDS)
-        self._hooks = DeadLetterHooks(registry)
+        self._hooks = DeadLetterHooks(registries)
+        self._backoff = Backoff()
         self._wait = WakeableWait()
         self._is_stopping = False
         self._loop: asyncio.Task[None] | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether its loop runs. May be read in any thread."""
+        return self._loop is not None and not self._loop.done()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is live, not stopping, and its last pass reached the database. May be read in any thread."""
+        return self.is_live and not self._is_stopping and self._backoff.is_first
 
     async def start(self) -> None:
         """Connect and begin.
@@ -88,21 +118,38 @@ class Reaper:
             for job_id in result.stuck_job_ids:
                 _logger.error("reaper.job_stuck", extra={"job_id": str(job_id)})
             for dead_letter in result.dead_letters:
+                self._tell(dead_letter)
                 self._call_hook(dead_letter)
             # A full batch of which nothing was taken away would be found again at once: it waits for the next pass.
             if not result.is_full or self._is_stopping or not result.processed_count:
                 return processed_count
+
+    async def until_ended(self) -> None:
+        """Wait until the reaper ends, and raise what ended it if that was not a stop."""
+        if self._loop is not None:
+            await asyncio.wait([self._loop])
+            if not self._loop.cancelled():
+                self._loop.result()
+
+    async def remove_dead_workers(self, *, now: datetime | None = None) -> list[str]:
+        """Forget the workers that died an hour ago or longer, and return their ids.
+
+        Args:
+            now: Instant to use instead of the database's clock, for tests.
+        """
+        return await self._connection.run(workers.remove_dead_workers(dead_for=_DEAD_WORKERS_SHOWN, now=now))
 
     async def finish_hooks(self) -> None:
         """Wait until no hook is left."""
         await self._hooks.finish()
 
     async def _reap_until_stopped(self) -> None:
-        backoff = Backoff()
+        backoff = self._backoff
         while not self._is_stopping:
             seconds = self._config.reaper_interval.total_seconds()
             try:
                 processed_count = await self.run_once()
+                await self.remove_dead_workers()
             except RunledgerError as error:
                 if backoff.is_first:
                     _logger.warning("reaper.pass_failed", extra={"code": error.code})
@@ -115,6 +162,23 @@ class Reaper:
                 if processed_count:
                     _logger.warning("reaper.leases_expired", extra={"job_count": processed_count})
             await self._wait.wait(seconds)
+
+    def _tell(self, dead_letter: jobs.ReapedDeadLetter) -> None:
+        lease = LeaseIdentity(
+            job_id=dead_letter.job_id,
+            run_number=dead_letter.run_number,
+            attempt=dead_letter.attempt,
+            worker_id=_WORKER_ID,
+        )
+        self._observers.tell(
+            LifecycleEvent(
+                kind=LifecycleEventKind.DEAD_LETTERED,
+                lease=lease,
+                job_type=dead_letter.job_type,
+                organization_id=dead_letter.organization_id,
+                code="job.lease_expired",
+            )
+        )
 
     def _call_hook(self, dead_letter: jobs.ReapedDeadLetter) -> None:
         try:

@@ -6,25 +6,33 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Generator
+import time
+from collections.abc import Generator, Sequence
 from datetime import timedelta
+from typing import Any
 
+from runledger.core.errors import ConfigError, InvalidArgumentError
 from runledger.postgres import Database
 from runledger.runtime.config import JobsConfig
 from runledger.runtime.handler_pools import HandlerPool
+from runledger.runtime.lifecycle import LifecycleObserver
+from runledger.runtime.observer_feed import ObserverFeed
 from runledger.runtime.reaper import Reaper
 from runledger.runtime.registry import JobRegistry
+from runledger.runtime.settlement import SettlementReport, WorkerSettlement
 from runledger.runtime.worker import Worker
 
 _logger = logging.getLogger("runledger.supervisor")
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_PULSE_SECONDS = 1.0
+_STILL_SECONDS = 60.0
 
 
 class Supervisor:
-    """Runs a worker and a reaper until it is told to stop.
+    """Runs workers and a reaper until it is told to stop.
 
-    The worker inserts the definitions of registered types that the database does not have yet.
+    A worker inserts the definitions of registered types that the database does not have yet.
 
     ::
 
@@ -32,9 +40,16 @@ class Supervisor:
 
     Args:
         database: Where the jobs are: a :class:`~runledger.postgres.Database` or its URL.
-        registry: Handlers.
+        registry: Handlers of the worker, and of the reaper for their dead-letter hooks.
         config: Settings; from the ``JOBS_*`` environment variables when not given.
         pool: For the transactions of handlers, see :class:`Worker`.
+        runs_worker: Whether there is a worker for ``registry``; :meth:`add_worker` adds others.
+        runs_reaper: Whether there is a reaper. At least one process should have one.
+        observers: Who is told what happens to the jobs of all its parts.
+
+    Raises:
+        ConfigError: The settings cannot work.
+        InvalidArgumentError: Database, registry or an observer is something else.
     """
 
     def __init__(
@@ -44,71 +59,220 @@ class Supervisor:
         config: JobsConfig | None = None,
         *,
         pool: HandlerPool | None = None,
+        runs_worker: bool = True,
+        runs_reaper: bool = True,
+        observers: Sequence[LifecycleObserver] = (),
     ) -> None:
         self._database = database if isinstance(database, Database) else Database(database)
-        self._registry = registry
         self._config = JobsConfig.from_env() if config is None else config
         self._config.validate()
-        self._worker = Worker(self._database, registry, self._config, pool=pool)
-        self._reaper = Reaper(self._database, registry, self._config)
+        self._observers = ObserverFeed(observers)
+        self._registries = [registry]
+        self._workers: list[Worker] = []
+        if runs_worker:
+            self._workers.append(self._make_worker(registry, self._config, pool))
+        # It looks into the list when it calls a hook, so it knows those of workers that are added later as well.
+        self._reaper = (
+            Reaper(self._database, self._registries, self._config, observers=self._observers) if runs_reaper else None
+        )
         self._shutdown = asyncio.Event()
         self._shutdown_now = asyncio.Event()
+        self._was_started = False
+        self._is_stopped = False
+        self._turned_at = time.monotonic()
+        self._pulse: asyncio.Task[None] | None = None
+        self._errors: list[BaseException] = []
 
-    async def start(self) -> None:
-        """Start worker and reaper.
+    @property
+    def is_live(self) -> bool:
+        """Whether all parts run and the event loop turns; from the start until everything has stopped.
+
+        A loop that a handler blocks counts as still after the worker's lease time, without workers after a minute. May
+        be read in any thread: a probe that the blocked loop itself should answer gets no answer.
+        """
+        if self._pulse is None or self._is_stopped or time.monotonic() - self._turned_at >= self._still_seconds():
+            return False
+        is_stopping = self._shutdown.is_set()
+        return all(worker.is_live for worker in self._workers) and (
+            self._reaper is None or is_stopping or self._reaper.is_live
+        )
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether all parts take work: live, not stopping, reaching the database, some slot not abandoned.
+
+        May be read in any thread.
+        """
+        is_reaping = self._reaper is None or self._reaper.is_ready
+        is_stopping = self._shutdown.is_set()
+        return self.is_live and not is_stopping and is_reaping and all(worker.is_ready for worker in self._workers)
+
+    def add_worker(self, registry: JobRegistry, config: JobsConfig, *, pool: HandlerPool | None = None) -> None:
+        """Run one more worker, with types, slots and settings of its own. Call this before the start.
+
+        Args:
+            registry: Its handlers.
+            config: Its settings; the worker id must be another one than those of the others.
+            pool: For the transactions of its handlers.
 
         Raises:
+            ConfigError: ``config.worker_id_taken``: another worker of this supervisor has the id.
+            InvalidArgumentError: The supervisor was started before.
+        """
+        if self._was_started:
+            raise InvalidArgumentError("supervisor", "was started before", "add all workers before the start")
+        if any(worker.worker_id == config.worker_id for worker in self._workers):
+            raise ConfigError(
+                "worker_id is that of another worker of this supervisor; give each one an id of its own, or leave it "
+                "out of the JobsConfig",
+                code="config.worker_id_taken",
+            )
+        self._workers.append(self._make_worker(registry, config, pool))
+        self._registries.append(registry)
+
+    async def start(self) -> None:
+        """Start all parts.
+
+        Raises:
+            ConfigError: ``config.worker_id_taken``: a live worker, of this process or another one, has the id of one.
             DatabaseConnectionError: PostgreSQL cannot be reached.
+            InvalidArgumentError: There is no part to start, or it was started before.
             SchemaCompatibilityError: The tables are missing or older than this version.
             QueryError: The role may not use them.
         """
-        await self._worker.start()
+        if self._was_started:
+            raise InvalidArgumentError("supervisor", "was started before", "make another one")
+        if not self._workers and self._reaper is None:
+            raise InvalidArgumentError("supervisor", "has neither worker nor reaper", "leave runs_reaper=True, or add")
+        self._was_started = True
+        started: list[Worker] = []
         try:
-            await self._reaper.start()
+            for worker in self._workers:
+                started.append(worker)
+                await worker.start()
+            if self._reaper is not None:
+                await self._reaper.start()
         except BaseException:
-            await self._worker.stop(handler_timeout=timedelta())
+            for worker in started:
+                await worker.stop(handler_timeout=timedelta())
+            await self._observers.stop()
+            self._is_stopped = True
             raise
-        _logger.info(
-            "supervisor.started",
-            extra={"worker_id": self._config.worker_id, "job_types": self._registry.registered_types()},
-        )
+        self._turned_at = time.monotonic()
+        self._pulse = asyncio.create_task(self._feel_pulse())
+        for worker in self._workers:
+            _logger.info("supervisor.started", extra={"worker_id": worker.worker_id, "job_types": worker.job_types})
+        if not self._workers:
+            _logger.info("supervisor.started", extra={"worker_id": None, "job_types": []})
 
     def request_shutdown(self) -> None:
         """Ask for a stop. A second call asks not to wait for running handlers."""
-        if self._shutdown.is_set():
+        if self._shutdown.is_set() and not self._shutdown_now.is_set():
             self._shutdown_now.set()
+            _logger.warning("supervisor.stopping_now", extra={"job_count": self._running_count()})
         self._shutdown.set()
 
-    async def run_until_shutdown(self, *, shutdown_timeout: timedelta | None = None) -> None:
-        """Start, run until SIGTERM, SIGINT or :meth:`request_shutdown`, and stop gracefully.
+    async def run_until_shutdown(self, *, shutdown_timeout: timedelta | None = None) -> SettlementReport:
+        """Start, run until SIGTERM, SIGINT or :meth:`request_shutdown`, stop gracefully, and say how that went.
 
         No new job is claimed then; running handlers may go on for ``shutdown_timeout``. A second signal cancels them
-        at once.
+        at once. A part that ends by itself, which only a defect or a worker id that was taken over can do, ends the
+        others in the same way; it stands in ``errors`` of the report.
 
         Args:
-            shutdown_timeout: ``config.shutdown_timeout`` when not given.
+            shutdown_timeout: ``config.shutdown_timeout`` of each worker when not given.
+
+        Raises:
+            RunledgerError: It could not be started, see :meth:`start`.
         """
         with self._handling_signals():
             try:
                 await self.start()
-                await self._shutdown.wait()
+                await self._until_shutdown()
             finally:
-                await self.stop(handler_timeout=shutdown_timeout)
+                report = await self.stop(handler_timeout=shutdown_timeout)
+        return report
 
-    async def stop(self, *, handler_timeout: timedelta | None = None) -> None:
-        """Stop worker and reaper, see :meth:`Worker.stop`."""
-        _logger.info("supervisor.stopping")
-        stopping = asyncio.create_task(self._worker.stop(handler_timeout=handler_timeout))
+    async def stop(self, *, handler_timeout: timedelta | None = None) -> SettlementReport:
+        """Stop all parts, see :meth:`Worker.stop`, and say what became of the running jobs."""
+        if self._is_stopped:
+            return SettlementReport(errors=tuple(self._errors))
+        _logger.info("supervisor.stopping", extra={"job_count": self._running_count()})
+        self._shutdown.set()
+        stops = [asyncio.create_task(worker.stop(handler_timeout=handler_timeout)) for worker in self._workers]
         impatience = asyncio.create_task(self._shutdown_now.wait())
+        settlements: list[WorkerSettlement] = []
         try:
+            stopping = asyncio.gather(*stops, return_exceptions=True)
             await asyncio.wait([stopping, impatience], return_when=asyncio.FIRST_COMPLETED)
             if not stopping.done():
-                await self._worker.cancel_running()
-            await stopping
+                await asyncio.gather(*(worker.cancel_running() for worker in self._workers))
+            for outcome in await stopping:
+                if isinstance(outcome, WorkerSettlement):
+                    settlements.append(outcome)
+                else:
+                    self._note("worker", outcome)
         finally:
             impatience.cancel()
-            await self._reaper.stop()
-        _logger.info("supervisor.stopped")
+            await self._stop_rest()
+        report = SettlementReport(workers=tuple(settlements), errors=tuple(self._errors))
+        _logger.info(
+            "supervisor.stopped",
+            extra={
+                "finished": report.finished,
+                "returned": report.returned,
+                "abandoned": report.abandoned,
+                "error_count": len(report.errors),
+            },
+        )
+        return report
+
+    async def _stop_rest(self) -> None:
+        try:
+            if self._reaper is not None:
+                await self._reaper.stop()
+        except Exception as error:  # noqa: BLE001 (noted; the rest has to stop too)
+            self._note("reaper", error)
+        await self._observers.stop()
+        if self._pulse is not None:
+            self._pulse.cancel()
+        self._is_stopped = True
+
+    async def _until_shutdown(self) -> None:
+        """Wait until somebody asks for a stop, or a part ends by itself."""
+        ends: dict[asyncio.Task[Any], str] = {
+            asyncio.create_task(worker.until_ended()): "worker" for worker in self._workers
+        }
+        if self._reaper is not None:
+            ends[asyncio.create_task(self._reaper.until_ended())] = "reaper"
+        asked: asyncio.Task[Any] = asyncio.create_task(self._shutdown.wait())
+        try:
+            ended, _ = await asyncio.wait([asked, *ends], return_when=asyncio.FIRST_COMPLETED)
+            for task in ended - {asked}:
+                error = task.exception()
+                if error is not None:
+                    self._note(ends[task], error)
+        finally:
+            for task in (asked, *ends):
+                task.cancel()
+
+    def _note(self, part: str, error: BaseException) -> None:
+        self._errors.append(error)
+        _logger.error("supervisor.part_failed", extra={"part": part}, exc_info=error)
+
+    async def _feel_pulse(self) -> None:
+        while True:
+            self._turned_at = time.monotonic()
+            await asyncio.sleep(_PULSE_SECONDS)
+
+    def _still_seconds(self) -> float:
+        return max((worker.lease_seconds for worker in self._workers), default=_STILL_SECONDS)
+
+    def _running_count(self) -> int:
+        return sum(worker.running_count for worker in self._workers)
+
+    def _make_worker(self, registry: JobRegistry, config: JobsConfig, pool: HandlerPool | None) -> Worker:
+        return Worker(self._database, registry, config, pool=pool, observers=self._observers)
 
     @contextlib.contextmanager
     def _handling_signals(self) -> Generator[None, None, None]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from datetime import datetime, timedelta
 
-from runledger.core.errors import InvalidArgumentError, UndecodableJsonError
+from runledger.core.errors import InvalidArgumentError, RunledgerError, UndecodableJsonError
 from runledger.core.jobs.failure_decision import DeadLetterDecision, decide_failure
 from runledger.core.jobs.handler import JobContext, JobDeadLetterInfo, JobFailure
 from runledger.core.jobs.status import JobDeadLetterReason
@@ -17,14 +18,20 @@ from runledger.runtime.claimer import Claim, Claimer
 from runledger.runtime.completer import Completer
 from runledger.runtime.config import JobsConfig
 from runledger.runtime.dead_letter_hooks import DeadLetterHooks
-from runledger.runtime.execution import AttemptTimeouts, CancelCause, Execution
-from runledger.runtime.executor import Executor
+from runledger.runtime.execution import AttemptTimeouts, CancelCause, Execution, monotonic
+from runledger.runtime.executor import SHUTDOWN_CODE, Executor
 from runledger.runtime.handler_pools import HandlerPool, HandlerPools
 from runledger.runtime.handler_threads import HandlerThreads
-from runledger.runtime.lease_keeper import LeaseKeeper
+from runledger.runtime.lease_keeper import LeaseKeeper, worker_id_taken
+from runledger.runtime.lifecycle import LifecycleEvent, LifecycleEventKind
 from runledger.runtime.listener import Listener
+from runledger.runtime.observer_feed import ObserverFeed
 from runledger.runtime.progress_writer import ProgressWriter
 from runledger.runtime.registry import JobRegistry
+from runledger.runtime.settlement import WorkerSettlement
+from runledger.runtime.slots import ClaimTurns, TypeLimits
+from runledger.runtime.stack_place import stack_place
+from runledger.runtime.worker_identity import worker_identity
 
 _logger = logging.getLogger("runledger.worker")
 
@@ -46,10 +53,17 @@ class Worker:
         pool: The application's pool, open, for the transactions of handlers (``context.transaction()``): an
             ``AsyncConnectionPool`` for ``async`` handlers or a ``ConnectionPool`` for plain ones, of the same
             database. For handlers that it does not fit the worker opens one of its own when the first of them asks.
+        observers: Who is told what happens to its jobs; stays the caller's to stop.
     """
 
     def __init__(
-        self, database: Database, registry: JobRegistry, config: JobsConfig, *, pool: HandlerPool | None = None
+        self,
+        database: Database,
+        registry: JobRegistry,
+        config: JobsConfig,
+        *,
+        pool: HandlerPool | None = None,
+        observers: ObserverFeed | None = None,
     ) -> None:
         check_database(database)
         check_registry(registry)
@@ -62,8 +76,15 @@ class Worker:
         self._held: set[Execution] = set()
         self._running: set[asyncio.Task[None]] = set()
         self._occupied_slots = 0
+        self._limits = TypeLimits(config.max_concurrency_by_type)
+        self._abandoned: set[Execution] = set()
+        self._observers = observers or ObserverFeed()
+        self._is_stopping = False
+        self._is_closed = False
+        self._failure: RunledgerError | None = None
+        self._finished_count = self._returned_count = self._abandoned_count = 0
         self._threads = HandlerThreads()
-        self._hooks = DeadLetterHooks(registry)
+        self._hooks = DeadLetterHooks([registry])
         self._progress_writer = ProgressWriter(database, worker_id=config.worker_id, lease_ttl=config.lease_ttl)
         self._pools = HandlerPools(database, pool, max_size=config.max_global_concurrency)
         self._executor = Executor(
@@ -74,7 +95,9 @@ class Worker:
             is_stopping=self._is_ending,
         )
         self._claimer = Claimer(database, config, held=self._held)
-        self._keeper = LeaseKeeper(database, worker_id=config.worker_id, lease_ttl=config.lease_ttl, held=self._held)
+        self._keeper = LeaseKeeper(
+            database, lease_ttl=config.lease_ttl, held=self._held, on_id_taken=self._fail_over_taken_id
+        )
         self._completer = Completer(
             database,
             worker_id=config.worker_id,
@@ -84,7 +107,8 @@ class Worker:
         )
         self._claims = ClaimLoop(
             self._claimer,
-            self._job_types,
+            ClaimTurns(self._limits, self._job_types),
+            self._limits,
             batch_size=config.claim_batch_size,
             poll_interval=config.poll_interval,
             lease_ttl=config.lease_ttl,
@@ -94,10 +118,51 @@ class Worker:
         self._is_open = False
         self._listener: Listener | None = None
 
+    @property
+    def worker_id(self) -> str:
+        """Its id."""
+        return self._config.worker_id
+
+    @property
+    def job_types(self) -> list[str]:
+        """The types it claims; known once it is open."""
+        return self._job_types
+
+    @property
+    def lease_seconds(self) -> float:
+        """The lease time."""
+        return self._lease_ttl
+
+    @property
+    def running_count(self) -> int:
+        """Jobs whose outcome is not known yet. May be read in any thread."""
+        return len(self._running)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it works: its loops run, and the event loop has turned within the lease time.
+
+        It is live from its start until it has stopped. May be read in any thread, so that a blocked loop can be seen.
+        """
+        if self._is_closed or self._failure is not None or not self._keeper.is_alive:
+            return False
+        return self._is_stopping or self._claims.is_running
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it takes jobs: live, not stopping, reaching the database, and not every slot is abandoned.
+
+        May be read in any thread.
+        """
+        is_claiming = self._claims.is_claiming or not self._job_types
+        is_able = self._keeper.is_well and len(self._abandoned) < self._config.max_global_concurrency
+        return self.is_live and not self._is_stopping and is_claiming and is_able
+
     async def start(self) -> None:
         """Connect, listen, and begin to claim.
 
         Raises:
+            ConfigError: ``config.worker_id_taken``: a live worker has this id.
             DatabaseConnectionError: PostgreSQL cannot be reached.
             SchemaCompatibilityError: The tables are missing or older than this version.
             QueryError: The role may not use them.
@@ -120,6 +185,7 @@ class Worker:
         operator may have set them.
 
         Raises:
+            ConfigError: ``config.worker_id_taken``: a live worker has this id.
             DatabaseConnectionError: PostgreSQL cannot be reached.
             SchemaCompatibilityError: The tables are missing or older than this version. Newer ones are accepted.
             QueryError: The role may not use them.
@@ -129,9 +195,11 @@ class Worker:
         self._is_open = True
         self._registry.log_unused_overrides()
         self._job_types += self._registry.registered_types()
+        self._log_unused_limits()
+        identity = worker_identity(self.worker_id, job_types=self._job_types, slots=self._config.max_global_concurrency)
         try:
             await self._claimer.prepare(self._registry.definitions())
-            await self._keeper.start()  # before the first claim: a lease nobody can renew must not exist
+            await self._keeper.start(identity)  # before the first claim: a lease nobody can renew must not exist
             await self._completer.start()
         except BaseException:
             await self._close()
@@ -150,7 +218,20 @@ class Worker:
         """Claim once, start what was claimed, and return how many jobs that were."""
         if not self._is_open:
             raise InvalidArgumentError("worker", "is not open", "call `await worker.open()` first")
+        if self._failure is not None:
+            raise self._failure
         return await self._claims.run_once()
+
+    async def until_ended(self) -> None:
+        """Wait until the worker ends, and raise what ended it if that was not a stop.
+
+        Raises:
+            ConfigError: ``config.worker_id_taken``: the worker was silent for its lease time, and another one started
+                with its id.
+        """
+        await self._claims.until_ended()
+        if self._failure is not None:
+            raise self._failure
 
     async def finish_running(self) -> None:
         """Wait until every job claimed so far has ended and its outcome is written."""
@@ -159,8 +240,8 @@ class Worker:
         await self._completer.drain()
         await self._hooks.finish()
 
-    async def stop(self, *, handler_timeout: timedelta | None = None) -> None:
-        """Stop claiming, let running handlers end, write their outcomes, and close everything.
+    async def stop(self, *, handler_timeout: timedelta | None = None) -> WorkerSettlement:
+        """Stop claiming, let running handlers end, write their outcomes, close everything, and say what became of them.
 
         Args:
             handler_timeout: How long handlers may go on; ``config.shutdown_timeout`` when not given. Then they are
@@ -173,12 +254,20 @@ class Worker:
             await asyncio.wait(self._running, timeout=seconds)
         await self.cancel_running()
         await self._close()
+        return WorkerSettlement(
+            worker_id=self.worker_id,
+            finished=self._finished_count,
+            returned=self._returned_count,
+            abandoned=self._abandoned_count + len(self._held),
+        )
 
     async def stop_claiming(self) -> None:
         """Claim no more. A claim in flight is waited for, and what it brings is given back.
 
         A database that does not answer within seconds cannot hold up the end of the process.
         """
+        self._is_stopping = True
+        self._keeper.worker_stops()
         await self._claims.stop()
 
     async def cancel_running(self) -> None:
@@ -212,6 +301,7 @@ class Worker:
         self._threads.close()
         await self._pools.close()
         await self._claimer.close()
+        self._is_closed = True
 
     def _free_capacity(self) -> int:
         """How many jobs to claim: free slots, as long as outcomes that wait to be written stay within bounds."""
@@ -228,33 +318,96 @@ class Worker:
             by_timeout.setdefault(execution.timeout_seconds, []).append(execution)
             self._held.add(execution)
             self._running.add(asyncio.create_task(self._run(execution)))
+            if self._observers.is_used:
+                self._tell(execution, LifecycleEventKind.STARTED, None)
         for seconds, executions in by_timeout.items():
             AttemptTimeouts(seconds, executions)
 
     async def _run(self, execution: Execution) -> None:
         try:
-            outcome = await self._executor.execute(execution, on_handler_ended=self._slot_freed)
+            freed = functools.partial(self._slot_freed, execution)
+            outcome = await self._executor.execute(execution, on_handler_ended=freed)
+            if execution.holds_slot:
+                self._thread_abandoned(execution)
             self._completer.submit(execution, outcome)
         except Exception:
             # A defect of ours. No outcome is known, so the lease is left to end.
             _logger.exception("worker.attempt_crashed", extra={"job_id": str(execution.job.job_id)})
             execution.is_given_up = True
-            self._settled(execution)
+            self._settled(execution, LifecycleEventKind.LEASE_LOST, None)
         finally:
             # Not by a done callback: one per job costs the event loop as much as a small handler.
             task = asyncio.current_task()
             assert task is not None  # noqa: S101 (a coroutine runs in a task)
             self._running.discard(task)
 
-    def _slot_freed(self) -> None:
+    def _slot_freed(self, execution: Execution) -> None:
+        is_late = execution.is_in_thread and execution.ended_at is not None
+        execution.holds_slot = False
+        self._abandoned.discard(execution)
         self._occupied_slots -= 1
         self._claims.has_room()
+        if self._limits.free(execution.job.job_type):
+            self._claims.type_has_room()
+        if is_late:
+            facts = {"job_id": str(execution.job.job_id), "job_type": execution.job.job_type}
+            _logger.info("worker.thread_returned", extra=facts | {"seconds": _seconds_of(execution)})
 
-    def _settled(self, execution: Execution) -> None:
+    def _thread_abandoned(self, execution: Execution) -> None:
+        self._abandoned.add(execution)
+        job = execution.job
+        _logger.warning(
+            "worker.thread_abandoned",
+            extra={
+                "job_id": str(job.job_id),
+                "job_type": job.job_type,
+                "seconds": _seconds_of(execution),
+                "place": stack_place(execution.thread_id),
+            },
+        )
+
+    def _settled(self, execution: Execution, kind: LifecycleEventKind, code: str | None) -> None:
         if execution.is_given_up:
             self._claimer.remember_given_up(execution.lease)
         self._held.discard(execution)
         self._claims.has_room()
+        if self._is_stopping:
+            self._count_settled(kind, code)
+        if self._observers.is_used:
+            self._tell(execution, kind, code)
+
+    def _count_settled(self, kind: LifecycleEventKind, code: str | None) -> None:
+        if kind is LifecycleEventKind.LEASE_LOST:
+            self._abandoned_count += 1
+        elif kind is LifecycleEventKind.RETRY_SCHEDULED and code == SHUTDOWN_CODE:
+            self._returned_count += 1
+        else:
+            self._finished_count += 1
+
+    def _tell(self, execution: Execution, kind: LifecycleEventKind, code: str | None) -> None:
+        started_at, ended_at, job = execution.started_at, execution.ended_at, execution.job
+        self._observers.tell(
+            LifecycleEvent(
+                kind=kind,
+                lease=execution.lease,
+                job_type=job.job_type,
+                organization_id=job.organization_id,
+                code=code,
+                duration=None if started_at is None or ended_at is None else timedelta(seconds=ended_at - started_at),
+            )
+        )
+
+    def _fail_over_taken_id(self) -> None:
+        """Claim no more: two workers with one id would give back each other's jobs. What runs may end."""
+        if self._failure is None:
+            self._failure = worker_id_taken()
+            _logger.error("worker.id_taken", extra={"worker_id": self.worker_id})
+            self._claims.give_up()
+
+    def _log_unused_limits(self) -> None:
+        for job_type in self._config.max_concurrency_by_type:
+            if job_type not in self._job_types:
+                _logger.warning("worker.limit_unused", extra={"job_type": job_type})
 
     def _dead_lettered(self, execution: Execution, failure: JobFailure) -> None:
         job = execution.job
@@ -283,3 +436,8 @@ class Worker:
     def _is_ending(self) -> bool:
         """Whether handlers may be canceled from outside: by a stop, or with all tasks when the event loop ends."""
         return self._claims.is_ending
+
+
+def _seconds_of(execution: Execution) -> float | None:
+    """How long a handler has been running."""
+    return None if execution.started_at is None else round(monotonic() - execution.started_at, 1)

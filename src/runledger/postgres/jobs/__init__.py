@@ -23,7 +23,14 @@ from runledger.postgres.jobs.definitions import (
 )
 from runledger.postgres.jobs.enqueue import enqueue_job, enqueue_jobs
 from runledger.postgres.jobs.failure import AttemptFailure, fail_job, fail_jobs
-from runledger.postgres.jobs.lease import heartbeat_job, read_canceled_leases, read_held_leases, renew_leases
+from runledger.postgres.jobs.lease import (
+    WorkerHeartbeat,
+    heartbeat_job,
+    heartbeat_worker,
+    read_canceled_leases,
+    read_held_leases,
+    renew_leases,
+)
 from runledger.postgres.jobs.payloads import (
     get_job_payload_by_idempotency_key,
     get_latest_job_payload_for_run,
@@ -49,6 +56,7 @@ __all__ = [
     "JobSuccess",
     "ReapResult",
     "ReapedDeadLetter",
+    "WorkerHeartbeat",
     "cancel_job",
     "claim_batch",
     "claim_jobs",
@@ -68,6 +76,7 @@ __all__ = [
     "get_job_payload_by_idempotency_key",
     "get_latest_job_payload_for_run",
     "heartbeat_job",
+    "heartbeat_worker",
     "insert_missing_job_definitions",
     "list_due_job_ids",
     "list_job_attempts",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from runledger.core.errors import InvalidArgumentError
 from runledger.core.jobs.records import LeaseIdentity
-from runledger.postgres.document import check_now, encode_document, lease_document, milliseconds
+from runledger.core.workers import WorkerIdentity
+from runledger.postgres.document import check_now, encode_document, lease_document, milliseconds, worker_fields
 from runledger.postgres.operation import Rows, Statement, Steps, operation
 from runledger.postgres.row_decoding import job_ids
 from runledger.postgres.sql_errors import lease_owner_mismatch
@@ -20,6 +22,19 @@ _READ_HELD = SqlFile("jobs", "read_held_leases")
 _READ_CANCELED = SqlFile("jobs", "read_canceled_leases")
 _LOCK_JOB = SqlFile("jobs", "lock_job")
 _SET_LOCK_TIMEOUT = SqlFile("connection", "set_local_lock_timeout")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerHeartbeat:
+    """What a heartbeat did.
+
+    Attributes:
+        renewed_job_ids: The jobs whose lease was extended.
+        is_registered: Whether the worker id is the worker's own; ``False`` when another live process has it.
+    """
+
+    renewed_job_ids: set[UUID]
+    is_registered: bool
 
 
 @operation("jobs.renew_leases")
@@ -38,7 +53,45 @@ def renew_leases(
     check_now(now)
     document = lease_document(worker_id, leases, now=now, lease_ttl_ms=milliseconds(lease_ttl))
     rows = yield Statement(sql=_RENEW, document=document, is_only=True)
-    return job_ids(rows)
+    return job_ids(rows) - {None}
+
+
+@operation("jobs.heartbeat_worker")
+def heartbeat_worker(
+    worker: WorkerIdentity,
+    leases: Sequence[LeaseIdentity],
+    *,
+    lease_ttl: timedelta,
+    started_at: datetime,
+    is_stopping: bool = False,
+    now: datetime | None = None,
+) -> Steps[WorkerHeartbeat]:
+    """Say that a worker lives, and extend its leases by the full time to live, in one statement.
+
+    The leases as :func:`renew_leases`, whoever has the worker id. A row that is gone is written anew.
+
+    Args:
+        worker: Who lives.
+        leases: What it holds; none is fine.
+        lease_ttl: Time to live of the leases, and how long the worker counts as live from now on.
+        started_at: When it was registered.
+        is_stopping: Whether it claims no more.
+        now: Instant to use instead of the database's clock, for tests.
+    """
+    check_lease_ttl(lease_ttl)
+    check_now(now)
+    fields = worker_fields(worker)
+    document = lease_document(
+        fields.pop("worker_id"),
+        leases,
+        now=now,
+        lease_ttl_ms=milliseconds(lease_ttl),
+        started_at=started_at,
+        is_stopping=True if is_stopping else None,
+        **fields,
+    )
+    rows = yield Statement(sql=_RENEW, document=document, is_only=True)
+    return WorkerHeartbeat(renewed_job_ids=job_ids(rows) - {None}, is_registered=rows[0]["is_registered"])
 
 
 @operation("jobs.heartbeat_job")

@@ -270,6 +270,8 @@ CREATE TABLE {schema}.job_runtime_configs (
     CONSTRAINT chk_job_runtime_configs_config_object CHECK (jsonb_typeof(config) = 'object')
 );
 
+-- A row for each live worker. instance_id is that of its process; after expires_at, which each heartbeat moves by
+-- the worker's lease time, the worker is taken for dead.
 CREATE TABLE {schema}.job_workers (
     worker_id     text PRIMARY KEY,
     instance_id   uuid NOT NULL,
@@ -280,6 +282,7 @@ CREATE TABLE {schema}.job_workers (
     slots         integer NOT NULL,
     started_at    timestamptz NOT NULL DEFAULT now(),
     heartbeat_at  timestamptz NOT NULL DEFAULT now(),
+    expires_at    timestamptz NOT NULL,
     stopping_at   timestamptz,
     CONSTRAINT chk_job_workers_worker_id_not_blank CHECK (length(trim(worker_id)) > 0),
     CONSTRAINT chk_job_workers_slots_positive CHECK (slots > 0)

@@ -1,0 +1,118 @@
+"""Limits of single types, and which types the next claim may ask for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from runledger.core.jobs.records import ClaimedJob
+
+
+class TypeLimits:
+    """Counts what runs of the types that have a limit of their own.
+
+    Args:
+        limits: How many jobs of a type run at once.
+    """
+
+    def __init__(self, limits: Mapping[str, int]) -> None:
+        self.limits = limits
+        self._running: Counter[str] = Counter()
+
+    def take(self, jobs: Iterable[ClaimedJob]) -> None:
+        """Count jobs that were claimed."""
+        if self.limits:
+            self._running.update(job.job_type for job in jobs if job.job_type in self.limits)
+
+    def free(self, job_type: str) -> bool:
+        """Note that a job has ended, and tell whether its type was at its limit until now."""
+        if job_type not in self.limits:
+            return False
+        self._running[job_type] -= 1
+        return self.free_of(job_type) == 1
+
+    def free_of(self, job_type: str) -> int:
+        """How many more jobs of a type with a limit may run."""
+        return self.limits[job_type] - self._running[job_type]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """What one claim asks for.
+
+    Attributes:
+        limit: Jobs at most.
+        job_types: Of these types.
+    """
+
+    limit: int
+    job_types: Sequence[str]
+
+
+class ClaimTurns:
+    """Which types the next claim asks for, so that no type is claimed beyond its own limit.
+
+    A claim has one limit for all its types. While little is due, one claim asks for all types that have a free slot,
+    for as many jobs as the scarcest of them may still start. When that comes back full there may be more: then the
+    types without scarcity and each scarce one take turns with claims of their own, until none brings a full one.
+
+    Args:
+        limits: The limits, and what runs.
+        job_types: The types of the worker; read at each claim.
+    """
+
+    def __init__(self, limits: TypeLimits, job_types: Sequence[str]) -> None:
+        self._limits = limits
+        self._job_types = job_types
+        self._is_taking_turns = False
+        self._next = 0
+        self._short_turns = 0
+
+    @property
+    def may_be_two(self) -> bool:
+        """Whether a claim may be made while another is in flight, which may bring any of its types."""
+        return not self._limits.limits
+
+    def next(self, free: int) -> Turn | None:
+        """Return what to claim with so many free slots; ``None`` when nothing may be claimed."""
+        if free <= 0 or not self._job_types:
+            return None
+        if not self._limits.limits:
+            return Turn(limit=free, job_types=self._job_types)
+        groups = self._groups(free)
+        if not groups:
+            return None
+        if self._is_taking_turns:
+            return groups[self._next % len(groups)]
+        return Turn(
+            limit=min(group.limit for group in groups),
+            job_types=[job_type for group in groups for job_type in group.job_types],
+        )
+
+    def answered(self, free: int, *, is_short: bool) -> bool:
+        """Take note of how a claim came back, and tell whether to wait before the next one.
+
+        Args:
+            free: As given to :meth:`next`.
+            is_short: It brought less than it asked for, so that no more is due of its types.
+        """
+        if not self._is_taking_turns:
+            self._is_taking_turns = bool(self._limits.limits) and not is_short
+            self._short_turns = self._next = 0
+            return is_short
+        self._next += 1
+        self._short_turns = self._short_turns + 1 if is_short else 0
+        if self._short_turns < len(self._groups(free)):
+            return False
+        self._is_taking_turns = False
+        return True
+
+    def _groups(self, free: int) -> list[Turn]:
+        left_of = {
+            job_type: self._limits.free_of(job_type) for job_type in self._job_types if job_type in self._limits.limits
+        }
+        scarce = {job_type: left for job_type, left in left_of.items() if left < free}
+        roomy = [job_type for job_type in self._job_types if job_type not in scarce]
+        groups = [Turn(limit=free, job_types=roomy)] if roomy else []
+        return groups + [Turn(limit=left, job_types=[job_type]) for job_type, left in scarce.items() if left > 0]
