@@ -94,11 +94,6 @@ def test_a_freed_slot_tells_when_its_type_may_be_claimed_again() -> None:
     assert limits.free_of("a") == 2
 
 
-def test_two_claims_at_a_time_are_for_workers_without_limits() -> None:
-    assert ClaimTurns(TypeLimits({}), ["a"]).may_be_two
-    assert not ClaimTurns(TypeLimits({"b": 1}), ["a"]).may_be_two
-
-
 @given(
     st.dictionaries(st.sampled_from("abc"), st.integers(1, 4)),
     st.lists(st.tuples(st.booleans(), st.sampled_from("abcd")), max_size=40),

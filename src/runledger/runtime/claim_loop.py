@@ -20,11 +20,7 @@ _GRACE_SECONDS = 5.0
 
 
 class ClaimLoop:
-    """Claims for a worker.
-
-    Claims are made one after the other. In a backlog, which is when the last claim brought all that it asked for, a
-    second one is made beside, on a connection of its own: without it the server would wait while the worker decodes an
-    answer and runs handlers. It is made only for whole batches, and not where types have limits of their own.
+    """Claims for a worker, one claim after the other.
 
     Args:
         claimer: Makes the claims.
@@ -58,7 +54,6 @@ class ClaimLoop:
         self._capacity = capacity
         self._begin = begin
         self._asked_for = 0
-        self._is_backlog = False
         self._is_stopping = False
         self._is_given_up = False
         self._has_claimed = False
@@ -66,19 +61,19 @@ class ClaimLoop:
         self._pause = WakeableWait()
         self._eagerness = Eagerness()
         self._has_room = WakeableWait()
-        self._may_claim_beside = WakeableWait()
         self._backoff = Backoff()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._task: asyncio.Task[None] | None = None
 
     @property
     def is_ending(self) -> bool:
         """Whether it was stopped, or ends because the event loop does."""
-        return self._is_stopping or any(task.done() or task.cancelling() > 0 for task in self._tasks)
+        task = self._task
+        return self._is_stopping or (task is not None and (task.done() or task.cancelling() > 0))
 
     @property
     def is_running(self) -> bool:
-        """Whether its tasks run. May be read in any thread."""
-        return bool(self._tasks) and not any(task.done() for task in self._tasks)
+        """Whether its task runs. May be read in any thread."""
+        return self._task is not None and not self._task.done()
 
     @property
     def is_claiming(self) -> bool:
@@ -87,10 +82,7 @@ class ClaimLoop:
 
     def start(self) -> None:
         """Begin to claim."""
-        self._tasks = [
-            asyncio.create_task(self._claim_until_stopped()),
-            asyncio.create_task(self._claim_beside_until_stopped()),
-        ]
+        self._task = asyncio.create_task(self._claim_until_stopped())
 
     def wake(self, due_at: datetime | None = None) -> None:
         """Claim now; see :meth:`Worker.wake`."""
@@ -100,8 +92,6 @@ class ClaimLoop:
     def has_room(self) -> None:
         """Look at the capacity again: it may have grown."""
         self._has_room.wake()
-        if self._is_backlog:
-            self._may_claim_beside.wake()
 
     def type_has_room(self) -> None:
         """Claim again: a type had reached its limit, and was left out."""
@@ -120,16 +110,15 @@ class ClaimLoop:
     def give_up(self) -> None:
         """Claim no more, without being told to stop. What a claim in flight brings may begin."""
         self._is_given_up = True
-        for wait in (self._has_work, self._pause, self._has_room, self._may_claim_beside):
+        for wait in (self._has_work, self._pause, self._has_room):
             wait.wake()
 
     async def until_ended(self) -> None:
         """Wait until it claims no more, and raise what ended it if that was a defect."""
-        if self._tasks:
-            ended, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in ended:
-                if not task.cancelled():
-                    task.result()
+        if self._task is not None:
+            await asyncio.wait([self._task])
+            if not self._task.cancelled():
+                self._task.result()
 
     async def stop(self) -> None:
         """Claim no more. A claim in flight is waited for, and what it brings is given back.
@@ -137,13 +126,12 @@ class ClaimLoop:
         A database that does not answer within seconds cannot hold up the end of the process.
         """
         self._is_stopping = True
-        for wait in (self._has_work, self._pause, self._has_room, self._may_claim_beside):
+        for wait in (self._has_work, self._pause, self._has_room):
             wait.wake()
-        if self._tasks:
-            _, pending = await asyncio.wait(self._tasks, timeout=_GRACE_SECONDS)
-            for task in pending:
-                task.cancel()
+        if self._task is not None:
+            _, pending = await asyncio.wait([self._task], timeout=_GRACE_SECONDS)
             if pending:
+                self._task.cancel()
                 await asyncio.wait(pending)
 
     async def _claim_until_stopped(self) -> None:
@@ -174,9 +162,6 @@ class ClaimLoop:
             self._begin_soon(claim)
             self._eagerness.claimed(len(claim.jobs), is_woken=is_woken)
             is_woken = False
-            if self._turns.may_be_two and len(claim.jobs) == turn.limit:
-                self._is_backlog = True
-                self._may_claim_beside.wake()
             if self._turns.answered(free, is_short=_is_short(claim, turn)) and not self._is_over:
                 is_woken = await self._wait_for_work()
 
@@ -187,21 +172,6 @@ class ClaimLoop:
         if self._eagerness.pause_seconds:
             await self._pause.wait(self._eagerness.pause_seconds)
         return True
-
-    async def _claim_beside_until_stopped(self) -> None:
-        while not self._is_over:
-            is_wanted = self._is_backlog and self._limit() >= self._batch_size and self._claimer.may_claim_beside
-            turn = self._turns.next(self._batch_size) if is_wanted else None
-            if turn is None:
-                await self._may_claim_beside.wait()
-                continue
-            try:
-                claim = await self._claim(turn)
-            except Exception:  # noqa: BLE001 (the other claims go on, and meet and tell what is wrong)
-                self._is_backlog = False
-                continue
-            self._is_backlog = len(claim.jobs) == self._batch_size
-            self._begin_soon(claim)
 
     def _limit(self) -> int:
         """How many jobs to ask for: what there is room for, besides those that were asked for already."""

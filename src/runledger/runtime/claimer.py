@@ -7,25 +7,20 @@ import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
 from uuid import UUID
 
 from runledger.core.errors import RunledgerError
 from runledger.core.jobs.records import ClaimedJob, JobDefinition, LeaseIdentity
-from runledger.postgres import Database, Operation, QueryError, jobs
+from runledger.postgres import Database, QueryError, jobs
 from runledger.postgres.compatibility import ensure_schema_serves
-from runledger.postgres.drivers.psycopg.own_connection import AsyncOwnConnection
 from runledger.postgres.jobs import ClaimedBatch
 from runledger.runtime.claim_cursor import ClaimCursor
 from runledger.runtime.config import JobsConfig
 from runledger.runtime.error_judgement import meets_any_statement
 from runledger.runtime.execution import Execution, monotonic
 
-T = TypeVar("T")
-
 _logger = logging.getLogger("runledger.worker")
 
-_MAX_IN_FLIGHT = 2
 _SHORTEST_ANSWER_TIMEOUT_SECONDS = 5.0
 _REFUSED_SECONDS = 60.0
 _MAX_REFUSED = 500
@@ -49,7 +44,7 @@ class Claim:
 
 
 class Claimer:
-    """Claims jobs for a worker, at most two claims at a time.
+    """Claims jobs for a worker, one claim at a time.
 
     A claim that PostgreSQL refuses because of one row is made again with half the limit, until that job stands alone;
     then it is left out for a minute. A claim whose answer was lost may have been committed: until its leases must have
@@ -70,13 +65,9 @@ class Claimer:
         self._config = config
         self._held = held
         self._lease_ttl = config.lease_ttl.total_seconds()
-        # The last one that was put back is taken first, so a second one is opened only in a backlog.
-        self._connections: asyncio.LifoQueue[AsyncOwnConnection] = asyncio.LifoQueue()
-        for _ in range(_MAX_IN_FLIGHT):
-            self._connections.put_nowait(
-                database.own_connection(answer_timeout_seconds=max(_SHORTEST_ANSWER_TIMEOUT_SECONDS, self._lease_ttl))
-            )
-        self._in_flight_count = 0
+        self._connection = database.own_connection(
+            answer_timeout_seconds=max(_SHORTEST_ANSWER_TIMEOUT_SECONDS, self._lease_ttl)
+        )
         self._refused_until: dict[UUID, float] = {}
         self._given_up_until: dict[LeaseIdentity, float] = {}
         self._lost_until: float | None = None
@@ -86,16 +77,8 @@ class Claimer:
 
     async def prepare(self, definitions: Sequence[JobDefinition]) -> None:
         """Check that the tables are there and not older than the code, and insert the definitions they lack."""
-        await self._run(ensure_schema_serves())
-        await self._run(jobs.insert_missing_job_definitions(definitions))
-
-    @property
-    def may_claim_beside(self) -> bool:
-        """Whether a claim may be made while another is in flight.
-
-        Not while leases may be held that nobody knows: they could not be told from those of the other claim.
-        """
-        return self._lost_until is None
+        await self._connection.run(ensure_schema_serves())
+        await self._connection.run(jobs.insert_missing_job_definitions(definitions))
 
     async def claim(self, limit: int, job_types: Sequence[str], *, is_sweep: bool = False) -> Claim:
         """Claim due jobs.
@@ -108,7 +91,7 @@ class Claimer:
         Raises:
             RunledgerError: The claim failed, and not because of one job.
         """
-        if self._lost_until is not None and self._in_flight_count == 0 and monotonic() >= self._next_reconcile_at:
+        if self._lost_until is not None and monotonic() >= self._next_reconcile_at:
             await self._return_forgotten()
         if is_sweep:
             self._cursor.forget()
@@ -141,7 +124,7 @@ class Claimer:
     async def give_back(self, leases: Sequence[LeaseIdentity], *, reason: str) -> None:
         """Return claims whose handler was not called; what cannot be returned is left to the reaper."""
         try:
-            await self._run(jobs.return_claims(self._config.worker_id, leases, reason=reason))
+            await self._connection.run(jobs.return_claims(self._config.worker_id, leases, reason=reason))
         except RunledgerError as error:
             _logger.warning("worker.claims_left_to_reaper", extra={"code": error.code, "job_count": len(leases)})
 
@@ -167,14 +150,12 @@ class Claimer:
             if remaining != 0:
                 _logger.warning("worker.forgotten_claims_left_to_reaper", extra={"job_count": remaining})
             self._lost_until = None
-        while not self._connections.empty():
-            await self._connections.get_nowait().close()
+        await self._connection.close()
 
     async def _claim(self, limit: int, job_types: Sequence[str], excluded: Sequence[UUID]) -> ClaimedBatch:
         start = self._cursor.begin(job_types, monotonic())
-        self._in_flight_count += 1
         try:
-            batch = await self._run(
+            batch = await self._connection.run(
                 jobs.claim_batch(
                     self._config.worker_id,
                     lease_ttl=self._config.lease_ttl,
@@ -192,17 +173,8 @@ class Claimer:
                 self._lost_until = monotonic() + self._lease_ttl
                 self._next_reconcile_at = 0.0
             raise
-        finally:
-            self._in_flight_count -= 1
         self._cursor.ended(start, batch.position, monotonic())
         return batch
-
-    async def _run(self, operation: Operation[T]) -> T:
-        connection = await self._connections.get()
-        try:
-            return await connection.run(operation)
-        finally:
-            self._connections.put_nowait(connection)
 
     def _measure(self, batch: ClaimedBatch) -> None:
         """Set how many jobs to ask for next: at most twice as many as fit into this claim."""
@@ -217,7 +189,7 @@ class Claimer:
         """Leave the first due job out for a while; ``False`` when there is none, or too many are left out already."""
         if len(excluded) >= _MAX_REFUSED:
             return False
-        due = await self._run(jobs.list_due_job_ids(limit=1, job_types=job_types, excluded_job_ids=excluded))
+        due = await self._connection.run(jobs.list_due_job_ids(limit=1, job_types=job_types, excluded_job_ids=excluded))
         for job_id in due:
             if self._refused_until.pop(job_id, None) is None:
                 _logger.error("worker.job_refused", extra={"job_id": str(job_id), "code": error.code})
@@ -229,10 +201,12 @@ class Claimer:
     async def _return_forgotten(self) -> int:
         """Give back live leases of ours that are not in memory, and return how many could not be."""
         is_last = self._lost_until is not None and monotonic() >= self._lost_until
-        leases = set(await self._run(jobs.list_worker_leases(self._config.worker_id)))
+        leases = set(await self._connection.run(jobs.list_worker_leases(self._config.worker_id)))
         known = {execution.lease for execution in self._held} | self._given_up_until.keys()
         forgotten = list(leases - known)
-        returned = await self._run(jobs.return_claims(self._config.worker_id, forgotten, reason="CLAIM_ANSWER_LOST"))
+        returned = await self._connection.run(
+            jobs.return_claims(self._config.worker_id, forgotten, reason="CLAIM_ANSWER_LOST")
+        )
         remaining = len(forgotten) - len(returned)
         if is_last and remaining == 0:
             self._lost_until = None

@@ -69,11 +69,6 @@ class ClaimTurns:
         self._next = 0
         self._short_turns = 0
 
-    @property
-    def may_be_two(self) -> bool:
-        """Whether a claim may be made while another is in flight, which may bring any of its types."""
-        return not self._limits.limits
-
     def next(self, free: int) -> Turn | None:
         """Return what to claim with so many free slots; ``None`` when nothing may be claimed."""
         if free <= 0 or not self._job_types:
