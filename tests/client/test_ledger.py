@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 
 from runledger.client import Ledger
@@ -77,6 +79,35 @@ async def test_a_refused_job_rolls_the_application_back(ledger: Ledger, observer
 
     assert caught.value.code == "job.definition_not_found_or_disabled"
     assert await counts(observer) == (0, 0)
+
+
+async def test_a_block_that_goes_on_over_a_failed_statement_does_not_end_as_if_it_were_committed(
+    ledger: Ledger, observer: Observer
+) -> None:
+    """PostgreSQL makes of its COMMIT a ROLLBACK, and says nothing."""
+
+    async def order() -> None:
+        async with ledger.transaction() as connection:
+            await ledger.enqueue(TYPE, connection=connection)
+            with contextlib.suppress(psycopg.errors.UndefinedTable):
+                await execute(connection, "INSERT INTO no_such_table VALUES (17)")
+
+    with pytest.raises(psycopg.errors.InFailedSqlTransaction, match="nothing can be committed"):
+        await order()
+
+    assert await counts(observer) == (0, 0)
+
+
+async def test_a_block_may_not_commit_by_itself(ledger: Ledger, observer: Observer) -> None:
+    async def order() -> None:
+        async with ledger.transaction() as connection:
+            await execute(connection, "INSERT INTO orders VALUES (17)")
+            await execute(connection, "COMMIT")
+
+    with pytest.raises(InvalidArgumentError, match="leave COMMIT and ROLLBACK to the block"):
+        await order()
+
+    assert await counts(observer) == (1, 0)
 
 
 async def test_reading_in_a_transaction_sees_what_it_wrote(ledger: Ledger) -> None:

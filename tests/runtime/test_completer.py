@@ -411,7 +411,7 @@ async def test_rows_that_were_locked_for_a_moment_are_written_together(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the claim of another worker locks them, which came a moment too late."""
-    monkeypatch.setattr("runledger.runtime.completer._BUSY_PAUSE_SECONDS", 0.5)
+    monkeypatch.setattr("runledger.runtime.completer._BUSY_PAUSES_SECONDS", (0.5,))
     gate = Gate()
     app.registry.job(TYPE)(gate.handle)
     await app.enqueue_many(TYPE, 10)

@@ -142,6 +142,8 @@ class SyncLedger(SyncJobDefinitions, SyncHeldJobs):
         Raises:
             DatabaseConnectionError: There was no connection, or the ledger is closed (``db.pool_closed``). What fails
                 in the block, or when it is committed, comes as psycopg raises it.
+            psycopg.errors.InFailedSqlTransaction: The block caught the error of a statement and ended well. Nothing was
+                committed; put a savepoint (``connection.transaction()``) around what may fail.
         """
         with open_sync_transaction(self._pool) as connection:
             yield connection

@@ -23,7 +23,7 @@ from runledger.runtime.unwritten_outcome import Unwritten, take_batch
 _logger = logging.getLogger("runledger.worker")
 
 _WRITERS = 2
-_BUSY_PAUSE_SECONDS = 0.01
+_BUSY_PAUSES_SECONDS = (0.01, 0.02, 0.04, 0.08)
 _LOCK_TIMEOUT = timedelta(seconds=5)
 _SHORTEST_ANSWER_TIMEOUT = timedelta(seconds=5)
 
@@ -302,17 +302,19 @@ class Completer:
         return self._database.own_connection(answer_timeout_seconds=answer_timeout.total_seconds())
 
     def _write_later(self, item: Unwritten) -> None:
-        """Write an outcome whose row is locked again: with others a moment later, and after that alone.
+        """Write an outcome whose row is locked again: some times with others, a little later each time, then alone.
 
         Mostly it is the claim of another worker that has locked it. It saw the job waiting, came to the row when it was
-        claimed here already, finds nothing to claim, and lets go of the row with its own commit milliseconds later.
+        claimed here already, finds nothing to claim, and lets go of the row with its own commit milliseconds later. In
+        a backlog that two workers share there are hundreds of them, which one by one would hold up both.
         """
-        if item.was_busy:
+        if item.busy_count == len(_BUSY_PAUSES_SECONDS):
             self._set_aside(item)
             return
         item.is_settled = True  # for its batch
-        again = Unwritten(item.execution, item.outcome, was_busy=True)
-        asyncio.get_running_loop().call_later(_BUSY_PAUSE_SECONDS, self._stand_in_queue, again)
+        again = Unwritten(item.execution, item.outcome, busy_count=item.busy_count + 1)
+        pause = _BUSY_PAUSES_SECONDS[item.busy_count]
+        asyncio.get_running_loop().call_later(pause, self._stand_in_queue, again)
 
     def _stand_in_queue(self, item: Unwritten) -> None:
         self._pending.append(item)

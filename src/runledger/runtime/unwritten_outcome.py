@@ -23,13 +23,13 @@ class Unwritten:
         execution: Whose.
         outcome: How it ended.
         is_settled: Whether nothing is left to do about it here.
-        was_busy: Whether somebody had locked its row when it was written with others.
+        busy_count: How often somebody had locked its row when it was written with others.
     """
 
     execution: Execution
     outcome: Succeeded | Failed
     is_settled: bool = False
-    was_busy: bool = False
+    busy_count: int = 0
 
     @property
     def job_id(self) -> UUID:

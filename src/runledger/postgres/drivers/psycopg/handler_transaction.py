@@ -13,6 +13,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from runledger.core.errors import InvalidArgumentError, RunledgerError
 from runledger.postgres.drivers.psycopg.async_runner import run_last
+from runledger.postgres.drivers.psycopg.block_end import check_still_open
 from runledger.postgres.drivers.psycopg.errors import DRIVER_ERRORS, is_connection_error, translate
 from runledger.postgres.drivers.psycopg.own_connection import shut_down
 from runledger.postgres.drivers.psycopg.sync_runner import run_sync_last
@@ -54,7 +55,7 @@ async def transaction_ending_with(
         loss: DatabaseConnectionError | None
         try:
             yield connection
-            _check_still_open(connection)
+            check_still_open(connection)
             with _bounded(connection, answer_timeout_seconds):
                 await run_last(connection, last(), schema=schema)
         except BaseException as error:
@@ -92,7 +93,7 @@ def sync_transaction_ending_with(
         loss: DatabaseConnectionError | None
         try:
             yield connection
-            _check_still_open(connection)
+            check_still_open(connection)
             run_sync_last(connection, last(), schema=schema)
         except BaseException as error:
             if transaction.__exit__(type(error), error, error.__traceback__):
@@ -206,19 +207,6 @@ def _loss(
     ):
         return DatabaseConnectionError(f"{_NAME}: the connection to PostgreSQL was lost in the block", source=error)
     return None
-
-
-def _check_still_open(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> None:
-    status = connection.info.transaction_status
-    if status == TransactionStatus.INERROR:
-        # What PostgreSQL would say to any further statement. Its COMMIT would be a silent ROLLBACK.
-        raise psycopg.errors.InFailedSqlTransaction(
-            "a statement of the transaction failed, so nothing can be committed"
-        )
-    if status == TransactionStatus.IDLE:
-        raise InvalidArgumentError(
-            "connection", "has no open transaction any more", "leave COMMIT and ROLLBACK to the block"
-        )
 
 
 def _not_idle() -> InvalidArgumentError:

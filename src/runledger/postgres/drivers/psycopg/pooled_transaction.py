@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
+from runledger.postgres.drivers.psycopg.block_end import check_still_open
 from runledger.postgres.drivers.psycopg.errors import DRIVER_ERRORS, translate
 
 _NAME = "ledger.transaction"
@@ -21,16 +22,21 @@ async def open_transaction(pool: AsyncConnectionPool[Any]) -> AsyncGenerator[psy
     Raises:
         DatabaseConnectionError: There was no connection. What fails in the block, or when it ends, comes as the driver
             raises it.
+        psycopg.errors.InFailedSqlTransaction: The block ended well, but over a statement that had failed.
     """
     async with AsyncExitStack() as stack:
-        yield await _begun(stack, pool)
+        connection = await _begun(stack, pool)
+        yield connection
+        check_still_open(connection)
 
 
 @contextmanager
 def open_sync_transaction(pool: ConnectionPool[Any]) -> Generator[psycopg.Connection[Any], None, None]:
     """The blocking form of :func:`open_transaction`."""
     with ExitStack() as stack:
-        yield _begun_sync(stack, pool)
+        connection = _begun_sync(stack, pool)
+        yield connection
+        check_still_open(connection)
 
 
 async def _begun(stack: AsyncExitStack, pool: AsyncConnectionPool[Any]) -> psycopg.AsyncConnection[Any]:
