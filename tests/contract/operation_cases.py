@@ -124,7 +124,7 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
     jobs.read_attempt_outcomes(_WORKER, [_LEASE]),
     jobs.confirm_attempt_outcome(_LEASE, lock_timeout=_TTL),
     jobs.complete_jobs(_WORKER, [_SUCCESS], now=_NOW),
-    jobs.complete_job(_SUCCESS, lock_timeout=_TTL, now=_NOW),
+    jobs.complete_job(_SUCCESS, lock_timeout=_TTL, idle_timeout=_TTL, now=_NOW),
     jobs.fail_jobs(_WORKER, [_FAILURE], now=_NOW),
     jobs.fail_job(_FAILURE, lock_timeout=_TTL, now=_NOW),
     jobs.reap_expired_leases(limit=10, retry_delay=_TTL, now=_NOW),

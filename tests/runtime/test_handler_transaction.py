@@ -26,7 +26,7 @@ from runledger.postgres import Database, jobs, run_sync
 from runledger.runtime import RunningJobContext, Worker
 from tests.runtime.app import App
 from tests.runtime.log_watch import LogWatch
-from tests.wire import Wire, wire_to
+from tests.wire import Loss, Wire, wire_to
 
 TYPE = "booking.enter"
 DONE = [JobEventType.ENQUEUED, JobEventType.LEASED, JobEventType.SUCCEEDED]
@@ -460,6 +460,25 @@ async def test_a_commit_that_never_happened_is_another_attempt(app: App, *, is_i
         await app.observer.until_blocked()
         await app.observer.end_blocked_sessions()
         await asyncio.wait_for(worker.finish_running(), 20)
+
+    job = await app.job(job_id)
+    assert (job.status, job.last_error_code) == (JobStatus.PENDING, "db.connection_failed")
+    assert await bookings(app) == 0
+
+
+@pytest.mark.parametrize("is_in_thread", [False, True])
+async def test_a_commit_that_never_arrives_frees_the_job_soon(
+    app: App, monkeypatch: pytest.MonkeyPatch, *, is_in_thread: bool
+) -> None:
+    """The server waits for a word of a client that is gone, and keeps the job locked only for so long."""
+    monkeypatch.setattr("runledger.runtime.handler_transaction._IDLE_TIMEOUT", timedelta(milliseconds=200))
+    await make_table(app)
+    app.registry.job(TYPE)(book_in_thread if is_in_thread else book)
+    job_id = await app.enqueue(TYPE)
+    async with worker_with_lossy_pool(app, is_in_thread=is_in_thread) as (worker, wire):
+        wire.break_at(b"COMMIT", Loss.CLIENT)
+        await worker.run_once()
+        await asyncio.wait_for(worker.finish_running(), 4)
 
     job = await app.job(job_id)
     assert (job.status, job.last_error_code) == (JobStatus.PENDING, "db.connection_failed")

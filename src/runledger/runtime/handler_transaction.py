@@ -32,6 +32,7 @@ from runledger.runtime.handler_pools import HandlerPools
 
 _LOCK_TIMEOUT = timedelta(seconds=5)
 _ANSWER_TIMEOUT_SECONDS = 15.0
+_IDLE_TIMEOUT = timedelta(seconds=15)
 
 _LEASE_LOST = "job.lease_owner_mismatch"
 
@@ -209,7 +210,8 @@ class HandlerTransaction:
         # From here on the lease may end by our own hand.
         self._attempt.is_finishing = True
         success = jobs.JobSuccess(lease=self._attempt.lease, output_json=self._output_json)
-        return jobs.complete_job(success, lock_timeout=_LOCK_TIMEOUT)
+        # COMMIT follows at once, or never.
+        return jobs.complete_job(success, lock_timeout=_LOCK_TIMEOUT, idle_timeout=_IDLE_TIMEOUT)
 
     def _raise_refused(self, error: RunledgerError) -> None:
         if error.code == _LEASE_LOST:

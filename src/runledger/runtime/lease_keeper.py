@@ -233,10 +233,12 @@ class LeaseKeeper:
         try:
             is_complete = renew()
         except RunledgerError as error:
-            if not self._is_failing:
-                self._is_failing = True
-                _logger.warning("lease_keeper.renewal_failed", extra={"code": error.code})
-            return self._retry_seconds
+            if self._is_failing:
+                return self._retry_seconds
+            self._is_failing = True
+            _logger.warning("lease_keeper.renewal_failed", extra={"code": error.code})
+            # At once: a connection that fell silent has cost much of the lease, and a new one may still save it.
+            return 0.0
         except Exception:
             # Leases must outlive a defect here; the worker notices if it lasts.
             _logger.exception("lease_keeper.renewal_crashed")

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from runledger.core.jobs.records import LeaseIdentity
-from runledger.postgres.document import check_now, keyed_document
+from runledger.postgres.document import check_now, keyed_document, milliseconds
 from runledger.postgres.jobs.lease import run_on_locked_job
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.row_decoding import job_ids
@@ -49,13 +49,19 @@ def complete_jobs(worker_id: str, successes: Sequence[JobSuccess], *, now: datet
 
 @operation("jobs.complete_job")
 def complete_job(
-    success: JobSuccess, *, lock_timeout: timedelta | None = None, now: datetime | None = None
+    success: JobSuccess,
+    *,
+    lock_timeout: timedelta | None = None,
+    idle_timeout: timedelta | None = None,
+    now: datetime | None = None,
 ) -> Steps[None]:
     """Complete one job, waiting for its row lock; the expiry is judged after it.
 
     Args:
         success: The lease and the output.
         lock_timeout: Bound on the wait; ``None`` leaves the transaction's setting alone.
+        idle_timeout: How long the session may be silent from here to its COMMIT; then the server ends it, so that a
+            client which is gone does not keep the job locked. ``None`` leaves the transaction's setting alone.
         now: Instant to use instead of the database's clock, for tests.
 
     Raises:
@@ -63,7 +69,9 @@ def complete_job(
     """
     check_now(now)
     lease = success.lease
-    complete = Statement(sql=_COMPLETE, document=keyed_document(lease.worker_id, [_member(success)], now=now))
+    idle_timeout_ms = None if idle_timeout is None else milliseconds(idle_timeout)
+    document = keyed_document(lease.worker_id, [_member(success)], now=now, idle_timeout_ms=idle_timeout_ms)
+    complete = Statement(sql=_COMPLETE, document=document)
     rows = yield from run_on_locked_job(complete, lease.job_id, lock_timeout=lock_timeout)
     if not rows:
         raise lease_owner_mismatch("jobs.complete_job")

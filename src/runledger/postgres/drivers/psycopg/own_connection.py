@@ -32,6 +32,13 @@ _SETTINGS = {
     "default_transaction_isolation": "read committed",
     "lock_timeout": "0",
     "idle_session_timeout": "0",
+    # The operations here have nothing to think about between two statements. A client that is gone without a trace, its
+    # host dead or its network cut, must not keep jobs locked: the server looks whether it is there, and ends a
+    # transaction in which it says nothing.
+    "idle_in_transaction_session_timeout": "15000",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
 }
 _SET_ALL = "SELECT set_config(key, value, false) FROM jsonb_each_text(%s::text::jsonb)"
 

@@ -3,9 +3,14 @@
 -- has locked is skipped; the caller asks read_held_leases what became of the ids that did not come back.
 -- Lock order: job rows by id. Index: primary keys. `jobs` is an object keyed by job id, so that each locked row
 -- finds its item by itself: a join with the items is planned as a nested loop of 500 x 500 or a sequential scan.
+-- idle_timeout_ms: how long the session may be silent from here to its COMMIT; then the server ends it. A client that is
+-- gone without a trace would keep the rows locked for as long as TCP takes to notice.
 WITH input AS (SELECT $1::jsonb AS doc),
 parameter AS MATERIALIZED (
-    SELECT doc -> 'jobs' AS jobs, doc ->> 'worker_id' AS worker_id, (doc ->> 'now')::timestamptz AS now FROM input
+    SELECT doc -> 'jobs' AS jobs, doc ->> 'worker_id' AS worker_id, (doc ->> 'now')::timestamptz AS now,
+           CASE WHEN doc ->> 'idle_timeout_ms' IS NOT NULL
+                THEN set_config('idle_in_transaction_session_timeout', doc ->> 'idle_timeout_ms', true) END AS idle_timeout
+      FROM input
 ),
 locked AS MATERIALIZED (
     SELECT q.id, q.status, q.worker_id, q.run_number, q.attempt, q.lease_expires_at,
