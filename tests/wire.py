@@ -24,6 +24,15 @@ class Loss(Enum):
     CLIENT = "only the client sees the end; the server waits for a request"
 
 
+class _Link:
+    """One client's connection and ours to the server."""
+
+    def __init__(self) -> None:
+        self.flows = asyncio.Event()
+        self.flows.set()
+        self.loses_next_answer = False
+
+
 class Wire:
     """Passes bytes on between clients and the server until it is told to misbehave.
 
@@ -40,6 +49,7 @@ class Wire:
         self._pumps: set[asyncio.Task[None]] = set()
         self._flows = asyncio.Event()
         self._flows.set()
+        self._links: set[_Link] = set()
         self._loses_next_answer = False
         self._breaks: list[tuple[bytes, Loss]] = []
         self.has_lost_answer = asyncio.Event()
@@ -78,6 +88,11 @@ class Wire:
         """Let everything pass again, also what was held back."""
         self._flows.set()
 
+    def strand(self) -> None:
+        """Let nothing pass any more on the connections of the moment, and tell nobody; new ones are not affected."""
+        for link in self._links:
+            link.flows.clear()
+
     def lose_next_answer(self) -> None:
         """Throw away the next answer of the server, together with its connection: what it did stays done."""
         self._loses_next_answer = True
@@ -87,6 +102,11 @@ class Wire:
         """Break the connection of the next client that sends a text; called again, also that of the one after it."""
         self._breaks.append((text, loss))
 
+    @property
+    def breaks_to_come(self) -> int:
+        """How many of them have not happened."""
+        return len(self._breaks)
+
     async def listen(self) -> asyncio.Server:
         server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
@@ -95,6 +115,8 @@ class Wire:
 
     async def close(self) -> None:
         self.thaw()
+        for link in self._links:
+            link.flows.set()
         self.cut()
         if self._pumps:
             await asyncio.wait(self._pumps)
@@ -109,24 +131,37 @@ class Wire:
             self._has_refused.set()
             return
         self._streams.add(to_client)
-        from_server, to_server = await _open_connection(self._server_url)
+        try:
+            from_server, to_server = await _open_connection(self._server_url)
+        except OSError:  # the server is away
+            to_client.transport.abort()
+            return
         self._streams.add(to_server)
+        link = _Link()
+        self._links.add(link)
         for pump in (
-            self._pump(from_client, to_server, is_answer=False, other=to_client),
-            self._pump(from_server, to_client, is_answer=True, other=to_server),
+            self._pump(from_client, to_server, link, is_answer=False, other=to_client),
+            self._pump(from_server, to_client, link, is_answer=True, other=to_server),
         ):
             task = asyncio.create_task(pump)
             self._pumps.add(task)
             task.add_done_callback(self._pumps.discard)
 
     async def _pump(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, is_answer: bool, other: asyncio.StreamWriter
+        self,
+        source: asyncio.StreamReader,
+        sink: asyncio.StreamWriter,
+        link: _Link,
+        *,
+        is_answer: bool,
+        other: asyncio.StreamWriter,
     ) -> None:
         with contextlib.suppress(OSError):
             while data := await source.read(_CHUNK):
                 await self._flows.wait()
-                if is_answer and self._loses_next_answer:
-                    self._loses_next_answer = False
+                await link.flows.wait()
+                if is_answer and (self._loses_next_answer or link.loses_next_answer):
+                    self._loses_next_answer = link.loses_next_answer = False
                     self.has_lost_answer.set()
                     break
                 loss = None if is_answer else self._loss_at(data)
@@ -136,11 +171,13 @@ class Wire:
                 if loss is Loss.REQUEST:
                     break
                 if loss is Loss.ANSWER:
-                    self.lose_next_answer()
+                    link.loses_next_answer = True
+                    self.has_lost_answer.clear()
                 if is_answer and self.is_pooler:
                     data = _KEY_DATA.sub(_of_pooler, data)
                 sink.write(data)
                 await sink.drain()
+        self._links.discard(link)
         sink.transport.abort()
         other.transport.abort()
 
