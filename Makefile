@@ -2,12 +2,14 @@
 #
 # PYTHON, VENV and WORKERS may be set: `make test VENV=.venv-3.13 PYTHON=python3.13 WORKERS=4`.
 # TESTS and BENCH narrow a run: `make test TESTS='tests/core -k retry'`, `make bench BENCH='drain latency --quick'`.
+# SOAK are the arguments of `make soak`.
 
 PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
 TESTS ?=
 BENCH ?=
+SOAK ?=
 
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
@@ -17,7 +19,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check static fix format lint types layers sync-ledger sync-ledger-check sql-lock sql-lock-check schema-dump docs bench lock clean FORCE
+.PHONY: help setup demo test check static fix format lint types layers sync-ledger sync-ledger-check sql-lock sql-lock-check schema-dump docs bench soak lock clean FORCE
 
 help: ## List the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
@@ -77,6 +79,9 @@ docs: $(READY) ## Build the documentation into build/docs; warnings are errors
 
 bench: $(READY) ## Run the benchmarks (BENCH='part ... --quick' narrows)
 	$(RUN) -m benchmarks $(BENCH)
+
+soak: $(READY) ## Work through random faults for minutes (SOAK='--minutes 1 --jobs 20000 --seed 7')
+	$(RUN) -m tests.soak $(SOAK)
 
 lock: $(READY) ## Resolve requirements/dev.lock again with the newest versions
 	@command -v uv >/dev/null || $(PYTHON) -m pip --python $(RUN) install --quiet uv

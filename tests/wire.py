@@ -178,6 +178,7 @@ class Wire:
                 sink.write(data)
                 await sink.drain()
         self._links.discard(link)
+        link.flows.set()  # the other direction ends, too
         sink.transport.abort()
         other.transport.abort()
 

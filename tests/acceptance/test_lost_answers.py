@@ -23,9 +23,7 @@ async def test_lost_answers_of_claims_completions_and_commits_repeat_nothing(ser
     async with wire_to(server.url) as wire:
         for text in (CLAIM, COMPLETION, COMMIT) * ROUNDS:
             wire.break_at(text, Loss.ANSWER)
-        async with outage_worker(
-            wire.url, "one", lease_ttl=LEASE_TTL, application_url=server.url
-        ) as worker:
+        async with outage_worker(wire.url, "one", lease_ttl=LEASE_TTL, application_url=server.url) as worker:
             await until_done(server.url)
             await worker.stop()
             check_quiet(worker, outages=2 * ROUNDS)

@@ -31,8 +31,6 @@ async def observing(url: str) -> AsyncGenerator[Observer]:
         await observer.close()
 
 
-
-
 async def until_succeeded(url: str, *, more_than: int) -> None:
     """Wait until more than so many jobs have succeeded."""
     condition = SQL("(SELECT count(*) > {} FROM runledger.job_queue WHERE status = 'SUCCEEDED')")

@@ -11,9 +11,8 @@ import json
 import logging
 import signal
 import sys
-import threading
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
@@ -27,27 +26,29 @@ _EFFECT = "INSERT INTO effect (job_id, run_number, attempt, worker_id) VALUES (%
 
 _SOON = timedelta(milliseconds=100)
 # What an attempt may fail with when its database goes away in the middle of it.
-_FAILURES = ("db.connection_failed", "db.transaction_commit_unconfirmed", "db.query_failed", "job.handler_panic")
+_FAILURES = ("db.connection_failed", "db.transaction_commit_unconfirmed", "db.query_failed", "db.pool_timeout")
 
 
-def _identity(context: JobContext) -> list[Any]:
-    return [context.job_id, context.run_number, context.attempt, context.worker_id]
+_Pool: TypeAlias = AsyncConnectionPool[Any]
 
 
-def registry_for(pool: AsyncConnectionPool[Any], gate: asyncio.Event) -> JobRegistry:
+def registry_for(pool: _Pool, gate: asyncio.Event) -> JobRegistry:
     registry = JobRegistry()
+    _add_writers(registry, pool)
+    _add_waiters(registry, pool, gate)
+    for job_type in registry.registered_types():
+        for code in _FAILURES:
+            registry.register_retry_delay_override(job_type, code, _SOON)
+    return registry
 
-    async def write_effect(context: JobContext) -> None:
-        try:
-            async with pool.connection() as connection:
-                await connection.execute(_EFFECT, _identity(context))
-        except (psycopg.Error, PoolTimeout):
-            raise JobFailure.retryable("app.effect_unconfirmed", "the effect may be there or not", retry_in=_SOON) from None
+
+def _add_writers(registry: JobRegistry, pool: _Pool) -> None:
+    """Add handlers that write their effect and end."""
 
     @registry.job("plain", max_attempts=50)
     async def plain(context: JobContext, payload: Any) -> Any:
         """Write the effect in a transaction of its own: at least once."""
-        await write_effect(context)
+        await _write_effect(pool, context)
         return payload
 
     @registry.job("exact", max_attempts=50)
@@ -70,11 +71,22 @@ def registry_for(pool: AsyncConnectionPool[Any], gate: asyncio.Event) -> JobRegi
         except psycopg.errors.DiskFull:
             raise JobFailure.retryable("app.disk_full", "the effect could not be written", retry_in=_SOON) from None
 
+
+def _add_waiters(registry: JobRegistry, pool: _Pool, gate: asyncio.Event) -> None:
+    """Add handlers that a fault finds at work."""
+
+    @registry.job("slow", max_attempts=50)
+    async def slow(context: JobContext, payload: int) -> int:
+        """Take up to two seconds, so that faults find it at work."""
+        await asyncio.sleep(payload % 20 / 10)  # noqa: TID251 (work takes time)
+        await _write_effect(pool, context)
+        return payload
+
     @registry.job("gated", max_attempts=50)
     async def gated(context: JobContext, payload: Any) -> Any:
         """Write the effect when the gate is open."""
         await gate.wait()
-        await write_effect(context)
+        await _write_effect(pool, context)
         return payload
 
     @registry.job("hog", max_attempts=50)
@@ -86,10 +98,17 @@ def registry_for(pool: AsyncConnectionPool[Any], gate: asyncio.Event) -> JobRegi
             await connection.execute(_EFFECT, _identity(context))
         return payload
 
-    for job_type in registry.registered_types():
-        for code in _FAILURES:
-            registry.register_retry_delay_override(job_type, code, _SOON)
-    return registry
+
+async def _write_effect(pool: _Pool, context: JobContext) -> None:
+    try:
+        async with pool.connection() as connection:
+            await connection.execute(_EFFECT, _identity(context))
+    except (psycopg.Error, PoolTimeout):
+        raise JobFailure.retryable("app.effect_unconfirmed", "the effect may be there or not", retry_in=_SOON) from None
+
+
+def _identity(context: JobContext) -> list[Any]:
+    return [context.job_id, context.run_number, context.attempt, context.worker_id]
 
 
 async def main() -> None:
@@ -109,8 +128,6 @@ async def main() -> None:
         given = pool if settings["is_pool_given"] else None
         supervisor = Supervisor(settings["url"], registry_for(pool, gate), JobsConfig(**config), pool=given)
         await supervisor.run_until_shutdown()
-    # No thread is left that would keep the process alive, or that nobody knows.
-    logging.getLogger("program").info("program.ended", extra={"threads": threading.active_count()})
 
 
 if __name__ == "__main__":

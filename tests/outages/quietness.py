@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.outages.process import OutageWorker
 
-# Each of these is said once until it works again, by each part that has a connection of its own. Two batches of outcomes
-# may be in flight, and some may be written one by one.
+# Each of these is said once until it works again, by each part that has a connection of its own. Two batches of
+# outcomes may be in flight, and some may be written one by one.
 _ONCE_PER_OUTAGE = {
     "worker.claim_failed": 1,
     "worker.claim_recovered": 1,
@@ -13,6 +13,8 @@ _ONCE_PER_OUTAGE = {
     "lease_keeper.renewal_failed": 1,
     "lease_keeper.renewal_recovered": 1,
     "reaper.pass_failed": 1,
+    "worker.claims_left_to_reaper": 1,
+    "worker.forgotten_claims_left_to_reaper": 1,
 }
 # These come with the start, with the stop, and with leases that were taken away.
 _ONCE = {"supervisor.started", "supervisor.stopping", "supervisor.stopped"}

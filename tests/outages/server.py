@@ -18,8 +18,8 @@ from tests.embedded.processes import Watched, await_stopped, postmaster_of
 _DATABASE = "app"
 
 # What the application writes: plain rows without any key, so that an effect that comes twice is there twice.
-_TABLES = """
-CREATE TABLE effect (
+TABLES = """
+CREATE TABLE public.effect (
     job_id uuid NOT NULL, run_number integer NOT NULL, attempt integer NOT NULL, worker_id text NOT NULL,
     written_at timestamptz NOT NULL DEFAULT now())
 """
@@ -38,6 +38,10 @@ class OutageServer:
         self._server = EmbeddedServer.start(data_dir)
         self.url = self._server.url_for(_DATABASE)
 
+    def ensure_database(self, name: str) -> str:
+        """Create another, empty database unless it exists, and return its address."""
+        return self._server.ensure_database(name)
+
     def start(self) -> None:
         """Start it again and return when it accepts connections."""
         self._server = EmbeddedServer.start(self._data_dir)
@@ -55,6 +59,10 @@ class OutageServer:
         self._server.close()
         await_stopped(self._data_dir)
 
+    def log(self) -> str:
+        """What the server wrote since it was started."""
+        return self._server.log_file.read_text()
+
     def close(self) -> None:
         """Stop using it, and wait until it has ended."""
         self._server.close()
@@ -71,7 +79,7 @@ def made_data_dir() -> Generator[Path]:
             with SyncLedger.connect(url) as ledger:
                 ledger.migrate()
                 with ledger.transaction() as connection:
-                    connection.execute(_TABLES)
+                    connection.execute(TABLES)
         await_stopped(data_dir)
         yield data_dir
 
