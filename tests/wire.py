@@ -31,6 +31,7 @@ class _Link:
         self.flows = asyncio.Event()
         self.flows.set()
         self.loses_next_answer = False
+        self.is_greeted = False
 
 
 class Wire:
@@ -173,8 +174,10 @@ class Wire:
                 if loss is Loss.ANSWER:
                     link.loses_next_answer = True
                     self.has_lost_answer.clear()
-                if is_answer and self.is_pooler:
-                    data = _KEY_DATA.sub(_of_pooler, data)
+                if is_answer and self.is_pooler and not link.is_greeted:
+                    # Once: later on, bytes that look like it are values in rows.
+                    data, changed = _KEY_DATA.subn(_of_pooler, data)
+                    link.is_greeted = changed > 0
                 sink.write(data)
                 await sink.drain()
         self._links.discard(link)

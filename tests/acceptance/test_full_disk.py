@@ -57,18 +57,17 @@ async def test_a_table_that_cannot_grow_stops_the_work_until_there_is_room(
 async def test_a_server_that_fell_over_its_full_disk_goes_on_where_it_was(
     server: OutageServer, disk: SmallDisk
 ) -> None:
-    """It panics when its log cannot grow, and cannot even recover. Somebody makes room, and starts it again."""
+    """It panics when its log cannot grow, and may not be able to recover. Somebody makes room, and starts it."""
     await enqueue(server.url, JOBS)
     async with outage_worker(server.url, "one", lease_ttl=LEASE_TTL) as worker:
         await until_succeeded(server.url, more_than=50)
         disk.fill()
         with pytest.raises(psycopg.OperationalError):
             await _write_log_for_ever(server.url)
-        server.await_end()
         assert "PANIC:" in server.log()
         await worker.until("worker.claim_failed")
         disk.free()
-        server.start()
+        server.restart()
         await until_done(server.url)
         await worker.stop()
         check_quiet(worker)

@@ -13,6 +13,8 @@ _ONCE_PER_OUTAGE = {
     "lease_keeper.renewal_failed": 1,
     "lease_keeper.renewal_recovered": 1,
     "reaper.pass_failed": 1,
+    "listener.connection_lost": 1,
+    "listener.connection_recovered": 1,
     "worker.claims_left_to_reaper": 1,
     "worker.forgotten_claims_left_to_reaper": 1,
 }

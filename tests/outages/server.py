@@ -51,6 +51,13 @@ class OutageServer:
         os.kill(postmaster_of(self._data_dir), signal.SIGQUIT)
         self.await_end()
 
+    def restart(self) -> None:
+        """Start it again, whether it has ended by itself, is about to, or not."""
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            os.kill(postmaster_of(self._data_dir), signal.SIGQUIT)
+        self.await_end()
+        self.start()
+
     def await_end(self) -> None:
         """Wait until it has ended, by itself or by somebody's hand."""
         with contextlib.suppress(FileNotFoundError, ProcessLookupError), Watched(postmaster_of(self._data_dir)) as one:
