@@ -86,8 +86,9 @@ async def test_connections_that_fall_silent_for_ever_are_replaced_in_time_to_kee
         worker.signal(signal.SIGUSR1)
         await enqueue(server.url, 30)
         await until_done(server.url)
+        wire.cut()  # as the kernel does when its patience is over; the stop need not wait for that
         await worker.stop()
-        check_quiet(worker)
+        check_quiet(worker, outages=2)
 
     async with observing(server.url) as observer:
         explanation = await explain_reruns(observer, lease_ttl=lease_ttl)
