@@ -12,6 +12,8 @@ _ONCE_PER_OUTAGE = {
     "worker.outcome_write_failed": 3,
     "lease_keeper.renewal_failed": 1,
     "lease_keeper.renewal_recovered": 1,
+    "lease_keeper.loop_stalled": 1,
+    "lease_keeper.loop_resumed": 1,
     "reaper.pass_failed": 1,
     "listener.connection_lost": 1,
     "listener.connection_recovered": 1,
@@ -20,8 +22,8 @@ _ONCE_PER_OUTAGE = {
 }
 # These come with the start, with the stop, and with leases that were taken away.
 _ONCE = {"supervisor.started", "supervisor.stopping", "supervisor.stopped"}
-_PER_SLOT = "worker.outcome_not_written"
-_PER_REAPING = "reaper.leases_expired"
+_PER_SLOT = {"worker.outcome_not_written", "worker.thread_abandoned", "worker.thread_returned"}
+_PER_REAPING = {"reaper.leases_expired"}
 
 
 def check_quiet(worker: OutageWorker, *, outages: int = 1, slots: int = 8) -> None:
@@ -34,7 +36,7 @@ def check_quiet(worker: OutageWorker, *, outages: int = 1, slots: int = 8) -> No
     """
     counts = worker.counts(logger="runledger.")
     for event, count in counts.items():
-        if event in {_PER_SLOT, _PER_REAPING}:
+        if event in _PER_SLOT | _PER_REAPING:
             limit = slots * outages
         else:
             limit = 1 if event in _ONCE else _ONCE_PER_OUTAGE.get(event, 0) * outages
