@@ -59,18 +59,18 @@ def test_other_types_have_a_position_of_their_own() -> None:
     assert next_position(cursor) == POSITION
 
 
-def test_a_job_that_is_expected_lowers_the_watermark_to_just_before_its_due_time() -> None:
+def test_a_job_that_is_expected_lowers_the_position_to_just_before_its_due_time() -> None:
     cursor = swept()
 
     cursor.expect(NOON - HOUR)
     lowered = next_position(cursor)
     cursor.expect(NOON)
 
-    assert lowered == replace(POSITION, watermark=NOON - HOUR - MOMENT)
+    assert lowered == POSITION.before(NOON - HOUR)
     assert next_position(cursor) == lowered
 
 
-def test_a_job_that_is_due_after_the_watermark_changes_nothing() -> None:
+def test_a_job_that_is_due_after_the_position_changes_nothing() -> None:
     cursor = swept()
 
     cursor.expect(NOON + MOMENT)
@@ -95,7 +95,7 @@ def test_a_job_that_is_expected_during_claims_is_seen_by_the_next_one() -> None:
     cursor.ended(second, POSITION, 0)
     cursor.ended(first, POSITION, 0)
 
-    assert next_position(cursor) == replace(POSITION, watermark=NOON - HOUR - MOMENT)
+    assert next_position(cursor) == POSITION.before(NOON - HOUR)
     end(cursor, TYPES, POSITION)
     assert next_position(cursor) == POSITION
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from runledger.postgres.jobs import ClaimPosition
 
 _SHORTEST_SWEEP_PAUSE_SECONDS = 1.0
 _SWEEP_SHARE = 20
-_MOMENT = timedelta(microseconds=1)
 _MAX_POSITIONS = 64
 
 
@@ -78,7 +76,7 @@ class ClaimCursor:
         if types not in self._positions and len(self._positions) >= _MAX_POSITIONS:
             self._positions.clear()
             self._sweep_at.clear()
-        self._positions[types] = position if start.expected is None else _lowered(position, start.expected)
+        self._positions[types] = position if start.expected is None else position.before(start.expected)
         if start.position is None:
             pause = max(_SHORTEST_SWEEP_PAUSE_SECONDS, _SWEEP_SHARE * (now - start.begun_at))
             self._sweep_at[types] = now + pause
@@ -93,7 +91,7 @@ class ClaimCursor:
         for start in self._in_flight:
             start.expected = due_at if start.expected is None else min(start.expected, due_at)
         for types, position in self._positions.items():
-            self._positions[types] = _lowered(position, due_at)
+            self._positions[types] = position.before(due_at)
 
     def forget(self) -> None:
         """Make the next claim a sweep."""
@@ -101,7 +99,3 @@ class ClaimCursor:
             start.is_overtaken = True
         self._positions.clear()
         self._sweep_at.clear()
-
-
-def _lowered(position: ClaimPosition, due_at: datetime) -> ClaimPosition:
-    return replace(position, watermark=min(position.watermark, due_at - _MOMENT))

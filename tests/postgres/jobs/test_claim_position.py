@@ -100,10 +100,37 @@ def test_what_was_committed_late_is_left_to_a_claim_from_the_start(
     assert ids(claim(queue, 10, job_types=job_types)) == [late]
 
 
+@TYPES
+def test_near_the_present_a_full_claim_passes_over_nothing_that_commits_within_the_margin(
+    queue: JobQueue, job_types: Sequence[str] | None
+) -> None:
+    """A job is due when its transaction begins, so one that is committed later may be due earlier."""
+    now = queue.clock()
+    first, second = queue.enqueue(run_at=now), queue.enqueue(run_at=now)
+    batch = claim(queue, 1, job_types=job_types, now=now)
+
+    late = queue.enqueue(run_at=now - timedelta(milliseconds=199))
+
+    assert ids(batch) == [first]
+    assert ids(claim(queue, 10, after=batch.position, job_types=job_types, now=now)) == [late, second]
+
+
+def test_a_position_before_a_due_time_leaves_nothing_behind_that_is_due_from_then_on(queue: JobQueue) -> None:
+    now = queue.clock()
+    first = queue.enqueue(run_at=now - MINUTE)
+    queue.enqueue(run_at=now - MINUTE)
+    batch = claim(queue, 1)
+    late = queue.enqueue(run_at=now - HOUR)
+
+    assert ids(batch) == [first]
+    assert batch.position.before(now) == batch.position
+    assert ids(claim(queue, 1, after=batch.position.before(now - HOUR))) == [late]
+
+
 def test_after_a_claim_that_found_no_more_only_newer_jobs_are_seen(queue: JobQueue) -> None:
     now = queue.clock()
     position = claim(queue, 1, now=now).position
-    watermark = now - timedelta(milliseconds=500)
+    watermark = now - timedelta(milliseconds=200)
 
     behind = queue.enqueue(run_at=watermark)
     just_after = queue.enqueue(run_at=watermark + timedelta(microseconds=1))
@@ -134,7 +161,8 @@ def test_what_did_not_fit_is_not_passed_over(queue: JobQueue) -> None:
 
 
 def test_a_job_that_somebody_had_locked_is_left_to_a_claim_from_the_start(queue: JobQueue) -> None:
-    locked, free = queue.enqueue(), queue.enqueue()
+    past = queue.clock() - MINUTE
+    locked, free = queue.enqueue(run_at=past), queue.enqueue(run_at=past)
     with psycopg.connect(queue.url) as somebody:
         somebody.execute("SELECT FROM runledger.job_queue WHERE id = %s FOR UPDATE", [locked])
         batch = claim(queue, 1)

@@ -35,7 +35,8 @@ _LIST_WORKER_LEASES = SqlFile("jobs", "list_worker_leases")
 
 # A job is due when its transaction began, and there to be claimed when it commits. A watermark so long in the past lets
 # those come in that take no longer.
-_LATE_COMMIT = timedelta(milliseconds=500)
+_LATE_COMMIT = timedelta(milliseconds=200)
+_MOMENT = timedelta(microseconds=1)
 _LOWEST_PRIORITY = -(2**31)
 _NO_JOB = UUID(int=0)
 
@@ -50,14 +51,26 @@ class ClaimPosition:
     Attributes:
         watermark: Of higher priorities everything due until this instant was claimed.
         priority: The priority of the last claimed job. Lower ones were not looked at.
-        next_run_at: When the last claimed job was due; of its priority everything due before was claimed.
-        job_id: The last claimed job.
+        next_run_at: Of that priority everything due before this instant was claimed. It is the due time of the last
+            claimed job, or the watermark if that comes before.
+        job_id: Of those due at that instant everything up to this id was claimed.
     """
 
     watermark: datetime
     priority: int
     next_run_at: datetime
     job_id: UUID
+
+    def before(self, due_at: datetime) -> ClaimPosition:
+        """Return the position that leaves nothing behind which is due from an instant on."""
+        limit = due_at - _MOMENT
+        is_behind = limit < self.next_run_at
+        return ClaimPosition(
+            watermark=min(self.watermark, limit),
+            priority=self.priority,
+            next_run_at=limit if is_behind else self.next_run_at,
+            job_id=_NO_JOB if is_behind else self.job_id,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +200,12 @@ def _position(at: datetime, last: ClaimedJob | None) -> ClaimPosition:
     watermark = at - _LATE_COMMIT
     if last is None:
         return ClaimPosition(watermark=watermark, priority=_LOWEST_PRIORITY, next_run_at=watermark, job_id=_NO_JOB)
-    return ClaimPosition(watermark=watermark, priority=last.priority, next_run_at=last.next_run_at, job_id=last.job_id)
+    if last.next_run_at > watermark:
+        # Others that were due before it may not be committed yet.
+        return ClaimPosition(watermark=watermark, priority=last.priority, next_run_at=watermark, job_id=_NO_JOB)
+    return ClaimPosition(
+        watermark=watermark, priority=last.priority, next_run_at=last.next_run_at, job_id=last.job_id
+    )
 
 
 @operation("jobs.claim_prestart_jobs")
