@@ -148,6 +148,16 @@ def test_a_due_time_at_the_beginning_of_time_counts_as_not_known() -> None:
     assert decode_notice('{"due_at":"0001-01-01T00:00:00+00:00"}') == WakeUp()
 
 
+def test_a_due_time_with_an_offset_that_postgresql_refuses_is_passed_on_in_utc() -> None:
+    notice = decode_notice('{"due_at":"2026-05-26T23:59:00+23:59"}')
+
+    assert isinstance(notice, WakeUp)
+    assert notice.due_at is not None
+    assert notice.due_at.isoformat() == "2026-05-26T00:00:00+00:00"
+    with pytest.raises(InvalidNoticeError):
+        decode_notice('{"due_at":"9999-12-31T23:59:00-23:59"}')
+
+
 async def test_a_payload_that_postgresql_would_refuse_is_left_out(runledger_database: EphemeralDatabase) -> None:
     async with (
         channel_to(runledger_database.url) as channel,

@@ -52,6 +52,10 @@ def test_a_sweep_that_takes_long_is_made_less_often() -> None:
     assert next_position(cursor, now=4) is None
 
 
+def test_one_sweep_that_takes_very_long_does_not_put_off_the_next_for_minutes() -> None:
+    assert next_position(swept(seconds=30), now=15) is None
+
+
 def test_other_types_have_a_position_of_their_own() -> None:
     cursor = swept()
 

@@ -53,6 +53,28 @@ def an_event(number: int = 1) -> LifecycleEvent:
     return LifecycleEvent(kind=Kind.STARTED, lease=lease, job_type=TYPE, organization_id=None)
 
 
+async def test_an_observer_that_raises_a_cancellation_of_its_own_is_told_what_follows(log: LogWatch) -> None:
+    """As one does that waits for a task of its own which was canceled."""
+    told: list[LifecycleEvent] = []
+    has_second = asyncio.Event()
+
+    class Canceled:
+        async def observe(self, events: Sequence[LifecycleEvent]) -> None:
+            told.extend(events)
+            if len(told) == 1:
+                raise asyncio.CancelledError
+            has_second.set()
+
+    feed = ObserverFeed([Canceled()])
+    feed.tell(an_event(1))
+    await log.wait_for("observer.failed")
+    feed.tell(an_event(2))
+    await asyncio.wait_for(has_second.wait(), 10)
+    await feed.stop()
+
+    assert [event.lease.attempt for event in told] == [1, 2]
+
+
 async def test_every_way_of_an_attempt_is_told_with_its_code(app: App) -> None:
     gate = Gate()
     app.registry.job("hold")(gate.handle)

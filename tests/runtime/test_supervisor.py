@@ -300,6 +300,46 @@ async def test_a_part_that_ends_by_itself_ends_the_others_and_stands_in_the_repo
 
 
 @pytest.mark.usefixtures("no_new_threads")
+async def test_it_is_live_while_one_worker_waits_for_its_handlers_and_another_has_ended(app: App) -> None:
+    """A probe that failed here would have the process killed in the middle of its shutdown."""
+    gate = Gate()
+    app.registry.job(TYPE)(gate.handle)
+    await app.enqueue(TYPE)
+    supervisor = Supervisor(app.database, app.registry, quiet_config(worker_id="busy"))
+    supervisor.add_worker(JobRegistry(), quiet_config(worker_id="idle"))
+    await supervisor.start()
+    await gate.until_running(1)
+
+    stopping = asyncio.create_task(supervisor.stop())
+    await app.observer.until("NOT EXISTS (SELECT FROM runledger.job_workers WHERE worker_id = 'idle')")
+    is_live = supervisor.is_live
+    gate.open()
+    await asyncio.wait_for(stopping, 20)
+
+    assert is_live
+    assert not supervisor.is_live
+
+
+@pytest.mark.usefixtures("no_new_threads")
+async def test_a_worker_whose_stop_is_canceled_leaves_no_thread_and_no_session(app: App) -> None:
+    gate = Gate()
+    app.registry.job(TYPE)(gate.handle)
+    await app.enqueue(TYPE)
+    worker = app.new_worker()
+    await worker.open()
+    await worker.run_once()
+    await gate.until_running(1)
+
+    stopping = asyncio.create_task(worker.stop())
+    await app.observer.until("EXISTS (SELECT FROM runledger.job_queue WHERE status = 'LEASED')")
+    stopping.cancel()
+    gate.open()
+    with pytest.raises(asyncio.CancelledError):
+        await stopping
+
+    await until_nobody_is_connected(app)
+
+
 async def test_several_workers_have_types_and_slots_of_their_own(app: App) -> None:
     slow, fast = Gate(), Gate()
     app.registry.job("slow")(slow.handle)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias, cast
 from uuid import UUID
 
@@ -165,4 +165,10 @@ def _instant(value: object) -> datetime | None:
     if instant.tzinfo is None:
         raise InvalidNoticeError("due_at")
     # At the beginning of time nothing can be reckoned with.
-    return instant if instant.year >= _FIRST_YEAR else None
+    if instant.year < _FIRST_YEAR:
+        return None
+    try:
+        # It goes back to PostgreSQL, which refuses some offsets that Python takes.
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise InvalidNoticeError("due_at") from None

@@ -8,6 +8,8 @@ from datetime import datetime
 from runledger.postgres.jobs import ClaimPosition
 
 _SHORTEST_SWEEP_PAUSE_SECONDS = 1.0
+# The answer to a sweep may be late for any reason. That must not hide a job for long.
+_LONGEST_SWEEP_PAUSE_SECONDS = 15.0
 _SWEEP_SHARE = 20
 _MAX_POSITIONS = 64
 
@@ -37,10 +39,10 @@ class ClaimCursor:
     """Keeps the position of the last claim, for each set of types that was claimed.
 
     Nothing depends on it but speed. A sweep, which is a claim from the start, is made at first, after :meth:`forget`
-    and a failed claim, and whenever a second and twenty times the duration of the last sweep have gone by. It finds
-    what lies behind the position: jobs that were committed late or were locked by somebody, and everything if a clock
-    was moved. Each claim goes on where the one before it ended, a sweep or not, so however many jobs come late, one
-    sweep gets at them.
+    and a failed claim, and whenever a second and twenty times the duration of the last sweep have gone by, fifteen
+    seconds at most. It finds what lies behind the position: jobs that were committed late or were locked by somebody,
+    and everything if a clock was moved. Each claim goes on where the one before it ended, a sweep or not, so
+    however many jobs come late, one sweep gets at them.
     """
 
     def __init__(self) -> None:
@@ -79,7 +81,7 @@ class ClaimCursor:
         self._positions[types] = position if start.expected is None else position.before(start.expected)
         if start.position is None:
             pause = max(_SHORTEST_SWEEP_PAUSE_SECONDS, _SWEEP_SHARE * (now - start.begun_at))
-            self._sweep_at[types] = now + pause
+            self._sweep_at[types] = now + min(pause, _LONGEST_SWEEP_PAUSE_SECONDS)
 
     def failed(self, start: ClaimStart) -> None:
         """Note that a claim failed: what it had locked lies behind where others ended."""

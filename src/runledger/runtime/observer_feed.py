@@ -99,9 +99,10 @@ class _Line:
                 self._has_news.clear()
             try:
                 await (self._call(batch) if self._is_async else self._call_in_thread(batch))
-            except asyncio.CancelledError:
-                raise
-            except BaseException as error:  # noqa: BLE001 (an observer may raise anything; nobody may be harmed)
+            except BaseException as error:
+                # An observer may raise anything, and nobody may be harmed.
+                if isinstance(error, asyncio.CancelledError) and _is_canceled():
+                    raise
                 self._log_failure(error)
             else:
                 self._is_failing = False
@@ -133,3 +134,9 @@ class _Line:
         if self._missed_count:
             _logger.warning("observer.events_missed", extra={"observer": self._name, "event_count": self._missed_count})
             self._missed_count = 0
+
+
+def _is_canceled() -> bool:
+    """Whether somebody canceled the current task. An observer may raise CancelledError by itself."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

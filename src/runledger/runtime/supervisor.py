@@ -78,6 +78,7 @@ class Supervisor:
         self._shutdown = asyncio.Event()
         self._shutdown_now = asyncio.Event()
         self._was_started = False
+        self._is_stopping = False
         self._is_stopped = False
         self._turned_at = time.monotonic()
         self._pulse: asyncio.Task[None] | None = None
@@ -92,10 +93,9 @@ class Supervisor:
         """
         if self._pulse is None or self._is_stopped or time.monotonic() - self._turned_at >= self._still_seconds():
             return False
-        is_stopping = self._shutdown.is_set()
-        return all(worker.is_live for worker in self._workers) and (
-            self._reaper is None or is_stopping or self._reaper.is_live
-        )
+        if self._is_stopping:
+            return True  # parts that are idle end before those whose handlers go on
+        return all(worker.is_live for worker in self._workers) and (self._reaper is None or self._reaper.is_live)
 
     @property
     def is_ready(self) -> bool:
@@ -199,6 +199,7 @@ class Supervisor:
             return SettlementReport(errors=tuple(self._errors))
         _logger.info("supervisor.stopping", extra={"job_count": self._running_count()})
         self._shutdown.set()
+        self._is_stopping = True
         stops = [asyncio.create_task(worker.stop(handler_timeout=handler_timeout)) for worker in self._workers]
         impatience = asyncio.create_task(self._shutdown_now.wait())
         settlements: list[WorkerSettlement] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 from datetime import datetime, timedelta
@@ -249,11 +250,13 @@ class Worker:
                 it is abandoned, and the reaper returns its job when the lease ends.
         """
         seconds = (self._config.shutdown_timeout if handler_timeout is None else handler_timeout).total_seconds()
-        await self.stop_claiming()
-        if self._running:
-            await asyncio.wait(self._running, timeout=seconds)
-        await self.cancel_running()
-        await self._close()
+        try:
+            await self.stop_claiming()
+            if self._running:
+                await asyncio.wait(self._running, timeout=seconds)
+            await self.cancel_running()
+        finally:
+            await self._close()
         return WorkerSettlement(
             worker_id=self.worker_id,
             finished=self._finished_count,
@@ -285,22 +288,27 @@ class Worker:
                 _logger.error("worker.handlers_ignore_cancellation", extra={"job_count": len(pending)})
 
     async def _close(self) -> None:
-        try:
-            async with asyncio.timeout(_DRAIN_SECONDS):
-                await self._completer.drain()
-        except TimeoutError:
-            _logger.error(  # noqa: TRY400 (the timeout is ours and says nothing)
-                "worker.outcomes_left_to_reaper", extra={"job_count": self._completer.unwritten_count}
-            )
-        await self._completer.stop()
-        await self._hooks.stop()
-        await self._progress_writer.stop()
-        if self._listener is not None:
-            await self._listener.stop()
-        await self._keeper.stop()
-        self._threads.close()
-        await self._pools.close()
-        await self._claimer.close()
+        # Each is closed although one before it fails or is canceled: a keeper that goes on would keep the leases.
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(self._note_closed)
+            stack.push_async_callback(self._claimer.close)
+            stack.push_async_callback(self._pools.close)
+            stack.callback(self._threads.close)
+            stack.push_async_callback(self._keeper.stop)
+            if self._listener is not None:
+                stack.push_async_callback(self._listener.stop)
+            stack.push_async_callback(self._progress_writer.stop)
+            stack.push_async_callback(self._hooks.stop)
+            stack.push_async_callback(self._completer.stop)
+            try:
+                async with asyncio.timeout(_DRAIN_SECONDS):
+                    await self._completer.drain()
+            except TimeoutError:
+                _logger.error(  # noqa: TRY400 (the timeout is ours and says nothing)
+                    "worker.outcomes_left_to_reaper", extra={"job_count": self._completer.unwritten_count}
+                )
+
+    def _note_closed(self) -> None:
         self._is_closed = True
 
     def _free_capacity(self) -> int:
