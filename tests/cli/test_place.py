@@ -201,7 +201,9 @@ def test_another_error_of_the_database_is_told_with_its_code(
     ended = run_command("job", JOB_ID, "--database-url", url)
 
     assert ended.exit_code == 1
-    assert ended.err.endswith(": the database role may not do this (db.permission_denied)\n")
+    assert ended.err.endswith(
+        ": the database role may not do this; `runledger grants` prints what each role needs (db.permission_denied)\n"
+    )
 
 
 def test_the_embedded_server_is_started_and_has_a_database_of_its_name(

@@ -27,6 +27,7 @@ _APPLIED = MIGRATOR.migrations[0]
 
 # Values that decoders or operations look into, so that any value of the type will not do.
 _VALUES_OF_COLUMNS: Mapping[tuple[str, str], object] = {
+    ("server_version_num", "integer"): 180_000,
     ("status", "text"): "PENDING",
     ("event_type", "text"): "ENQUEUED",
     ("claim_origin", "text"): "DIRECT",

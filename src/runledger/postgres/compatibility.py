@@ -8,6 +8,7 @@ from runledger.core.errors import RunledgerError
 from runledger.postgres.document import encode_document
 from runledger.postgres.migrator import MIGRATOR, IdempotencyCheck
 from runledger.postgres.operation import Row, Statement, Steps, operation
+from runledger.postgres.server_version import check_server_version
 from runledger.postgres.sql_files import SqlFile
 
 _FIND_HISTORY = SqlFile("migrations", "find_history")
@@ -136,6 +137,7 @@ def ensure_schema_compatible_after_idempotency_cutover() -> Steps[list[Idempoten
         MissingMigrationHistoryError: The schema was never migrated.
         IncompatibleSchemaError: The recorded migrations are not those of this code.
         LegacyIdempotencySnapshotsMissingError: Keyed rows from before the snapshots remain.
+        QueryError: ``schema.server_too_old``: the server is older than PostgreSQL 18.
     """
     applied = yield from read_history()
     if applied is None:
@@ -155,8 +157,10 @@ def ensure_schema_serves() -> Steps[None]:
     Raises:
         MissingMigrationHistoryError: There are no tables.
         IncompatibleSchemaError: A migration of this code is not applied, or is recorded as failed.
+        QueryError: ``schema.server_too_old``: the server is older than PostgreSQL 18.
     """
     found = (yield Statement(sql=_FIND_HISTORY, document=encode_document()))[0]
+    check_server_version(found["server_version_num"])
     has_history, has_tables = found["has_migrations"], found["has_jobs"]
     if has_history:
         applied = {row["version"]: row for row in (yield Statement(sql=_LIST_APPLIED, document=encode_document()))}
@@ -173,6 +177,7 @@ def read_history() -> Steps[dict[int, Row] | None]:
         IncompatibleSchemaError: What is recorded contradicts the bundled migrations.
     """
     found = (yield Statement(sql=_FIND_HISTORY, document=encode_document()))[0]
+    check_server_version(found["server_version_num"])
     if not found["has_migrations"]:
         return None
     applied = {row["version"]: row for row in (yield Statement(sql=_LIST_APPLIED, document=encode_document()))}

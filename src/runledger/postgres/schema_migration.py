@@ -9,6 +9,7 @@ from runledger.postgres.document import encode_document
 from runledger.postgres.migrator import CREATE_HISTORY_TABLE, MIGRATOR
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.schema_name import quote_schema
+from runledger.postgres.server_version import check_server_version
 from runledger.postgres.sql_errors import QueryError, QueryErrorCategory, refusal
 from runledger.postgres.sql_files import SqlFile
 
@@ -48,9 +49,10 @@ def migrate_after_idempotency_cutover() -> Steps[list[int]]:
             failed. Nothing was changed.
         LegacyIdempotencySnapshotsMissingError: Keyed rows from before the snapshots remain. The migrations are
             applied; repair the rows and call again.
-        QueryError: ``schema.migration_session_unsuitable`` for a transaction that is not READ COMMITTED, that is
-            read-only, or whose encoding cannot name the schema; ``schema.migration_lock_timeout`` when another process
-            migrated for longer than the session may wait; ``db.permission_denied``.
+        QueryError: ``schema.server_too_old`` below PostgreSQL 18;
+            ``schema.migration_session_unsuitable`` for a transaction that is not READ COMMITTED, that is read-only, or
+            whose encoding cannot name the schema; ``schema.migration_lock_timeout`` when another process migrated for
+            longer than the session may wait; ``db.permission_denied``.
     """
     yield from _lock(opens_part=False)
     applied = yield from _apply_missing()
@@ -62,6 +64,7 @@ def migrate_after_idempotency_cutover() -> Steps[list[int]]:
 
 def _lock(*, opens_part: bool) -> Steps[None]:
     session = (yield Statement(sql=_CHECK_SESSION, document=encode_document(), opens_part=opens_part))[0]
+    check_server_version(session["server_version_num"])
     if not session["is_read_committed"]:
         # A snapshot from before the wait for the lock would not show what the other process applied.
         raise _unsuitable(

@@ -191,7 +191,11 @@ SQLSTATE_CLASSES: Mapping[str, ErrorClass] = {
     "23001": ErrorClass(_VALIDATION, "db.related_resource_still_referenced", "the resource is still in use"),
     "23514": ErrorClass(_VALIDATION, "db.business_rule_violation", "a value breaks a rule of the database"),
     "23502": ErrorClass(_VALIDATION, "db.required_field_missing", "a required field is missing"),
-    "42501": ErrorClass(_FORBIDDEN, "db.permission_denied", "the database role may not do this"),
+    "42501": ErrorClass(
+        _FORBIDDEN,
+        "db.permission_denied",
+        "the database role may not do this; `runledger grants` prints what each role needs",
+    ),
     "54000": ErrorClass(_INTERNAL, "db.query_failed", "a value is larger than PostgreSQL can store or index"),
     "25P02": ErrorClass(
         _INTERNAL,
