@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -10,10 +11,11 @@ import pytest
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from runledger import EnqueueRequest, JobRegistry, Ledger, SyncLedger
-from runledger.core import Admin, InvalidArgumentError
+from runledger.core import Admin, InvalidArgumentError, JobFailureKind, LeaseIdentity
 from runledger.testing import EphemeralDatabase
 
 JOB = UUID(int=1)
+LEASE = LeaseIdentity(job_id=JOB, run_number=1, attempt=1, worker_id="w")
 
 MISTAKES: dict[str, tuple[Callable[[SyncLedger], object], str]] = {
     "text as id": (lambda ledger: ledger.get_job(wrong(str(JOB))), "job_id: is of type str; pass the uuid.UUID"),
@@ -32,6 +34,50 @@ MISTAKES: dict[str, tuple[Callable[[SyncLedger], object], str]] = {
     "a pool as connection": (
         lambda ledger: ledger.enqueue("a.b", connection=wrong(ConnectionPool(open=False))),
         "connection: is of type ConnectionPool; pass a connection of it",
+    ),
+    "number as lease": (
+        lambda ledger: ledger.claim_prestart_jobs("w", lease_ttl=wrong(30), limit=1),
+        "lease_ttl: is of type int; pass a datetime.timedelta",
+    ),
+    "number as lease, for no type": (
+        lambda ledger: ledger.claim_prestart_jobs("w", lease_ttl=wrong(30), limit=1, job_types=[]),
+        "lease_ttl: is of type int",
+    ),
+    "weeks of lease": (
+        lambda ledger: ledger.claim_prestart_jobs("w", lease_ttl=timedelta(days=7, milliseconds=1), limit=1),
+        "lease_ttl: is longer than 7 days",
+    ),
+    "text as limit": (
+        lambda ledger: ledger.claim_prestart_jobs("w", lease_ttl=timedelta(seconds=30), limit=wrong("1")),
+        "limit: is of type str; pass an int",
+    ),
+    "worker without a name": (
+        lambda ledger: ledger.claim_prestart_jobs(wrong(None), lease_ttl=timedelta(seconds=30), limit=1),
+        "worker_id: is of type NoneType; pass a str",
+    ),
+    "number as renewal": (
+        lambda ledger: ledger.heartbeat_job(LEASE, lease_ttl=wrong(5)),
+        "lease_ttl: is of type int; pass a datetime.timedelta",
+    ),
+    "number as delay of a failure": (
+        lambda ledger: ledger.complete_job_failure(
+            LEASE, kind=JobFailureKind.RETRYABLE, error_code="a", error_message="", retry_delay=wrong(5)
+        ),
+        "retry_delay: is of type int; pass a datetime.timedelta",
+    ),
+    "number as delay of a release": (
+        lambda ledger: ledger.release_unstarted_job_claim(LEASE, reason="a", retry_delay=wrong(5)),
+        "retry_delay: is of type int; pass a datetime.timedelta",
+    ),
+    "number as delay of the reaper": (
+        lambda ledger: ledger.reap_expired_leases(limit=10, retry_delay=wrong(30)),
+        "retry_delay: is of type int; pass a datetime.timedelta",
+    ),
+    "text as status": (
+        lambda ledger: ledger.compare_and_requeue_job(
+            JOB, expected_status=wrong("DEAD_LETTERED"), expected_run_number=1
+        ),
+        "expected_status: is of type str; pass a JobStatus",
     ),
     "names": (lambda ledger: ledger.ensure_job_definitions(wrong(["a.b"])), "definitions: hold a str"),
 }

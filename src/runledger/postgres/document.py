@@ -118,8 +118,20 @@ def check_limit(limit: int, *, field: str = "limit") -> None:
     Raises:
         InvalidArgumentError: The limit is zero or negative, or no integer.
     """
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+    if isinstance(limit, bool) or not isinstance(limit, int):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidArgumentError(field, f"is of type {type(limit).__name__}", "pass an int")
+    if limit < 1:
         raise InvalidArgumentError(field, "is not a positive integer", "ask for at least one row")
+
+
+def check_duration(field: str, duration: timedelta) -> None:
+    """Refuse what is no duration, such as a number, whose unit nobody knows.
+
+    Raises:
+        InvalidArgumentError: It is something else.
+    """
+    if not isinstance(duration, timedelta):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidArgumentError(field, f"is of type {type(duration).__name__}", "pass a datetime.timedelta")
 
 
 def check_now(now: datetime | None) -> None:

@@ -13,6 +13,7 @@ from typing import Self
 from runledger.core.database_text import unstorable_text_problem
 from runledger.core.errors import ConfigError
 from runledger.core.printable import printable
+from runledger.postgres.jobs.lease import LONGEST_LEASE
 from runledger.postgres.uuid7 import uuid7
 
 _logger = logging.getLogger("runledger.settings")
@@ -21,7 +22,6 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 _LARGEST = timedelta.max // timedelta(seconds=1)  # more seconds than this no duration can hold
 
 _INT32_MAX = 2**31 - 1
-_LONGEST_LEASE = timedelta(days=7)
 
 
 def new_worker_id() -> str:
@@ -145,7 +145,7 @@ class JobsConfig:
         for name in ("poll_interval", "lease_ttl", "reaper_interval", "schedule_poll_interval"):
             if getattr(self, name) < timedelta(milliseconds=1):
                 raise ConfigError(f"{name} must be at least one millisecond")
-        if self.lease_ttl > _LONGEST_LEASE:
+        if self.lease_ttl > LONGEST_LEASE:
             raise ConfigError("lease_ttl must be at most 7 days; a lease is renewed while its job runs")
         for name in ("reaper_retry_delay", "shutdown_timeout"):
             if getattr(self, name) < timedelta():

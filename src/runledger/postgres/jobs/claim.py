@@ -13,6 +13,7 @@ from runledger.core.jobs.records import ClaimedJob, LeaseIdentity
 from runledger.core.jobs.setting_checks import check_reason
 from runledger.core.jobs.status import JobClaimOrigin
 from runledger.postgres.document import (
+    check_duration,
     check_limit,
     check_now,
     encode_document,
@@ -116,6 +117,7 @@ def claim_jobs(
         The jobs, in the order in which they should start.
     """
     _check_job_types(job_types)
+    _check_claim(worker_id, limit=limit, lease_ttl=lease_ttl, now=now)
     if job_types is not None and not job_types:
         return []
     claim = claim_batch(
@@ -161,12 +163,9 @@ def claim_batch(
             it brings, also where an old snapshot keeps all that was ever claimed in the index.
         now: Instant to use instead of the database's clock, for tests.
     """
-    check_worker_id(worker_id)
-    check_limit(limit)
+    _check_claim(worker_id, limit=limit, lease_ttl=lease_ttl, now=now)
     if max_payload_bytes is not None:
         check_limit(max_payload_bytes, field="max_payload_bytes")
-    check_lease_ttl(lease_ttl)
-    check_now(now)
     document = encode_document(
         worker_id=worker_id,
         lease_ttl_ms=milliseconds(lease_ttl),
@@ -264,6 +263,7 @@ def release_unstarted_job_claim(
             not made by :func:`claim_prestart_jobs`. Nothing was written.
     """
     check_reason("reason", reason)
+    check_duration("retry_delay", retry_delay)
     check_now(now)
     yield from lock_job(lease.job_id)
     document = lease_document(
@@ -338,6 +338,7 @@ def return_claims(
     """
     if not leases:
         return set()
+    check_duration("retry_delay", retry_delay)
     check_now(now)
     document = lease_document(worker_id, leases, now=now, reason=reason, retry_delay_ms=milliseconds(retry_delay))
     rows = yield Statement(sql=_RETURN, document=document, is_only=True)
@@ -355,14 +356,23 @@ def list_worker_leases(worker_id: str, *, now: datetime | None = None) -> Steps[
 
 
 def check_worker_id(worker_id: str) -> None:
-    """Refuse a worker id that is blank or that PostgreSQL cannot store.
+    """Refuse a worker id that is no text, blank, or nothing that PostgreSQL can store.
 
     Raises:
         InvalidArgumentError: It is one of these.
     """
+    if not isinstance(worker_id, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidArgumentError("worker_id", f"is of type {type(worker_id).__name__}", "pass a str")
     problem = "is blank" if not worker_id.strip() else unstorable_text_problem(worker_id)
     if problem is not None:
         raise InvalidArgumentError("worker_id", problem, "name the worker, uniquely among live workers")
+
+
+def _check_claim(worker_id: str, *, limit: int, lease_ttl: timedelta, now: datetime | None) -> None:
+    check_worker_id(worker_id)
+    check_limit(limit)
+    check_lease_ttl(lease_ttl)
+    check_now(now)
 
 
 def _check_job_types(job_types: object) -> None:

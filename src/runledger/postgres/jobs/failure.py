@@ -10,7 +10,7 @@ from uuid import UUID
 from runledger.core.jobs.failure_text import clean_error_text
 from runledger.core.jobs.records import LeaseIdentity
 from runledger.core.jobs.status import JobFailureKind
-from runledger.postgres.document import check_now, json_text, keyed_document, retry_delay_milliseconds
+from runledger.postgres.document import check_duration, check_now, json_text, keyed_document, retry_delay_milliseconds
 from runledger.postgres.jobs.lease import run_on_locked_job
 from runledger.postgres.operation import Rows, Statement, Steps, operation
 from runledger.postgres.sql_errors import lease_owner_mismatch
@@ -73,6 +73,7 @@ def fail_job(
     Raises:
         QueryError: ``job.lease_owner_mismatch``; nothing was written.
     """
+    check_duration("retry_delay", failure.retry_delay)
     check_now(now)
     lease = failure.lease
     fail = Statement(sql=_FAIL, document=keyed_document(lease.worker_id, [_member(failure)], now=now))

@@ -10,7 +10,14 @@ from uuid import UUID
 from runledger.core.errors import InvalidArgumentError
 from runledger.core.jobs.records import LeaseIdentity
 from runledger.core.workers import WorkerIdentity
-from runledger.postgres.document import check_now, encode_document, lease_document, milliseconds, worker_fields
+from runledger.postgres.document import (
+    check_duration,
+    check_now,
+    encode_document,
+    lease_document,
+    milliseconds,
+    worker_fields,
+)
 from runledger.postgres.operation import Rows, Statement, Steps, operation
 from runledger.postgres.row_decoding import job_ids
 from runledger.postgres.sql_errors import lease_owner_mismatch
@@ -22,6 +29,9 @@ _READ_HELD = SqlFile("jobs", "read_held_leases")
 _READ_CANCELED = SqlFile("jobs", "read_canceled_leases")
 _LOCK_JOB = SqlFile("jobs", "lock_job")
 _SET_LOCK_TIMEOUT = SqlFile("connection", "set_local_lock_timeout")
+
+LONGEST_LEASE = timedelta(days=7)
+"""How long a lease may last without renewal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,13 +144,16 @@ def read_canceled_leases(worker_id: str, leases: Sequence[LeaseIdentity]) -> Ste
 
 
 def check_lease_ttl(lease_ttl: timedelta) -> None:
-    """Refuse a lease that would end as it begins.
+    """Refuse a lease that would end as it begins, or that keeps a job with a dead holder for weeks.
 
     Raises:
-        InvalidArgumentError: It is shorter than a millisecond.
+        InvalidArgumentError: It is no duration, shorter than a millisecond, or longer than seven days.
     """
+    check_duration("lease_ttl", lease_ttl)
     if milliseconds(lease_ttl) < 1:
         raise InvalidArgumentError("lease_ttl", "is not positive", "give the lease time to be renewed, such as 60 s")
+    if lease_ttl > LONGEST_LEASE:
+        raise InvalidArgumentError("lease_ttl", "is longer than 7 days", "renew the lease while its job runs")
 
 
 def run_on_locked_job(statement: Statement, job_id: UUID, *, lock_timeout: timedelta | None) -> Steps[Rows]:

@@ -9,7 +9,13 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from runledger.core.json_value import JsonValue, decode_json
-from runledger.postgres.document import check_limit, check_now, encode_document, retry_delay_milliseconds
+from runledger.postgres.document import (
+    check_duration,
+    check_limit,
+    check_now,
+    encode_document,
+    retry_delay_milliseconds,
+)
 from runledger.postgres.operation import Row, Statement, Steps, operation
 from runledger.postgres.sql_errors import QueryError
 from runledger.postgres.sql_files import SqlFile
@@ -69,6 +75,7 @@ def reap_expired_leases(*, limit: int, retry_delay: timedelta, now: datetime | N
         now: Instant to use instead of the database's clock, for tests.
     """
     check_limit(limit)
+    check_duration("retry_delay", retry_delay)
     check_now(now)
     rows = yield Statement(sql=_LIST_EXPIRED, document=encode_document(limit=limit, now=now))
     found = [row["job_id"] for row in rows]

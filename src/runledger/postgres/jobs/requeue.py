@@ -94,7 +94,11 @@ def compare_and_requeue_job(
         InvalidArgumentError: The expected status is none that a job can be requeued from.
     """
     _check(reason, now)
-    if not isinstance(expected_status, JobStatus) or not expected_status.is_terminal:  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(expected_status, JobStatus):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidArgumentError(
+            "expected_status", f"is of type {type(expected_status).__name__}", "pass a JobStatus"
+        )
+    if not expected_status.is_terminal:
         raise InvalidArgumentError(
             "expected_status", "is no status that ends a run", "pass SUCCEEDED, DEAD_LETTERED or CANCELED"
         )
