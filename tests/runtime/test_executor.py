@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 
 from runledger.core import ClaimedJob, JobContext, JobFailure, JobFailureKind
-from runledger.postgres import Database
+from runledger.postgres import Database, DatabaseConnectionError
 from runledger.runtime.execution import AttemptTimeouts, CancelCause, Execution, monotonic
 from runledger.runtime.executor import Dropped, Executor, Failed, Outcome, Succeeded
 from runledger.runtime.handler_pools import HandlerPools
@@ -44,10 +44,11 @@ class Bench:
         payload_json: str = "[1]",
         checkpoint_json: str | None = None,
         timeout_seconds: int = 60,
+        retry_on: tuple[type[Exception], ...] = (),
     ) -> None:
         self.registry = JobRegistry()
         if handler is not None:
-            self.registry.job("email.send")(handler)
+            self.registry.job("email.send", retry_on=retry_on)(handler)
         now = datetime.now(UTC)
         job = ClaimedJob(
             job_id=JOB,
@@ -675,3 +676,38 @@ async def test_a_call_that_waited_for_its_thread_is_not_made_after_a_cancellatio
     assert failure.code == "job.worker_shutdown"
     assert calls == []
     await asyncio.wait_for(bench.ended.wait(), 5)
+
+
+def fails_to_connect(_context: JobContext, _payload: object) -> Never:
+    raise ConnectionRefusedError("no answer")
+
+
+@pytest.mark.parametrize("form", [plain, coroutine])
+@pytest.mark.parametrize("retry_on", [(OSError,), (KeyError, ConnectionError)])
+async def test_an_exception_that_the_registration_names_is_retryable(
+    form: Callable[[Handler], Handler], retry_on: tuple[type[Exception], ...]
+) -> None:
+    failure = await Bench(form(fails_to_connect), retry_on=retry_on).failure()
+
+    assert (failure.kind, failure.code) == (JobFailureKind.RETRYABLE, "job.handler_exception")
+    assert failure.message == "ConnectionRefusedError: no answer"
+
+
+@pytest.mark.parametrize("form", [plain, coroutine])
+async def test_an_exception_that_the_registration_does_not_name_is_a_panic(form: Callable[[Handler], Handler]) -> None:
+    failure = await Bench(form(fails_to_connect), retry_on=(KeyError,)).failure()
+
+    assert (failure.kind, failure.code) == (JobFailureKind.PANICKED, "job.handler_panic")
+
+
+@pytest.mark.parametrize("retry_on", [(), (OSError,)])
+async def test_a_lost_connection_of_runledger_is_retryable_under_its_own_code(
+    retry_on: tuple[type[Exception], ...],
+) -> None:
+    async def enqueue(_context: JobContext, _payload: object) -> None:
+        raise DatabaseConnectionError("the pool gave no connection", code="db.pool_timeout")
+
+    failure = await Bench(enqueue, retry_on=retry_on).failure()
+
+    assert (failure.kind, failure.code) == (JobFailureKind.RETRYABLE, "db.pool_timeout")
+    assert failure.message == "the pool gave no connection"

@@ -145,6 +145,26 @@ def test_a_loop_takes_a_database_and_a_registry(make: Any) -> None:
         make(NOWHERE, JobRegistry, JobsConfig())
 
 
+@pytest.mark.parametrize("make", [Worker, Supervisor])
+def test_settings_of_another_type_are_refused(make: Any) -> None:
+    with pytest.raises(ConfigError, match="config is of type dict; pass a JobsConfig"):
+        make(NOWHERE, JobRegistry(), {"a": 1})
+
+
+async def test_a_worker_without_a_handler_says_so_once(app: App, log: LogWatch) -> None:
+    async with app.worker():
+        (record,) = log.named("worker.no_handlers")
+
+    assert record.levelname == "WARNING"
+
+
+async def test_a_worker_with_a_handler_has_nothing_to_say(app: App, log: LogWatch) -> None:
+    app.registry.job("email.send")(ignore)
+
+    async with app.worker():
+        assert log.named("worker.no_handlers") == []
+
+
 @pytest.mark.parametrize("url", [None, 5])
 def test_a_supervisor_without_a_url_is_refused(url: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="database_url: is of type"):

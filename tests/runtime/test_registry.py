@@ -132,6 +132,34 @@ def test_types_and_definitions_are_sorted() -> None:
     ]
 
 
+async def swaps(payload: Any, context: Any) -> None:
+    assert all([context, payload])
+
+
+def test_a_handler_with_swapped_parameters_is_refused() -> None:
+    """It would take the payload for the context."""
+    with pytest.raises(InvalidArgumentError, match=r"swaps takes the context second; the first is the context"):
+        JobRegistry().job("email.send")(swaps)
+
+
+@pytest.mark.parametrize(
+    ("retry_on", "problem"),
+    [
+        (OSError, "is of type type; pass a tuple"),
+        ([OSError], "is of type list; pass a tuple"),
+        ((OSError()), "is of type OSError; pass a tuple"),
+        ((int,), "holds int; pass classes of exceptions"),
+        ((OSError, KeyboardInterrupt), "holds KeyboardInterrupt; pass classes"),
+        ((OSError("secret"),), "holds an object of type OSError; pass classes"),
+    ],
+)
+def test_what_is_no_exception_to_retry_is_refused_where_it_is_written(retry_on: Any, problem: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"retry_on: {problem}"):
+        JobRegistry().job("email.send", retry_on=retry_on)
+    with pytest.raises(InvalidArgumentError, match=f"retry_on: {problem}"):
+        JobRegistry().register(Mailer(), retry_on=retry_on)
+
+
 async def takes_one(context: JobContext) -> None:
     assert context
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from runledger.core.errors import InvalidArgumentError
+from runledger.core.errors import ConfigError, InvalidArgumentError
 from runledger.postgres import Database
+from runledger.runtime.config import JobsConfig
 from runledger.runtime.registry import JobRegistry
 
 
@@ -28,3 +29,13 @@ def check_registry(registry: object) -> None:
     if not isinstance(registry, JobRegistry):
         problem = "is the class" if isinstance(registry, type) else f"is of type {type(registry).__name__}"
         raise InvalidArgumentError("registry", problem, "pass the JobRegistry in which the handlers are registered")
+
+
+def check_config(config: object) -> None:
+    """Refuse what is no settings.
+
+    Raises:
+        ConfigError: It is something else, such as a dictionary.
+    """
+    if not isinstance(config, JobsConfig):
+        raise ConfigError(f"config is of type {type(config).__name__}; pass a JobsConfig")

@@ -18,6 +18,7 @@ from runledger.core.jobs.handler import JobFailure
 from runledger.core.jobs.status import JobFailureKind
 from runledger.core.json_form import JsonEncodable
 from runledger.core.json_value import encode_json
+from runledger.postgres import DatabaseConnectionError
 from runledger.runtime.execution import CancelCause, Execution
 from runledger.runtime.handler_pools import HandlerPools
 from runledger.runtime.handler_threads import HandlerThreads, NoThreadError
@@ -222,7 +223,7 @@ class Executor:
         # At a shutdown an async handler may fail over its cancellation; a thread does not notice any.
         if execution.cancel_cause is not None and (is_interrupted or not execution.is_in_thread):
             return self._canceled(execution)
-        return self._panicked(execution, error)
+        return self._retried(execution, error) or self._panicked(execution, error)
 
     def _succeeded(self, execution: Execution, result: JsonEncodable) -> Outcome:
         if result is None:
@@ -270,6 +271,22 @@ class Executor:
                 return Dropped(code="job.lease_maintenance_failed")
             case _:
                 return Dropped(code="job.lease_owner_mismatch")
+
+    def _retried(self, execution: Execution, error: BaseException) -> Failed | None:
+        """Return the failure of an exception that passes by itself; ``None`` for any other."""
+        registered = self._registry.get(execution.job.job_type)
+        if isinstance(error, DatabaseConnectionError):
+            code, message, traceback = error.code, clean_error_text(str(error)), None
+        elif registered is not None and isinstance(error, registered.retry_on):
+            code, message, traceback = "job.handler_exception", _panic_text(error), error
+        else:
+            return None
+        _logger.warning(
+            "worker.handler_raised",
+            extra={"job_id": str(execution.job.job_id), "job_type": execution.job.job_type, "code": code},
+            exc_info=traceback,
+        )
+        return self._failed(execution, JobFailure.retryable(code, message))
 
     def _panicked(self, execution: Execution, error: BaseException) -> Failed:
         _logger.error(

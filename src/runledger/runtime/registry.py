@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from runledger.core.errors import BlankJobTypeError, InvalidArgumentError
@@ -48,6 +48,7 @@ class RegisteredJob:
         execute: Runs one attempt.
         is_async: Whether ``execute`` is a coroutine function; a plain one runs in a thread.
         on_dead_letter: Called after a dead letter was committed.
+        retry_on: Exceptions of ``execute`` that are failures to retry; any other that is no ``JobFailure`` is a defect.
         definition: The defaults that a worker inserts at its start where the type has no definition yet.
         decode_payload: Makes what the annotation of ``execute`` asks for; ``None`` hands it the plain JSON value.
         decode_dead_payload: The same for ``on_dead_letter``, which has an annotation of its own.
@@ -56,6 +57,7 @@ class RegisteredJob:
     execute: JobFunction
     is_async: bool
     on_dead_letter: DeadLetterHook | None
+    retry_on: tuple[type[Exception], ...]
     definition: JobDefinition
     decode_payload: PayloadDecoder | None
     decode_dead_payload: PayloadDecoder | None
@@ -88,6 +90,7 @@ class JobRegistry:
         max_attempts: int = 8,
         timeout: timedelta = timedelta(seconds=900),
         priority: int = 100,
+        retry_on: tuple[type[Exception], ...] = (),
     ) -> Callable[[F], F]:
         """Register the decorated function as the handler of a job type, in place of an earlier one.
 
@@ -101,6 +104,9 @@ class JobRegistry:
             max_attempts: Default of its jobs, see :class:`~runledger.core.jobs.records.JobDefinition`.
             timeout: Default of its jobs, in whole seconds.
             priority: Default of its jobs; higher runs first.
+            retry_on: Classes of exceptions that pass by themselves: one that the function lets through is a retryable
+                failure with the code ``job.handler_exception``. Any other that is no ``JobFailure`` counts as a defect,
+                and is not retried.
 
         Raises:
             InvalidArgumentError: A value breaks a rule, the function does not take two positional arguments, or its
@@ -110,8 +116,10 @@ class JobRegistry:
             raise InvalidArgumentError("job_type", "is a function", 'write @registry.job("email.send")')
         definition = _definition(job_type, max_attempts=max_attempts, timeout=timeout, priority=priority)
 
+        _check_retry_on(retry_on)
+
         def decorate(function: F) -> F:
-            self._add(definition, execute=function, on_dead_letter=None)
+            self._add(definition, execute=function, on_dead_letter=None, retry_on=retry_on)
             return function
 
         return decorate
@@ -123,6 +131,7 @@ class JobRegistry:
         max_attempts: int = 8,
         timeout: timedelta = timedelta(seconds=900),
         priority: int = 100,
+        retry_on: tuple[type[Exception], ...] = (),
     ) -> None:
         """Register a handler object under its ``job_type``, in place of an earlier one, see :meth:`job`.
 
@@ -131,6 +140,7 @@ class JobRegistry:
             max_attempts: Default of its jobs.
             timeout: Default of its jobs, in whole seconds.
             priority: Default of its jobs; higher runs first.
+            retry_on: As for :meth:`job`, of the exceptions of ``execute``.
 
         Raises:
             InvalidArgumentError: A value breaks a rule, the job type is blank or missing, a method cannot be called as
@@ -140,7 +150,9 @@ class JobRegistry:
         definition = _definition(
             getattr(handler, "job_type", ""), max_attempts=max_attempts, timeout=timeout, priority=priority
         )
-        self._add(definition, execute=handler.execute, on_dead_letter=getattr(handler, "on_dead_letter", None))
+        _check_retry_on(retry_on)
+        hook = getattr(handler, "on_dead_letter", None)
+        self._add(definition, execute=handler.execute, on_dead_letter=hook, retry_on=retry_on)
 
     def get(self, job_type: str) -> RegisteredJob | None:
         """Return what is registered for a type, or ``None``."""
@@ -184,7 +196,14 @@ class JobRegistry:
             if job_type not in self._jobs:
                 _logger.warning("registry.override_unused", extra={"job_type": job_type, "failure_code": failure_code})
 
-    def _add(self, definition: JobDefinition, *, execute: JobFunction, on_dead_letter: DeadLetterHook | None) -> None:
+    def _add(
+        self,
+        definition: JobDefinition,
+        *,
+        execute: JobFunction,
+        on_dead_letter: DeadLetterHook | None,
+        retry_on: tuple[type[Exception], ...],
+    ) -> None:
         _check_callable(execute, field="function", form=_HANDLER_FORM, argument_count=2)
         if on_dead_letter is not None:
             _check_callable(on_dead_letter, field="on_dead_letter", form=_HOOK_FORM, argument_count=3)
@@ -192,6 +211,7 @@ class JobRegistry:
             execute=execute,
             is_async=_is_async(execute),
             on_dead_letter=on_dead_letter,
+            retry_on=retry_on,
             definition=definition,
             decode_payload=payload_decoder(execute),
             decode_dead_payload=None if on_dead_letter is None else payload_decoder(on_dead_letter),
@@ -208,6 +228,17 @@ def _definition(job_type: str, *, max_attempts: int, timeout: timedelta, priorit
     return JobDefinition(
         job_type=job_type, max_attempts=max_attempts, default_timeout=timeout, default_priority=priority
     )
+
+
+def _check_retry_on(retry_on: object) -> None:
+    if not isinstance(retry_on, tuple):
+        raise InvalidArgumentError(
+            "retry_on", f"is of type {type(retry_on).__name__}", "pass a tuple of exception classes"
+        )
+    for kind in cast("tuple[object, ...]", retry_on):
+        if not inspect.isclass(kind) or not issubclass(kind, Exception):
+            name = kind.__qualname__ if inspect.isclass(kind) else f"an object of type {type(kind).__qualname__}"
+            raise InvalidArgumentError("retry_on", f"holds {name}", "pass classes of exceptions, such as TimeoutError")
 
 
 def _check_handler(handler: object) -> None:
@@ -237,9 +268,17 @@ def _check_callable(function: Callable[..., object], *, field: str, form: str, a
     except (TypeError, ValueError):  # ValueError: a builtin that does not tell its parameters
         pass
     else:
+        _refuse_swapped(function, field=field, name=name, form=form)
         return
     raise InvalidArgumentError(
         field,
         f"{name} cannot be called with {argument_count} arguments",
         f"declare it as `async def {form}` or `def {form}`",
     )
+
+
+def _refuse_swapped(function: Callable[..., object], *, field: str, name: str, form: str) -> None:
+    """Refuse ``(payload, context)``: the handler would take one for the other, and each job would be a dead letter."""
+    names = [parameter.name for parameter in inspect.signature(function).parameters.values()]
+    if names[1:2] == ["context"]:
+        raise InvalidArgumentError(field, f"{name} takes the context second", f"the first is the context: `def {form}`")

@@ -13,7 +13,7 @@ from runledger.core.jobs.failure_decision import DeadLetterDecision, decide_fail
 from runledger.core.jobs.handler import JobContext, JobDeadLetterInfo, JobFailure
 from runledger.core.jobs.status import JobDeadLetterReason
 from runledger.postgres import Database
-from runledger.runtime.argument_checks import check_database, check_registry
+from runledger.runtime.argument_checks import check_config, check_database, check_registry
 from runledger.runtime.claim_loop import ClaimLoop
 from runledger.runtime.claimer import Claim, Claimer
 from runledger.runtime.completer import Completer
@@ -68,6 +68,7 @@ class Worker:
     ) -> None:
         check_database(database)
         check_registry(registry)
+        check_config(config)
         config.validate()
         self._config = config
         self._database = database
@@ -197,6 +198,8 @@ class Worker:
         self._registry.log_unused_overrides()
         self._job_types += self._registry.registered_types()
         self._log_unused_limits()
+        if not self._job_types:
+            _logger.warning("worker.no_handlers", extra={"worker_id": self.worker_id})
         identity = worker_identity(self.worker_id, job_types=self._job_types, slots=self._config.max_global_concurrency)
         try:
             await self._claimer.prepare(self._registry.definitions())

@@ -48,7 +48,8 @@ class JobHandler(ABC):
 
         Raises:
             JobFailure: The attempt failed; its kind decides about another one. Any other exception counts as
-                a defect (PANICKED) and is not retried.
+                a defect (PANICKED) and is not retried, unless the registration names its class in ``retry_on``, or it
+                is a ``DatabaseConnectionError`` of Runledger.
         """
 
     async def on_dead_letter(  # noqa: B027 - not abstract: most handlers need no hook
