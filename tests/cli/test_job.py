@@ -214,3 +214,11 @@ def test_json_on_a_terminal_is_json(queue: JobQueue, run_command: RunCommand, mo
     make_terminal(monkeypatch)
 
     assert json.loads(run_command("job", str(queue.enqueue()), "--json").out)["job"]["status"] == "PENDING"
+
+
+def test_a_key_without_its_type_is_told(run_command: RunCommand) -> None:
+    ended = run_command("job", "--key", "order-7")
+
+    assert ended.exit_code != 0
+    assert "--type is missing" in ended.err
+    assert "order-7" not in ended.err

@@ -51,7 +51,7 @@ def test_the_attribute_may_be_dotted() -> None:
     assert load_registry("shop.jobs:Application.jobs").registered_types() == ["report.build"]
 
 
-@pytest.mark.parametrize("path", ["shop.jobs", "shop.jobs:", ":registry", "shop/jobs.py:registry", "shop..jobs:x", ""])
+@pytest.mark.parametrize("path", ["shop.jobs", "shop.jobs:", ":registry", "shop jobs:registry", "shop..jobs:x", ""])
 def test_what_is_no_path_is_refused_with_an_example(path: str) -> None:
     assert refusal(path) == (
         f"argument MODULE:ATTRIBUTE: {path!r} is no path of a registry; write it as in app.jobs:registry"
@@ -135,3 +135,15 @@ def test_an_empty_registry_is_refused() -> None:
         "argument MODULE:ATTRIBUTE: the registry 'shop.jobs:empty' is empty; register handlers with @empty.job(...), "
         "in 'shop.jobs' or in modules that it imports"
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "remedy"),
+    [
+        ("jobs.py:registry", "write jobs:registry"),
+        ("./shop/jobs.py:registry", "write shop.jobs:registry"),
+        ("shop/jobs.py:", "write it as in app.jobs:registry"),
+    ],
+)
+def test_the_file_of_a_module_is_answered_with_the_module(path: str, remedy: str) -> None:
+    assert refusal(path).endswith(f"; {remedy}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -16,6 +16,16 @@ from runledger.testing import EphemeralDatabase
 
 JOB = UUID(int=1)
 LEASE = LeaseIdentity(job_id=JOB, run_number=1, attempt=1, worker_id="w")
+
+
+async def requests_in_time() -> AsyncIterator[EnqueueRequest]:
+    yield EnqueueRequest("a.b", None)
+
+
+def foreign(module: str, name: str) -> Any:
+    """Return an object whose class says that it is another library's."""
+    return type(name, (), {"__module__": module})()
+
 
 MISTAKES: dict[str, tuple[Callable[[SyncLedger], object], str]] = {
     "text as id": (lambda ledger: ledger.get_job(wrong(str(JOB))), "job_id: is of type str; pass the uuid.UUID"),
@@ -33,7 +43,7 @@ MISTAKES: dict[str, tuple[Callable[[SyncLedger], object], str]] = {
     ),
     "a pool as connection": (
         lambda ledger: ledger.enqueue("a.b", connection=wrong(ConnectionPool(open=False))),
-        "connection: is of type ConnectionPool; pass a connection of it",
+        "connection: is of type psycopg_pool.pool.ConnectionPool; pass a connection of it",
     ),
     "number as lease": (
         lambda ledger: ledger.claim_prestart_jobs("w", lease_ttl=wrong(30), limit=1),
@@ -78,6 +88,25 @@ MISTAKES: dict[str, tuple[Callable[[SyncLedger], object], str]] = {
             JOB, expected_status=wrong("DEAD_LETTERED"), expected_run_number=1
         ),
         "expected_status: is of type str; pass a JobStatus",
+    ),
+    "async requests": (
+        lambda ledger: ledger.enqueue_many(wrong(requests_in_time())),
+        "requests: is of type async_generator; pass an iterable of EnqueueRequest; async generators are not read",
+    ),
+    "a number of requests": (lambda ledger: ledger.enqueue_many(wrong(5)), "requests: is of type int; pass an iter"),
+    "a connection of Django": (
+        lambda ledger: ledger.enqueue("a.b", connection=foreign("django.utils.connection", "ConnectionProxy")),
+        (
+            "connection: is of type django.utils.connection.ConnectionProxy; pass a psycopg Connection: inside "
+            "atomic() it is `django.db.connection.connection`"
+        ),
+    ),
+    "a connection of SQLAlchemy": (
+        lambda ledger: ledger.enqueue("a.b", connection=foreign("sqlalchemy.engine.base", "Connection")),
+        (
+            "connection: is of type sqlalchemy.engine.base.Connection; pass a psycopg Connection: it is "
+            "`conn.connection.driver_connection`"
+        ),
     ),
     "names": (lambda ledger: ledger.ensure_job_definitions(wrong(["a.b"])), "definitions: hold a str"),
 }
@@ -124,5 +153,5 @@ def test_what_is_no_pool_is_refused_when_the_ledger_is_made(ledger: Any, pool: A
 async def test_a_pool_as_connection_is_refused_by_the_asyncio_ledger(runledger_database: EphemeralDatabase) -> None:
     """It would commit on its own."""
     async with await Ledger.connect(runledger_database.url, max_connections=1) as ledger:
-        with pytest.raises(InvalidArgumentError, match="is of type AsyncConnectionPool"):
+        with pytest.raises(InvalidArgumentError, match=r"is of type psycopg_pool\.pool_async\.AsyncConnectionPool"):
             await ledger.enqueue("a.b", connection=wrong(AsyncConnectionPool(open=False)))

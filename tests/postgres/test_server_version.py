@@ -41,5 +41,5 @@ def test_the_first_statement_tells_the_version_to_every_way_in(operation: Operat
     steps = operation.begin()
     next(steps)
 
-    with pytest.raises(QueryError, match="PostgreSQL 15.18"):
+    with pytest.raises(QueryError, match=r"PostgreSQL 15\.18"):
         steps.send([{"server_version_num": 150018}])

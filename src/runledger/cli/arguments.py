@@ -267,6 +267,8 @@ def _check_job_choice(arguments: argparse.Namespace) -> None:
     is_keyed = (arguments.job_type, arguments.idempotency_key, arguments.organization_id) != (None, None, None)
     if arguments.job_id is not None and is_keyed:
         problem = "an id names a job of any type and organization; give the id alone, or --type and --key"
+    elif arguments.job_id is None and arguments.idempotency_key is not None and arguments.job_type is None:
+        problem = "--type is missing; a key is one of a job type"
     elif arguments.job_id is None and None in (arguments.job_type, arguments.idempotency_key):
         problem = "no job is named; give its id, or --type and --key"
     else:

@@ -27,7 +27,9 @@ def load_registry(path: str) -> JobRegistry:
     """
     module_name, separator, attribute = path.partition(":")
     if not separator or not _is_dotted_name(module_name) or not _is_dotted_name(attribute):
-        raise _bad(f"{path!r} is no path of a registry; write it as in app.jobs:registry")
+        raise _bad(f"{path!r} is no path of a registry; {_form_remedy(module_name, attribute)}")
+    if module_name.endswith(".py"):
+        raise _bad(f"{path!r} names a file; {_form_remedy(module_name, attribute)}")
     module = _import(module_name)
     found: object = module
     for name in attribute.split("."):
@@ -81,6 +83,14 @@ def _origin(error: BaseException) -> str:
 
 def _is_part_of_importing(filename: str) -> bool:
     return filename.startswith("<frozen ") or filename in {__file__, importlib.__file__}
+
+
+def _form_remedy(module_name: str, attribute: str) -> str:
+    """Return how the path is written; where it names a file, with the module that this file is."""
+    guess = module_name.removesuffix(".py").removeprefix("./").replace("/", ".")
+    if guess != module_name and _is_dotted_name(guess) and _is_dotted_name(attribute):
+        return f"write {guess}:{attribute}"
+    return "write it as in app.jobs:registry"
 
 
 def _attribute_remedy(module: ModuleType, attribute: str) -> str:

@@ -8,6 +8,13 @@ from runledger.core.jobs.status import JobFailureKind
 from runledger.core.scope import Organization
 from runledger.postgres.drivers.psycopg import AsyncConnectionPool, ConnectionPool
 
+_WAYS_TO_PSYCOPG = {
+    "django": ": inside atomic() it is `django.db.connection.connection`",
+    "sqlalchemy": ": it is `conn.connection.driver_connection`, of an AsyncConnection "
+    "`(await conn.get_raw_connection()).driver_connection`",
+}
+"""How the connection of another library is asked for that of psycopg below it."""
+
 
 def check_pool(pool: object, expected: type, *, connect: str) -> None:
     """Refuse what is no pool of the ledger's kind.
@@ -40,11 +47,16 @@ def check_connection(connection: object, expected: type) -> None:
     """
     if isinstance(connection, expected):
         return
+    kind = type(connection)
     is_pool = isinstance(connection, AsyncConnectionPool | ConnectionPool)
-    remedy = (
-        "pass a connection of it: `pool.connection()` gives one" if is_pool else f"pass a psycopg {expected.__name__}"
-    )
-    raise InvalidArgumentError("connection", f"is of type {type(connection).__name__}", remedy)
+    library = kind.__module__.partition(".")[0]
+    if is_pool:
+        remedy = "pass a connection of it: `pool.connection()` gives one"
+    else:
+        remedy = f"pass a psycopg {expected.__name__}{_WAYS_TO_PSYCOPG.get(library, '')}"
+    # Many libraries have a class Connection.
+    name = kind.__name__ if library == "builtins" else f"{kind.__module__}.{kind.__name__}"
+    raise InvalidArgumentError("connection", f"is of type {name}", remedy)
 
 
 def check_job_types(job_types: object) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -90,6 +90,11 @@ def _enqueue(
     check_now(now)
     if isinstance(requests, EnqueueRequest):
         raise InvalidArgumentError("requests", "is a single request", "put it into a list")
+    if not isinstance(requests, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        remedy = "pass an iterable of EnqueueRequest"
+        if isinstance(requests, AsyncIterable):
+            remedy += "; async generators are not read, collect what they give into a list"
+        raise InvalidArgumentError("requests", f"is of type {type(requests).__name__}", remedy)
     ids: list[UUID] = []
     batches = _batches(requests, ids)
     batch, following = next(batches, None), next(batches, None)
