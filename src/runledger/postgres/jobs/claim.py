@@ -202,9 +202,7 @@ def _position(at: datetime, last: ClaimedJob | None) -> ClaimPosition:
     if last.next_run_at > watermark:
         # Others that were due before it may not be committed yet.
         return ClaimPosition(watermark=watermark, priority=last.priority, next_run_at=watermark, job_id=_NO_JOB)
-    return ClaimPosition(
-        watermark=watermark, priority=last.priority, next_run_at=last.next_run_at, job_id=last.job_id
-    )
+    return ClaimPosition(watermark=watermark, priority=last.priority, next_run_at=last.next_run_at, job_id=last.job_id)
 
 
 @operation("jobs.claim_prestart_jobs")
