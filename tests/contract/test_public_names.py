@@ -15,9 +15,12 @@ PUBLIC_NAMES: dict[ModuleType, str] = {
         JobEvent JobEventType JobFailure JobFailureKind JobHandler JobPayload JobProgress JobRecord JobStage JobStatus
         JobType JsonEncodable JsonValue LeaseIdentity Organization PayloadMismatchError RequeueOutcome Requeued
         RetryDecision RunledgerError Scope StepKey UndecodableJsonError UnknownStoredTextError
-        WorkflowDependencyReleaseMode WorkflowRunStatus WorkflowStepExecutionKind WorkflowStepStatus WorkflowType
+        Workflow WorkflowAppend WorkflowBuildError WorkflowDagBuilder WorkflowDependencyReleaseMode WorkflowRunEnqueue
+        WorkflowRunEnqueueBuilder WorkflowRunStatus WorkflowStepDependencySpec WorkflowStepEnqueue
+        WorkflowStepEnqueueBuilder WorkflowStepExecutionKind WorkflowStepHandle WorkflowStepStatus WorkflowType
         WorkerIdentity WorkerRecord
-        clean_error_text decide_failure decode_json encode_json retry_delay
+        clean_error_text decide_failure decode_json encode_json retry_delay validate_workflow_append
+        validate_workflow_dag validate_workflow_run_enqueue validate_workflow_step
     """,
     postgres: """
         ConstraintClassifier DEFAULT_SCHEMA Database DatabaseConnectionError ErrorClass IdempotencyCheck

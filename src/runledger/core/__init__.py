@@ -12,6 +12,10 @@ Layout, lowest first; a module imports only from lines above its own:
 - ``jobs.enqueue_request``, ``jobs.records``, ``jobs.requeue_outcome``, ``jobs.handler``: what goes in, what comes
   back, what applications write.
 - ``workers``: who runs jobs.
+- ``workflows.enqueue_request``, ``workflows.build_error``, ``workflows.graph_validation``: runs and steps as they are
+  asked for, and whether they make a workflow.
+- ``workflows.builder``, ``workflows.dag_builder``, ``workflows.workflow``: three ways to write them down.
+- ``workflows.canonical_request``: what is compared when a request comes again.
 - ``jobs.failure_text``, ``jobs.failure_decision``, ``jobs.retry_policy``: what becomes of a failure.
 """
 
@@ -65,12 +69,27 @@ from runledger.core.json_form import JsonEncodable
 from runledger.core.json_value import JsonValue, decode_json, encode_json
 from runledger.core.scope import Admin, Global, Organization, Scope
 from runledger.core.workers import WorkerIdentity, WorkerRecord
+from runledger.core.workflows.build_error import WorkflowBuildError
+from runledger.core.workflows.builder import WorkflowRunEnqueueBuilder, WorkflowStepEnqueueBuilder
+from runledger.core.workflows.dag_builder import WorkflowDagBuilder
+from runledger.core.workflows.enqueue_request import (
+    WorkflowRunEnqueue,
+    WorkflowStepDependencySpec,
+    WorkflowStepEnqueue,
+)
+from runledger.core.workflows.graph_validation import (
+    validate_workflow_append,
+    validate_workflow_dag,
+    validate_workflow_run_enqueue,
+    validate_workflow_step,
+)
 from runledger.core.workflows.status import (
     WorkflowDependencyReleaseMode,
     WorkflowRunStatus,
     WorkflowStepExecutionKind,
     WorkflowStepStatus,
 )
+from runledger.core.workflows.workflow import Workflow, WorkflowAppend, WorkflowStepHandle
 
 __all__ = [
     "Admin",
@@ -119,9 +138,19 @@ __all__ = [
     "UnknownStoredTextError",
     "WorkerIdentity",
     "WorkerRecord",
+    "Workflow",
+    "WorkflowAppend",
+    "WorkflowBuildError",
+    "WorkflowDagBuilder",
     "WorkflowDependencyReleaseMode",
+    "WorkflowRunEnqueue",
+    "WorkflowRunEnqueueBuilder",
     "WorkflowRunStatus",
+    "WorkflowStepDependencySpec",
+    "WorkflowStepEnqueue",
+    "WorkflowStepEnqueueBuilder",
     "WorkflowStepExecutionKind",
+    "WorkflowStepHandle",
     "WorkflowStepStatus",
     "WorkflowType",
     "clean_error_text",
@@ -129,4 +158,8 @@ __all__ = [
     "decode_json",
     "encode_json",
     "retry_delay",
+    "validate_workflow_append",
+    "validate_workflow_dag",
+    "validate_workflow_run_enqueue",
+    "validate_workflow_step",
 ]

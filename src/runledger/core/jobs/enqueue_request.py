@@ -8,7 +8,13 @@ from uuid import UUID
 
 from runledger.core.errors import BlankJobTypeError, InvalidArgumentError
 from runledger.core.identifiers import check_identifier
-from runledger.core.jobs.setting_checks import check_idempotency_key, check_int32, check_stage, check_whole_seconds
+from runledger.core.jobs.setting_checks import (
+    check_idempotency_key,
+    check_int32,
+    check_organization_id,
+    check_stage,
+    check_whole_seconds,
+)
 from runledger.core.json_form import JsonEncodable
 
 _NO_DELAY = timedelta(0)
@@ -65,7 +71,7 @@ class EnqueueRequest:
         # Requests are made by the hundred thousand, nearly all with nothing but type and payload: every
         # further check stands behind a comparison that such a request skips.
         if self.organization_id is not None:
-            _check_organization_id(self.organization_id)
+            check_organization_id("organization_id", self.organization_id)
         if self.priority is not None:
             check_int32("priority", self.priority)
         if self.max_attempts is not None:
@@ -87,11 +93,6 @@ class EnqueueRequest:
     def timeout_seconds(self) -> int | None:
         """The timeout as the database has it."""
         return None if self.timeout is None else int(self.timeout.total_seconds())
-
-
-def _check_organization_id(value: object) -> None:
-    if not isinstance(value, UUID):
-        raise InvalidArgumentError("organization_id", f"is of type {type(value).__name__}", "pass a uuid.UUID or None")
 
 
 def _check_run_at(value: object) -> None:

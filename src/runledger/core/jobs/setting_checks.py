@@ -1,4 +1,4 @@
-"""Rules for the settings of a job: numbers that fit their columns, durations in whole seconds, stages.
+"""Rules for the settings of a job: numbers that fit their columns, durations in whole seconds, stages, tenants.
 
 They apply wherever a setting enters: a definition, an enqueue request, a workflow step. Each refuses a
 ``bool`` where a number is meant, since Python would take ``True`` for 1.
@@ -7,6 +7,7 @@ They apply wherever a setting enters: a definition, an enqueue request, a workfl
 from __future__ import annotations
 
 from datetime import timedelta
+from uuid import UUID
 
 from runledger.core.database_text import unstorable_text_problem
 from runledger.core.errors import InvalidArgumentError
@@ -53,6 +54,12 @@ def check_idempotency_key(value: object) -> None:
     text = _check_name(field, value, "name the request, for example 'order-17/confirm', or pass None")
     if len(text.encode()) > _MAX_KEY_BYTES:
         raise InvalidArgumentError(field, f"is longer than {_MAX_KEY_BYTES} bytes", "pass a digest of it")
+
+
+def check_organization_id(field: str, value: object) -> None:
+    """Refuse what is no UUID; a text that merely looks like one is refused too."""
+    if not isinstance(value, UUID):
+        raise InvalidArgumentError(field, f"is of type {type(value).__name__}", "pass a uuid.UUID or None")
 
 
 def check_reason(field: str, value: object) -> None:

@@ -1,1 +1,1 @@
-"""Workflows: the states of runs and steps."""
+"""Workflows: the states of runs and steps, and what makes a valid request for them."""

@@ -1,0 +1,81 @@
+"""What is compared when a request comes again: the same request always makes the same document.
+
+PostgreSQL compares two documents as ``jsonb``: the order of members does not count, and numbers are equal by value. Nor
+does the order of steps and dependencies count, which are sorted, or whether a default is spelled out: of stage,
+organisation and release mode the effective value is written. Settings that are left to the definition are null, so that
+a changed definition makes no conflict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from runledger.core.json_value import encode_json
+from runledger.core.workflows.enqueue_request import WorkflowRunEnqueue, WorkflowStepEnqueue
+
+
+def canonical_run_request(run: WorkflowRunEnqueue) -> str:
+    """Return the JSON text of a run as it was asked for.
+
+    Workflow type, organisation and key are not in it: they say where to look for an earlier request. A result step is
+    in it where one is declared.
+
+    Args:
+        run: A validated request.
+
+    Raises:
+        InvalidArgumentError: A payload or the metadata cannot be JSON; ``field`` is the place.
+    """
+    result_step = (
+        ""
+        if run.result_step_key is None
+        else f',"result_step_key":{encode_json(run.result_step_key, field="result_step_key")}'
+    )
+    metadata = encode_json(run.metadata, field="metadata")
+    return f'{{"metadata":{metadata}{result_step},"steps":{_steps(run.steps, run.organization_id)}}}'
+
+
+def canonical_append_request(
+    append_window_step_key: str, steps: Iterable[WorkflowStepEnqueue], *, organization_id: UUID | None
+) -> str:
+    """Return the JSON text of an append as it was asked for.
+
+    Args:
+        append_window_step_key: The step through which the others are appended.
+        steps: The validated new steps.
+        organization_id: The tenant of the run.
+
+    Raises:
+        InvalidArgumentError: A payload cannot be JSON; ``field`` is the place.
+    """
+    window = encode_json(append_window_step_key, field="append_window_step_key")
+    return f'{{"append_window_step_key":{window},"steps":{_steps(steps, organization_id)}}}'
+
+
+def _steps(steps: Iterable[WorkflowStepEnqueue], organization_id: UUID | None) -> str:
+    by_key = sorted(enumerate(steps), key=lambda numbered: numbered[1].step_key)
+    return f"[{','.join(_step(index, step, organization_id) for index, step in by_key)}]"
+
+
+def _step(index: int, step: WorkflowStepEnqueue, organization_id: UUID | None) -> str:
+    payload = encode_json(step.payload, field=f"steps[{index}].payload")
+    dependencies = sorted((spec.prerequisite_step_key, spec.effective_release_mode) for spec in step.dependencies)
+    others = encode_json(
+        {
+            "step_key": step.step_key,
+            "execution_kind": step.execution_kind,
+            "job_type": step.job_type,
+            "organization_id": organization_id if step.organization_id is None else step.organization_id,
+            "priority": step.priority,
+            "max_attempts": step.max_attempts,
+            "timeout_seconds": step.timeout_seconds,
+            "stage": step.effective_stage,
+            "dependencies": [
+                {"prerequisite_step_key": key, "release_mode": release_mode} for key, release_mode in dependencies
+            ],
+        },
+        field=f"steps[{index}]",
+    )
+    # Spliced in as text: so the place of an offence in the payload is told by its own path.
+    return f'{others[:-1]},"payload":{payload}}}'
