@@ -1,7 +1,8 @@
 """The error tree of Runledger.
 
 Callers branch on the class or on the stable ``code``, never on the text. Every message is safe to show:
-it names fields, rules and remedies, but holds no payload, no key and no text that came from the database.
+it names fields, rules and remedies, but holds no payload, no key and no text that came from the database. One kind
+names keys: ``WorkflowBuildError`` those of steps, and it has a message without them besides.
 
 ::
 
@@ -10,7 +11,8 @@ it names fields, rules and remedies, but holds no payload, no key and no text th
     │   ├── InvalidArgumentError              argument.invalid (also a ValueError)
     │   │   ├── BlankJobTypeError             job.type_blank
     │   │   ├── BlankWorkflowTypeError        workflow.type_blank
-    │   │   └── BlankStepKeyError             workflow.step_key_blank
+    │   │   ├── BlankStepKeyError             workflow.step_key_blank
+    │   │   └── WorkflowBuildError            one code per case; in runledger.core.workflows.build_error
     │   ├── ConfigError                       config.invalid
     │   ├── UnknownStoredTextError            core.unknown_stored_text
     │   ├── UndecodableJsonError              core.json_undecodable
@@ -56,7 +58,7 @@ def _without_init(error_class: type[RunledgerError], *args: object) -> Runledger
 class InvalidArgumentError(RunledgerError, ValueError):
     """An argument breaks a rule that can be checked without the database.
 
-    The text reads ``"<field>: <problem>; <remedy>"`` and never holds the value itself.
+    The text reads ``"<field>: <problem>; <remedy>"`` and never holds the value itself, but for the keys of steps.
 
     Attributes:
         field: Name of the offending argument, or the path of the place inside it.
