@@ -15,6 +15,7 @@ _ONCE_PER_OUTAGE = {
     "lease_keeper.loop_stalled": 1,
     "lease_keeper.loop_resumed": 1,
     "reaper.pass_failed": 1,
+    "reaper.pass_recovered": 1,
     "listener.connection_lost": 1,
     "listener.connection_recovered": 1,
     "worker.claims_left_to_reaper": 1,

@@ -18,7 +18,7 @@ from runledger.runtime.execution import AttemptTimeouts, CancelCause, Execution,
 from runledger.runtime.executor import Dropped, Executor, Failed, Outcome, Succeeded
 from runledger.runtime.handler_pools import HandlerPools
 from runledger.runtime.handler_threads import HandlerThreads
-from runledger.runtime.job_context import RunningJobContext
+from runledger.runtime.job_context import RunningJobContext, ThreadJobContext
 from runledger.runtime.progress_writer import ProgressWriter
 from runledger.runtime.registry import JobRegistry
 
@@ -376,6 +376,7 @@ async def test_a_handler_that_ends_well_at_a_shutdown_counts(ending: str, expect
         ("returns", Succeeded(output_json='"done"')),
         ("fails", "mine"),
         ("panics", "job.handler_panic"),
+        ("breaks off", "job.worker_shutdown"),
     ],
 )
 async def test_a_thread_that_ends_after_it_was_asked_to_is_judged_by_its_end(ending: str, expected: object) -> None:
@@ -383,10 +384,13 @@ async def test_a_thread_that_ends_after_it_was_asked_to_is_judged_by_its_end(end
     begun = asyncio.Event()
     was_asked = threading.Event()
 
-    def obliging(context: RunningJobContext, payload: object) -> str:  # noqa: ARG001 - a handler's parameters
+    def obliging(context: ThreadJobContext, payload: object) -> str:  # noqa: ARG001 - a handler's parameters
+        context.raise_if_cancel_requested()
         loop.call_soon_threadsafe(begun.set)
         was_asked.wait(10)
         assert context.cancel_requested
+        if ending == "breaks off":
+            context.raise_if_cancel_requested()
         if ending == "fails":
             raise JobFailure.terminal("mine", "not the worker's")
         if ending == "panics":

@@ -194,6 +194,7 @@ async def test_the_loop_survives_a_lost_connection(app: App, log: LogWatch) -> N
             await reaper.stop()
 
     assert log.codes("reaper.pass_failed") == ["db.connection_failed"]
+    assert len(log.named("reaper.pass_recovered")) == 1
 
 
 async def test_a_pass_that_cannot_end_does_not_hold_up_the_stop(app: App, monkeypatch: pytest.MonkeyPatch) -> None:

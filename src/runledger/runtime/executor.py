@@ -218,6 +218,10 @@ class Executor:
             execution.cancel_cause = CancelCause.SHUTDOWN
         if not execution.may_end_by_itself:
             return self._canceled(execution)
+        has_broken_off = isinstance(error, asyncio.CancelledError) and not is_interrupted and execution.is_in_thread
+        if has_broken_off and execution.cancel_cause is CancelCause.SHUTDOWN:
+            execution.is_in_thread = False  # nothing runs there that could outlive the attempt
+            return self._canceled(execution)
         if isinstance(error, JobFailure) and (failure := _checked(error)) is not None:
             return self._failed(execution, failure)
         # At a shutdown an async handler may fail over its cancellation; a thread does not notice any.

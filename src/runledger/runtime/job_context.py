@@ -80,7 +80,8 @@ class RunningJobContext(JobContext):
     def cancel_requested(self) -> bool:
         """Whether this attempt is to end: job canceled, time over, lease lost, or the worker shuts down.
 
-        An ``async`` handler is canceled anyway. One in a thread cannot be: a long one looks here now and then.
+        An ``async`` handler is canceled anyway. One in a thread cannot be: a long one looks here now and then, or calls
+        :meth:`ThreadJobContext.raise_if_cancel_requested`.
         """
         return self._execution.cancel_cause is not None
 
@@ -147,6 +148,19 @@ class ThreadJobContext(RunningJobContext):
     def checkpoint(self, value: JsonValue) -> None:
         """Save what a later attempt of this run needs; the same as :meth:`AsyncJobContext.checkpoint`."""
         self._wait(self._writer.write(self._execution, _checkpoint(value)))
+
+    def raise_if_cancel_requested(self) -> None:
+        """End the attempt here if it is to end: job canceled, time over, lease lost, or the worker shuts down.
+
+        A thread cannot be stopped from outside. A long handler calls this now and then, where it may break off; let the
+        exception pass. After a shutdown the job is due again at once. A handler that returns instead has its job
+        SUCCEEDED.
+
+        Raises:
+            asyncio.CancelledError: ``cancel_requested`` is true.
+        """
+        if self.cancel_requested:
+            raise asyncio.CancelledError
 
     def _wait(self, write: Coroutine[Any, Any, None]) -> None:
         try:

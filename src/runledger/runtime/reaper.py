@@ -158,6 +158,8 @@ class Reaper:
                 _logger.exception("reaper.pass_crashed")
                 seconds = min(seconds, backoff.failed())
             else:
+                if not backoff.is_first:
+                    _logger.info("reaper.pass_recovered")
                 backoff.succeeded()
                 if processed_count:
                     _logger.warning("reaper.leases_expired", extra={"job_count": processed_count})
