@@ -86,6 +86,13 @@ def test_an_edge_for_a_step_that_is_not_declared_is_refused() -> None:
     assert "'publihs', declared to wait for 'a', is no step" in str(error)
 
 
+def test_a_misspelt_step_is_refused_also_when_it_would_wait_for_nothing() -> None:
+    with pytest.raises(WorkflowBuildError, match=r"^step_key: 'publihs' is no step of the workflow; ") as caught:
+        WorkflowDagBuilder("w").job("a", "t").after_success("publihs", []).build()
+
+    assert caught.value.prerequisite_step_key is None
+
+
 def test_a_step_that_waits_for_no_others_needs_no_edge() -> None:
     """So the list of prerequisites may come from somewhere and be empty."""
     run = WorkflowDagBuilder("w").job("a", "t").after_success("a", []).build()

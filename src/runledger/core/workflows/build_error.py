@@ -253,12 +253,13 @@ def missing_result_step(step_key: str) -> WorkflowBuildError:
     )
 
 
-def unknown_step_key(step_key: str, prerequisite: str) -> WorkflowBuildError:
-    """A dependency was declared for a step that was not."""
+def unknown_step_key(step_key: str, prerequisite: str | None = None) -> WorkflowBuildError:
+    """Dependencies were declared for a step that was not, if only an empty list of them."""
+    declaration = "" if prerequisite is None else f", declared to wait for {_quoted(prerequisite)},"
     return WorkflowBuildError(
         "workflow.invalid_dag_unknown_step_key",
         field="step_key",
-        problem=f"{_quoted(step_key)}, declared to wait for {_quoted(prerequisite)}, is no step of the workflow",
+        problem=f"{_quoted(step_key)}{declaration} is no step of the workflow",
         remedy="add that step, or correct the key",
         client_message="a dependency is declared for a step that does not exist",
         step_key=step_key,

@@ -136,16 +136,14 @@ class WorkflowDagBuilder:
     ) -> Self:
         if not isinstance(step_key, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidArgumentError("step_key", f"is of type {type(step_key).__name__}", "pass a str")
-        dependencies = dependencies_on(prerequisite_step_keys, mode)
-        if dependencies:
-            self._edges.setdefault(step_key, []).extend(dependencies)
+        self._edges.setdefault(step_key, []).extend(dependencies_on(prerequisite_step_keys, mode))
         return self
 
     def _check_edges(self) -> None:
         declared = {step.step_key for step in self._steps}
         for step_key, dependencies in self._edges.items():
             if step_key not in declared:
-                raise unknown_step_key(step_key, dependencies[0].prerequisite_step_key)
+                raise unknown_step_key(step_key, *(spec.prerequisite_step_key for spec in dependencies[:1]))
 
     def _with_edges(self, step: WorkflowStepEnqueue) -> WorkflowStepEnqueue:
         edges = self._edges.get(step.step_key)
