@@ -19,7 +19,9 @@ PUBLIC_NAMES: dict[ModuleType, str] = {
         WorkflowRunEnqueueBuilder WorkflowRunStatus WorkflowStepDependencySpec WorkflowStepEnqueue
         WorkflowStepEnqueueBuilder WorkflowStepExecutionKind WorkflowStepHandle WorkflowStepStatus WorkflowType
         WorkerIdentity WorkerRecord
-        clean_error_text decide_failure decode_json encode_json retry_delay validate_workflow_append
+        CatchUp CronDialect CronExpression FirePlan InvalidCronError
+        clean_error_text decide_failure decode_json encode_json fire_jitter first_fire_at next_fire parse_cron
+        plan_fires previous_fire retry_delay validate_workflow_append
         validate_workflow_dag validate_workflow_run_enqueue validate_workflow_step
     """,
     postgres: """

@@ -17,6 +17,9 @@ Layout, lowest first; a module imports only from lines above its own:
 - ``workflows.builder``, ``workflows.dag_builder``, ``workflows.workflow``: three ways to write them down.
 - ``workflows.canonical_request``: what is compared when a request comes again.
 - ``jobs.failure_text``, ``jobs.failure_decision``, ``jobs.retry_policy``: what becomes of a failure.
+- ``schedules.cron_expression``, ``schedules.matching_times``, ``schedules.next_fire``: from an expression to local
+  times, and to the instants of a zone.
+- ``schedules.jitter``, ``schedules.catch_up``: which of them a schedule fires, and when.
 """
 
 from runledger.core.errors import (
@@ -25,6 +28,7 @@ from runledger.core.errors import (
     BlankWorkflowTypeError,
     ConfigError,
     InvalidArgumentError,
+    InvalidCronError,
     PayloadMismatchError,
     RunledgerError,
     UndecodableJsonError,
@@ -67,6 +71,10 @@ from runledger.core.jobs.status import (
 )
 from runledger.core.json_form import JsonEncodable
 from runledger.core.json_value import JsonValue, decode_json, encode_json
+from runledger.core.schedules.catch_up import CatchUp, FirePlan, first_fire_at, plan_fires
+from runledger.core.schedules.cron_expression import CronDialect, CronExpression, parse_cron
+from runledger.core.schedules.jitter import fire_jitter
+from runledger.core.schedules.next_fire import next_fire, previous_fire
 from runledger.core.scope import Admin, Global, Organization, Scope
 from runledger.core.workers import WorkerIdentity, WorkerRecord
 from runledger.core.workflows.build_error import WorkflowBuildError
@@ -97,14 +105,19 @@ __all__ = [
     "BlankStepKeyError",
     "BlankWorkflowTypeError",
     "CancellationNotQuiesced",
+    "CatchUp",
     "ClaimedJob",
     "ConfigError",
+    "CronDialect",
+    "CronExpression",
     "DeadLetterDecision",
     "EnqueueRequest",
     "ExpectationMismatch",
     "FailureDecision",
+    "FirePlan",
     "Global",
     "InvalidArgumentError",
+    "InvalidCronError",
     "JobAttempt",
     "JobClaimOrigin",
     "JobContext",
@@ -157,6 +170,12 @@ __all__ = [
     "decide_failure",
     "decode_json",
     "encode_json",
+    "fire_jitter",
+    "first_fire_at",
+    "next_fire",
+    "parse_cron",
+    "plan_fires",
+    "previous_fire",
     "retry_delay",
     "validate_workflow_append",
     "validate_workflow_dag",

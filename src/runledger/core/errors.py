@@ -12,7 +12,8 @@ names keys: ``WorkflowBuildError`` those of steps, and it has a message without 
     │   │   ├── BlankJobTypeError             job.type_blank
     │   │   ├── BlankWorkflowTypeError        workflow.type_blank
     │   │   ├── BlankStepKeyError             workflow.step_key_blank
-    │   │   └── WorkflowBuildError            one code per case; in runledger.core.workflows.build_error
+    │   │   ├── WorkflowBuildError            one code per case; in runledger.core.workflows.build_error
+    │   │   └── InvalidCronError              job_schedule.invalid_cron
     │   ├── ConfigError                       config.invalid
     │   ├── UnknownStoredTextError            core.unknown_stored_text
     │   ├── UndecodableJsonError              core.json_undecodable
@@ -106,6 +107,17 @@ class BlankStepKeyError(InvalidArgumentError):
             "give the step a key, for example 'charge_card'",
             code="workflow.step_key_blank",
         )
+
+
+class InvalidCronError(InvalidArgumentError):
+    """A cron expression cannot be read, or can never fire.
+
+    Unlike that of other arguments, its text quotes what cannot be read: an expression is a setting of the
+    application, and among five fields the mistake is hard to find otherwise.
+    """
+
+    def __init__(self, field: str, problem: str, remedy: str) -> None:
+        super().__init__(field, problem, remedy, code="job_schedule.invalid_cron")
 
 
 class ConfigError(RunledgerError):

@@ -1,0 +1,155 @@
+"""What a schedule makes of its due times, also of those that passed while no scheduler ran."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+from enum import StrEnum
+from itertools import islice
+from uuid import UUID
+
+from runledger.core.errors import InvalidArgumentError
+from runledger.core.jobs.setting_checks import check_int32
+from runledger.core.schedules.cron_expression import CronExpression
+from runledger.core.schedules.jitter import fire_jitter
+from runledger.core.schedules.next_fire import next_fire, previous_fire
+
+_NO_GRACE = timedelta()
+_RESOLUTION = timedelta.resolution
+
+
+class CatchUp(StrEnum):
+    """Which due times fire when several have passed, or one has long passed."""
+
+    LATEST = "latest"
+    """The latest, once, however late it is. The earlier ones are left out."""
+
+    SKIP = "skip"
+    """The latest if it is still on time, else none: what was missed is not made up for."""
+
+    ALL = "all"
+    """All, up to a bound. Of more, the latest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirePlan:
+    """What a schedule does now and next; made by :func:`plan_fires`.
+
+    Attributes:
+        due: The due times that fire now, in ascending order.
+        leaves_out: Whether other due times have passed and do not fire.
+        next_fire_at: When the schedule is due next, or ``None`` if it never is again.
+    """
+
+    due: tuple[datetime, ...]
+    leaves_out: bool
+    next_fire_at: datetime | None
+
+
+def plan_fires(
+    expression: CronExpression,
+    *,
+    zone: tzinfo,
+    schedule_id: UUID,
+    max_jitter_seconds: int,
+    next_fire_at: datetime,
+    now: datetime,
+    catch_up: CatchUp,
+    catch_up_limit: int,
+    grace: timedelta,
+) -> FirePlan:
+    """Decide which due times of a schedule fire now, and when it is due next.
+
+    Due times are ``next_fire_at`` as it is stored and, for each later cron time, that time plus its jitter. None is
+    passed over: one whose cron time has come and whose jitter still lies ahead is the next.
+
+    Args:
+        expression: What :func:`runledger.core.parse_cron` made of the schedule's expression.
+        zone: Whose local time the expression means.
+        schedule_id: The schedule, of which the jitter is made.
+        max_jitter_seconds: The longest jitter, zero or more.
+        next_fire_at: When the schedule is due, as stored. What was due before has fired.
+        now: The instant to decide for.
+        catch_up: Which due times fire when several have passed.
+        catch_up_limit: How many fire at most for :attr:`CatchUp.ALL`; one or more.
+        grace: How late a due time is still on time, for :attr:`CatchUp.SKIP`: longer than a scheduler takes from
+            one pass to the next.
+
+    Raises:
+        InvalidArgumentError: An instant has no time zone, ``catch_up_limit`` is below one, or ``grace`` is negative.
+    """
+    check_int32("catch_up_limit", catch_up_limit, minimum=1)
+    if grace < _NO_GRACE:
+        raise InvalidArgumentError("grace", "is negative", "pass zero or more")
+    if next_fire_at > now:
+        return FirePlan(due=(), leaves_out=False, next_fire_at=next_fire_at)
+    schedule = _Schedule(
+        expression=expression, zone=zone, schedule_id=schedule_id, max_jitter_seconds=max_jitter_seconds
+    )
+    limit = catch_up_limit if catch_up is CatchUp.ALL else 1
+    # One more than can fire tells whether there are more; counting them all may take for ever.
+    passed = sorted(islice(schedule.due_times_back(now, next_fire_at), limit + 1))
+    due = passed[-limit:]
+    if catch_up is CatchUp.SKIP and due[0] < now - grace:
+        due = []
+    return FirePlan(
+        due=tuple(due), leaves_out=len(due) < len(passed), next_fire_at=schedule.due_after(now, next_fire_at)
+    )
+
+
+def first_fire_at(
+    expression: CronExpression, *, zone: tzinfo, schedule_id: UUID, max_jitter_seconds: int, after: datetime
+) -> datetime | None:
+    """Return when a schedule is due first: its first cron time after an instant, plus jitter.
+
+    Args:
+        expression: What :func:`runledger.core.parse_cron` made of the schedule's expression.
+        zone: Whose local time the expression means.
+        schedule_id: The schedule, of which the jitter is made.
+        max_jitter_seconds: The longest jitter, zero or more.
+        after: The instant at which the schedule or its expression is new.
+
+    Returns:
+        An instant in UTC, or ``None`` if the expression fires no more.
+
+    Raises:
+        InvalidArgumentError: ``after`` has no time zone.
+    """
+    schedule = _Schedule(
+        expression=expression, zone=zone, schedule_id=schedule_id, max_jitter_seconds=max_jitter_seconds
+    )
+    cron_time = next_fire(expression, after=after, zone=zone)
+    return None if cron_time is None else schedule.due_at(cron_time)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Schedule:
+    expression: CronExpression
+    zone: tzinfo
+    schedule_id: UUID
+    max_jitter_seconds: int
+
+    def due_at(self, cron_time: datetime) -> datetime:
+        return cron_time + fire_jitter(self.schedule_id, cron_time, max_jitter_seconds=self.max_jitter_seconds)
+
+    def due_times_back(self, now: datetime, stored: datetime) -> Iterator[datetime]:
+        """Yield what is due by now, from the latest cron time back to what is stored."""
+        cron_time = previous_fire(self.expression, before=now + _RESOLUTION, zone=self.zone)
+        while cron_time is not None and cron_time > stored:
+            due_at = self.due_at(cron_time)
+            if due_at <= now:
+                yield due_at
+            cron_time = previous_fire(self.expression, before=cron_time, zone=self.zone)
+        yield stored
+
+    def due_after(self, now: datetime, stored: datetime) -> datetime | None:
+        # A cron time so long ago that its jitter is over in any case need not be looked at.
+        longest_jitter = timedelta(seconds=self.max_jitter_seconds)
+        cron_time = next_fire(self.expression, after=max(stored, now - longest_jitter), zone=self.zone)
+        while cron_time is not None:
+            due_at = self.due_at(cron_time)
+            if due_at > now:
+                return due_at
+            cron_time = next_fire(self.expression, after=cron_time, zone=self.zone)
+        return None
