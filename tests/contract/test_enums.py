@@ -8,6 +8,7 @@ from enum import StrEnum
 import psycopg
 
 from runledger.core import (
+    CatchUp,
     JobClaimOrigin,
     JobEventType,
     JobFailureKind,
@@ -51,3 +52,13 @@ def test_the_check_of_claim_origins_names_the_members_of_the_enum(runledger_data
 
     assert row is not None
     assert set(re.findall(r"'(\w+)'", row[0])) == {str(member) for member in JobClaimOrigin}
+
+
+def test_the_check_of_catch_up_names_the_members_of_the_enum(runledger_database: EphemeralDatabase) -> None:
+    with psycopg.connect(runledger_database.url) as connection:
+        row = connection.execute(
+            "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'chk_job_schedules_catch_up'"
+        ).fetchone()
+
+    assert row is not None
+    assert set(re.findall(r"'(\w+)'", row[0])) == {str(member) for member in CatchUp}

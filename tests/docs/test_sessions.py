@@ -25,6 +25,7 @@ _PAGES = [
     "how-to/run-workers.md",
     "how-to/run-your-own-loop.md",
     "how-to/write-a-handler.md",
+    "reference/cron-expressions.md",
     "reference/python-api.md",
 ]
 # By the other modules of this folder.
