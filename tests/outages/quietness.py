@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from tests.outages.process import OutageWorker
 
-# Each of these is said once until it works again, by each part that has a connection of its own. Two batches of
-# outcomes may be in flight, and some may be written one by one.
+# Each of these is said once until it works again, by each part that has a connection of its own.
 _ONCE_PER_OUTAGE = {
     "worker.claim_failed": 1,
     "worker.claim_recovered": 1,
-    "worker.outcome_write_failed": 3,
     "lease_keeper.renewal_failed": 1,
     "lease_keeper.renewal_recovered": 1,
     "lease_keeper.loop_stalled": 1,
@@ -23,7 +21,13 @@ _ONCE_PER_OUTAGE = {
 }
 # These come with the start, with the stop, and with leases that were taken away.
 _ONCE = {"supervisor.started", "supervisor.stopping", "supervisor.stopped"}
-_PER_SLOT = {"worker.outcome_not_written", "worker.thread_abandoned", "worker.thread_returned"}
+# Of a failed write once for each batch, which may be a single outcome.
+_PER_SLOT = {
+    "worker.outcome_write_failed",
+    "worker.outcome_not_written",
+    "worker.thread_abandoned",
+    "worker.thread_returned",
+}
 _PER_REAPING = {"reaper.leases_expired"}
 
 
