@@ -71,7 +71,7 @@ async def test_a_server_that_fell_over_its_full_disk_goes_on_where_it_was(
         assert "automatic recovery in progress" in server.log()
         await until_done(server.url)
         await worker.stop()
-        check_quiet(worker, outages=2)  # the disk that is full, and the server that is gone
+        check_quiet(worker)
 
     async with observing(server.url) as observer:
         await explain_reruns(observer, lease_ttl=LEASE_TTL)

@@ -19,6 +19,7 @@ from runledger.runtime.execution import Execution
 from runledger.runtime.executor import Dropped, Failed, Finished, Outcome, Succeeded
 from runledger.runtime.lifecycle import LifecycleEventKind
 from runledger.runtime.unwritten_outcome import Unwritten, take_batch
+from runledger.runtime.write_trouble import WriteTrouble
 
 _logger = logging.getLogger("runledger.worker")
 
@@ -67,6 +68,7 @@ class Completer:
         self._answer_timeout = max(lease_ttl, _SHORTEST_ANSWER_TIMEOUT)
         self._on_settled = on_settled
         self._on_dead_letter = on_dead_letter
+        self._trouble = WriteTrouble()
         self._pending: deque[Unwritten] = deque()
         self._singles: deque[Unwritten] = deque()
         self._has_pending = asyncio.Event()
@@ -128,25 +130,24 @@ class Completer:
         backoff = Backoff()
         parts = [batch] if batch else []
         while parts:
-            failed = await self._write_parts(connection, parts, is_first=backoff.is_first)
+            failed = await self._write_parts(connection, parts)
             parts = [part for part in map(self._still_to_write, failed) if part]
             if parts:
                 await asyncio.sleep(backoff.failed())
 
-    async def _write_parts(
-        self, connection: AsyncOwnConnection, parts: list[list[Unwritten]], *, is_first: bool
-    ) -> list[list[Unwritten]]:
+    async def _write_parts(self, connection: AsyncOwnConnection, parts: list[list[Unwritten]]) -> list[list[Unwritten]]:
         """Write each part and return what to try next time. What failed is halved, until each item stands alone."""
         again: list[list[Unwritten]] = []
         for position, part in enumerate(parts):
             try:
                 await self._write(connection, part)
             except Exception as error:  # noqa: BLE001 (logged; a writer must not end, or outcomes pile up unseen)
-                if is_first:
-                    _log_failed_write(error, len(part))
+                self._trouble.failed(error, len(part))
                 if isinstance(error, DatabaseConnectionError):
                     return [*again, *parts[position:]]
                 again += self._halve(part)
+            else:
+                self._trouble.written(self._unwritten_count)
         return again
 
     async def _write(self, connection: AsyncOwnConnection, batch: list[Unwritten]) -> None:
@@ -239,13 +240,13 @@ class Completer:
                 try:
                     await self._write_single(connection, item)
                 except Exception as error:  # noqa: BLE001 (logged; the writer must not end)
-                    if backoff.is_first:
-                        _log_failed_write(error, 1)
+                    self._trouble.failed(error, 1)
                     self._stand_in_line(item)
                     self._give_up_late_singles()
                     await asyncio.sleep(backoff.failed())
                 else:
                     backoff.succeeded()
+                    self._trouble.written(self._unwritten_count)
         finally:
             await connection.close()
 
@@ -395,10 +396,3 @@ def _failure(item: Unwritten) -> jobs.AttemptFailure:
         error_message=failure.message,
         retry_delay=item.outcome.retry_delay,
     )
-
-
-def _log_failed_write(error: Exception, job_count: int) -> None:
-    if isinstance(error, DatabaseConnectionError | QueryError):
-        _logger.warning("worker.outcome_write_failed", extra={"code": error.code, "job_count": job_count})
-    else:
-        _logger.error("worker.outcome_write_crashed", extra={"job_count": job_count}, exc_info=error)
