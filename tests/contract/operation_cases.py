@@ -113,7 +113,7 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
     jobs.release_unstarted_job_claim(_LEASE, reason="QUEUE_FULL", retry_delay=_TTL, now=_NOW),
     jobs.list_due_job_ids(limit=10, job_types=["email.send"], excluded_job_ids=[JOB_ID], now=_NOW),
     jobs.return_claims(_WORKER, [_LEASE], reason="SHUTDOWN", retry_delay=_TTL, now=_NOW),
-    jobs.list_worker_leases(_WORKER, now=_NOW),
+    jobs.list_worker_leases(_WORKER, instance_id=JOB_ID, now=_NOW),
     jobs.renew_leases(_WORKER, [_LEASE], lease_ttl=_TTL, now=_NOW),
     jobs.heartbeat_worker(_IDENTITY, [_LEASE], lease_ttl=_TTL, started_at=_NOW, is_stopping=True, now=_NOW),
     jobs.heartbeat_job(_LEASE, lease_ttl=_TTL, now=_NOW),

@@ -19,7 +19,7 @@ _ONCE_PER_OUTAGE = {
     "reaper.pass_recovered": 1,
     "listener.connection_lost": 1,
     "listener.connection_recovered": 1,
-    "worker.claims_left_to_reaper": 1,
+    "worker.claims_not_returned": 1,
     "worker.forgotten_claims_left_to_reaper": 1,
 }
 # These come with the start, with the stop, and with leases that were taken away.

@@ -45,7 +45,7 @@ INDEXES_OF_STATEMENT: Mapping[str, set[str]] = {
     "release_unstarted_job_claim": {PRIMARY_KEY, ATTEMPTS},
     "read_canceled_leases": {ATTEMPTS, EVENTS},
     "list_due_job_ids": {CLAIM},
-    "list_worker_leases": {EXPIRY},
+    "list_worker_leases": {EXPIRY, "job_workers_pkey"},
     "list_expired_leases": {EXPIRY},
     "reap_jobs": {PRIMARY_KEY, ATTEMPTS},
     "enqueue_keyed_jobs": KEYS,

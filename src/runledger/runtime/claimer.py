@@ -11,6 +11,7 @@ from uuid import UUID
 
 from runledger.core.errors import RunledgerError
 from runledger.core.jobs.records import ClaimedJob, JobDefinition, LeaseIdentity
+from runledger.core.workers import WorkerIdentity
 from runledger.postgres import Database, QueryError, jobs
 from runledger.postgres.compatibility import ensure_schema_serves
 from runledger.postgres.jobs import ClaimedBatch
@@ -74,9 +75,16 @@ class Claimer:
         self._next_reconcile_at = 0.0
         self._fitting = config.claim_batch_size
         self._cursor = ClaimCursor()
+        self._instance_id: UUID | None = None
 
-    async def prepare(self, definitions: Sequence[JobDefinition]) -> None:
-        """Check that the tables are there and not older than the code, and insert the definitions they lack."""
+    async def prepare(self, identity: WorkerIdentity, definitions: Sequence[JobDefinition]) -> None:
+        """Check that the tables are there and not older than the code, and insert the definitions they lack.
+
+        Args:
+            identity: Who claims. Another process may have the worker's id later; its leases are not ours to return.
+            definitions: Those of the registered types.
+        """
+        self._instance_id = identity.instance_id
         await self._connection.run(ensure_schema_serves())
         await self._connection.run(jobs.insert_missing_job_definitions(definitions))
 
@@ -97,6 +105,7 @@ class Claimer:
             self._cursor.forget()
         excluded = self._excluded()
         asked = fitting = min(limit, self._fitting)
+        has_failed = False
         while True:
             asked_at = monotonic()
             try:
@@ -108,11 +117,14 @@ class Claimer:
             except QueryError as error:
                 if error.sqlstate is None or meets_any_statement(error):
                     raise
-                if asked == 1:
+                # The first of all due jobs is the one that failed only where the claim looked at all of them, as each
+                # one after a failed one does.
+                if asked == 1 and has_failed:
                     if not await self._refuse_first(job_types, excluded, error):
                         raise
                     return Claim(jobs=[], asked_at=asked_at, is_cut=True)
-            asked //= 2
+            has_failed = True
+            asked = max(1, asked // 2)
 
     def expect(self, due_at: datetime | None) -> None:
         """Let the next claim see jobs due from this instant on, however late they were committed; ``None`` is any."""
@@ -122,11 +134,14 @@ class Claimer:
             self._cursor.expect(due_at)
 
     async def give_back(self, leases: Sequence[LeaseIdentity], *, reason: str) -> None:
-        """Return claims whose handler was not called; what cannot be returned is left to the reaper."""
+        """Return claims whose handler was not called. What cannot be returned is looked for again while it lives."""
         try:
             await self._connection.run(jobs.return_claims(self._config.worker_id, leases, reason=reason))
-        except RunledgerError as error:
-            _logger.warning("worker.claims_left_to_reaper", extra={"code": error.code, "job_count": len(leases)})
+        except BaseException as error:
+            self._look_for_forgotten()
+            if not isinstance(error, RunledgerError):
+                raise
+            _logger.warning("worker.claims_not_returned", extra={"code": error.code, "job_count": len(leases)})
 
     def remember_given_up(self, lease: LeaseIdentity) -> None:
         """A handler was called under this lease, so it must not be returned as if none had been."""
@@ -170,8 +185,7 @@ class Claimer:
             self._cursor.failed(start)
             # What the server itself refused was not committed; anything else may have been.
             if not isinstance(error, QueryError) or error.sqlstate is None:
-                self._lost_until = monotonic() + self._lease_ttl
-                self._next_reconcile_at = 0.0
+                self._look_for_forgotten()
             raise
         self._cursor.ended(start, batch.position, monotonic())
         return batch
@@ -198,10 +212,15 @@ class Claimer:
             del self._refused_until[next(iter(self._refused_until))]
         return bool(due)
 
+    def _look_for_forgotten(self) -> None:
+        self._lost_until = monotonic() + self._lease_ttl
+        self._next_reconcile_at = 0.0
+
     async def _return_forgotten(self) -> int:
         """Give back live leases of ours that are not in memory, and return how many could not be."""
         is_last = self._lost_until is not None and monotonic() >= self._lost_until
-        leases = set(await self._connection.run(jobs.list_worker_leases(self._config.worker_id)))
+        listing = jobs.list_worker_leases(self._config.worker_id, instance_id=self._instance_id)
+        leases = set(await self._connection.run(listing))
         known = {execution.lease for execution in self._held} | self._given_up_until.keys()
         forgotten = list(leases - known)
         returned = await self._connection.run(

@@ -202,7 +202,7 @@ class Worker:
             _logger.warning("worker.no_handlers", extra={"worker_id": self.worker_id})
         identity = worker_identity(self.worker_id, job_types=self._job_types, slots=self._config.max_global_concurrency)
         try:
-            await self._claimer.prepare(self._registry.definitions())
+            await self._claimer.prepare(identity, self._registry.definitions())
             await self._keeper.start(identity)  # before the first claim: a lease nobody can renew must not exist
             await self._completer.start()
         except BaseException:

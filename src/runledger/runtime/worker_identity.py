@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
 from importlib import metadata
+from uuid import UUID
 
 from runledger.core.workers import WorkerIdentity, WorkerRecord
 from runledger.postgres.uuid7 import uuid7
-
-# Tells this process from an earlier one that had the same host name and pid, as a container that was started again.
-_THIS_PROCESS = uuid7()
 
 
 def worker_identity(worker_id: str, *, job_types: list[str], slots: int) -> WorkerIdentity:
     """Return what a worker of this process says of itself."""
     return WorkerIdentity(
         worker_id=worker_id,
-        instance_id=_THIS_PROCESS,
+        instance_id=_instance_of(os.getpid()),
         hostname=socket.gethostname(),
         process_id=os.getpid(),
         version=_installed_version(),
@@ -43,6 +42,12 @@ def is_known_dead(other: WorkerRecord, *, own: WorkerIdentity) -> bool:
         except (ProcessLookupError, OverflowError):
             return True
     return False
+
+
+@functools.cache
+def _instance_of(process_id: int) -> UUID:  # noqa: ARG001 (a fork has a pid of its own, and needs an id of its own)
+    """Return what tells a process from an earlier one with the same host name and pid, as a container started again."""
+    return uuid7()
 
 
 def _installed_version() -> str:

@@ -186,6 +186,25 @@ def test_the_live_leases_of_a_worker_are_listed(queue: JobQueue) -> None:
     assert queue.run(jobs.list_worker_leases(WORKER, now=mine.lease_expires_at)) == []
 
 
+def test_leases_are_not_listed_for_a_process_that_has_lost_the_workers_id(queue: JobQueue) -> None:
+    """They are those of the process that has it now."""
+    queue.enqueue()
+    lease = queue.claim_one().lease
+    first, second = uuid4(), uuid4()
+
+    assert queue.run(jobs.list_worker_leases(WORKER, instance_id=first)) == [lease], "nobody has the id"
+    queue.sql(
+        "INSERT INTO job_workers (worker_id, instance_id, hostname, process_id, version, job_types, slots, started_at,"
+        " heartbeat_at, expires_at) VALUES (%s, %s, 'host', 1, '1', '{}', 1, now(), now(), now())",
+        WORKER,
+        second,
+    )
+
+    assert queue.run(jobs.list_worker_leases(WORKER, instance_id=first)) == []
+    assert queue.run(jobs.list_worker_leases(WORKER, instance_id=second)) == [lease]
+    assert queue.run(jobs.list_worker_leases(WORKER)) == [lease]
+
+
 @pytest.mark.parametrize(
     "operation",
     [

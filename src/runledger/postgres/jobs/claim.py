@@ -344,12 +344,20 @@ def return_claims(
 
 
 @operation("jobs.list_worker_leases")
-def list_worker_leases(worker_id: str, *, now: datetime | None = None) -> Steps[list[LeaseIdentity]]:
-    """Return all live leases of a worker, to find those of a claim whose answer was lost."""
+def list_worker_leases(
+    worker_id: str, *, instance_id: UUID | None = None, now: datetime | None = None
+) -> Steps[list[LeaseIdentity]]:
+    """Return all live leases of a worker, to find those of a claim whose answer was lost.
+
+    Args:
+        worker_id: The worker.
+        instance_id: The process that asks. If another one has the worker's id by now, there are none: the leases are
+            those of the other.
+        now: Instant to use instead of the database's clock, for tests.
+    """
     check_now(now)
-    rows = yield Statement(
-        sql=_LIST_WORKER_LEASES, document=encode_document(worker_id=worker_id, now=now), is_only=True
-    )
+    document = encode_document(worker_id=worker_id, instance_id=instance_id, now=now)
+    rows = yield Statement(sql=_LIST_WORKER_LEASES, document=document, is_only=True)
     return [decode_lease(row) for row in rows]
 
 
