@@ -268,6 +268,28 @@ async def test_what_ended_before_the_stop_is_not_in_the_report(app: App) -> None
 
 
 @pytest.mark.usefixtures("no_new_threads")
+async def test_there_is_one_stop_and_everybody_who_asks_gets_its_report(app: App, log: LogWatch) -> None:
+    gate = Gate()
+    app.registry.job(TYPE)(gate.handle)
+    await app.enqueue(TYPE)
+    supervisor = Supervisor(app.database, app.registry, quiet_config())
+    running = asyncio.create_task(supervisor.run_until_shutdown())
+    await gate.until_running(1)
+
+    impatient = asyncio.create_task(supervisor.stop())
+    await log.wait_for("supervisor.stopping")
+    impatient.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await impatient
+    gate.open()
+    first, second = await asyncio.gather(supervisor.stop(), asyncio.wait_for(running, 20))
+
+    assert first.finished == 1
+    assert first == second == await supervisor.stop()
+    assert len(log.named("supervisor.stopping")) == len(log.named("supervisor.stopped")) == 1
+
+
+@pytest.mark.usefixtures("no_new_threads")
 async def test_a_part_that_ends_by_itself_ends_the_others_and_stands_in_the_report(
     app: App, log: LogWatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,6 +84,7 @@ class Supervisor:
         self._is_stopped = False
         self._turned_at = time.monotonic()
         self._pulse: asyncio.Task[None] | None = None
+        self._stop: asyncio.Task[SettlementReport] | None = None
         self._errors: list[BaseException] = []
 
     @property
@@ -196,8 +197,17 @@ class Supervisor:
         return report
 
     async def stop(self, *, handler_timeout: timedelta | None = None) -> SettlementReport:
-        """Stop all parts, see :meth:`Worker.stop`, and say what became of the running jobs."""
-        if self._is_stopped:
+        """Stop all parts, see :meth:`Worker.stop`, and say what became of the running jobs.
+
+        There is one stop: whoever asks for another one gets the report of the first, which goes on although its caller
+        is canceled.
+        """
+        if self._stop is None:
+            self._stop = asyncio.create_task(self._stop_all(handler_timeout))
+        return await asyncio.shield(self._stop)
+
+    async def _stop_all(self, handler_timeout: timedelta | None) -> SettlementReport:
+        if self._is_stopped:  # by a start that failed
             return SettlementReport(errors=tuple(self._errors))
         _logger.info("supervisor.stopping", extra={"job_count": self._running_count()})
         self._shutdown.set()
