@@ -90,14 +90,13 @@ def test_what_is_forgotten_makes_the_next_claim_a_sweep() -> None:
     assert next_position(cursor) is None
 
 
-def test_a_job_that_is_expected_during_claims_is_seen_by_the_next_one() -> None:
-    """The claims in flight may have looked before the job was there."""
+def test_a_job_that_is_expected_during_a_claim_is_seen_by_the_next_one() -> None:
+    """The claim in flight may have looked before the job was there."""
     cursor = swept()
-    first, second = cursor.begin(TYPES, 0), cursor.begin(TYPES, 0)
+    start = cursor.begin(TYPES, 0)
 
     cursor.expect(NOON - HOUR)
-    cursor.ended(second, POSITION, 0)
-    cursor.ended(first, POSITION, 0)
+    cursor.ended(start, POSITION, 0)
 
     assert next_position(cursor) == POSITION.before(NOON - HOUR)
     end(cursor, TYPES, POSITION)
@@ -114,13 +113,11 @@ def test_what_is_forgotten_during_a_claim_stays_forgotten() -> None:
     assert next_position(cursor) is None
 
 
-def test_a_claim_that_failed_makes_the_next_one_a_sweep_whatever_another_brought() -> None:
-    """What the failed one had locked is behind the end of the other."""
+def test_a_claim_that_failed_makes_the_next_one_a_sweep() -> None:
     cursor = swept()
-    first, second = cursor.begin(TYPES, 0), cursor.begin(TYPES, 0)
+    cursor.begin(TYPES, 0)
 
-    cursor.failed(first)
-    cursor.ended(second, POSITION, 0)
+    cursor.failed()
 
     assert next_position(cursor) is None
 

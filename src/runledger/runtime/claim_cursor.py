@@ -36,7 +36,7 @@ class ClaimStart:
 
 
 class ClaimCursor:
-    """Keeps the position of the last claim, for each set of types that was claimed.
+    """Keeps the position of the last claim, for each set of types that was claimed. One claim is in flight at a time.
 
     Nothing depends on it but speed. A sweep, which is a claim from the start, is made at first, after :meth:`forget`
     and a failed claim, and whenever a second and twenty times the duration of the last sweep have gone by, fifteen
@@ -48,7 +48,7 @@ class ClaimCursor:
     def __init__(self) -> None:
         self._positions: dict[tuple[str, ...], ClaimPosition] = {}
         self._sweep_at: dict[tuple[str, ...], float] = {}
-        self._in_flight: set[ClaimStart] = set()
+        self._in_flight: ClaimStart | None = None
 
     def begin(self, job_types: Sequence[str], now: float) -> ClaimStart:
         """Begin a claim of these types.
@@ -59,9 +59,8 @@ class ClaimCursor:
         """
         types = tuple(job_types)
         position = self._positions.get(types) if now < self._sweep_at.get(types, now) else None
-        start = ClaimStart(types, position, now)
-        self._in_flight.add(start)
-        return start
+        self._in_flight = ClaimStart(types, position, now)
+        return self._in_flight
 
     def ended(self, start: ClaimStart, position: ClaimPosition, now: float) -> None:
         """Note where a claim ended.
@@ -71,7 +70,7 @@ class ClaimCursor:
             position: Its end.
             now: When its answer was there.
         """
-        self._in_flight.discard(start)
+        self._in_flight = None
         if start.is_overtaken:
             return
         types = start.job_types
@@ -83,21 +82,22 @@ class ClaimCursor:
             pause = max(_SHORTEST_SWEEP_PAUSE_SECONDS, _SWEEP_SHARE * (now - start.begun_at))
             self._sweep_at[types] = now + min(pause, _LONGEST_SWEEP_PAUSE_SECONDS)
 
-    def failed(self, start: ClaimStart) -> None:
-        """Note that a claim failed: what it had locked lies behind where others ended."""
-        self._in_flight.discard(start)
+    def failed(self) -> None:
+        """Note that a claim failed: nothing is known of what waits."""
+        self._in_flight = None
         self.forget()
 
     def expect(self, due_at: datetime) -> None:
         """Let the next claim see jobs that are due from this instant on, however late they were committed."""
-        for start in self._in_flight:
+        start = self._in_flight
+        if start is not None:
             start.expected = due_at if start.expected is None else min(start.expected, due_at)
         for types, position in self._positions.items():
             self._positions[types] = position.before(due_at)
 
     def forget(self) -> None:
         """Make the next claim a sweep."""
-        for start in self._in_flight:
-            start.is_overtaken = True
+        if self._in_flight is not None:
+            self._in_flight.is_overtaken = True
         self._positions.clear()
         self._sweep_at.clear()

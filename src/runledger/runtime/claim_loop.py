@@ -53,7 +53,7 @@ class ClaimLoop:
         self._latest_answer_seconds = lease_ttl.total_seconds() * 2 / 3
         self._capacity = capacity
         self._begin = begin
-        self._asked_for = 0
+        self._not_begun_count = 0
         self._is_stopping = False
         self._is_given_up = False
         self._has_claimed = False
@@ -174,8 +174,8 @@ class ClaimLoop:
         return True
 
     def _limit(self) -> int:
-        """How many jobs to ask for: what there is room for, besides those that were asked for already."""
-        return max(0, min(self._batch_size, self._capacity() - self._asked_for))
+        """How many jobs to ask for: what there is room for, besides those that came and have not begun yet."""
+        return max(0, min(self._batch_size, self._capacity() - self._not_begun_count))
 
     @property
     def _is_over(self) -> bool:
@@ -183,11 +183,7 @@ class ClaimLoop:
 
     async def _claim(self, turn: Turn, *, is_sweep: bool = False) -> Claim:
         """Claim. What must not begin any more is given back."""
-        self._asked_for += turn.limit
-        try:
-            claim = await self._claimer.claim(turn.limit, turn.job_types, is_sweep=is_sweep)
-        finally:
-            self._asked_for -= turn.limit
+        claim = await self._claimer.claim(turn.limit, turn.job_types, is_sweep=is_sweep)
         reason = None
         if self._is_stopping:
             reason = "WORKER_SHUTDOWN"
@@ -202,11 +198,11 @@ class ClaimLoop:
 
     def _begin_soon(self, claim: Claim) -> None:
         """Begin what came, when the next claim has been sent: so the server works on it while these handlers run."""
-        self._asked_for += len(claim.jobs)
+        self._not_begun_count += len(claim.jobs)
         asyncio.get_running_loop().call_soon(self._begin_now, claim)
 
     def _begin_now(self, claim: Claim) -> None:
-        self._asked_for -= len(claim.jobs)
+        self._not_begun_count -= len(claim.jobs)
         self._begin(claim)
 
 

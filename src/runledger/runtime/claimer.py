@@ -182,7 +182,7 @@ class Claimer:
                 )
             )
         except BaseException as error:
-            self._cursor.failed(start)
+            self._cursor.failed()
             # What the server itself refused was not committed; anything else may have been.
             if not isinstance(error, QueryError) or error.sqlstate is None:
                 self._look_for_forgotten()
