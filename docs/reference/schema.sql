@@ -428,6 +428,10 @@ CREATE TABLE runledger.workflow_runs (
     metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
     result_step_key text,
     result jsonb,
+    step_count_total integer DEFAULT 0 NOT NULL,
+    step_count_active integer DEFAULT 0 NOT NULL,
+    step_count_waiting integer DEFAULT 0 NOT NULL,
+    step_count_unsuccessful integer DEFAULT 0 NOT NULL,
     started_at timestamp with time zone DEFAULT now() NOT NULL,
     finished_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
@@ -435,9 +439,11 @@ CREATE TABLE runledger.workflow_runs (
     enqueue_request jsonb,
     CONSTRAINT chk_workflow_runs_idempotency_key_not_blank CHECK (((idempotency_key IS NULL) OR (length(TRIM(BOTH FROM idempotency_key)) > 0))),
     CONSTRAINT chk_workflow_runs_result_step_key_not_blank CHECK (((result_step_key IS NULL) OR (length(TRIM(BOTH FROM result_step_key)) > 0))),
+    CONSTRAINT chk_workflow_runs_step_counts CHECK (((step_count_active >= 0) AND (step_count_waiting >= 0) AND (step_count_unsuccessful >= 0) AND (((step_count_active + step_count_waiting) + step_count_unsuccessful) <= step_count_total))),
     CONSTRAINT chk_workflow_runs_type_not_blank CHECK ((length(TRIM(BOTH FROM workflow_type)) > 0)),
     CONSTRAINT ck_workflow_runs_idempotency_enqueue_request CHECK (((idempotency_key IS NULL) OR (enqueue_request IS NOT NULL)))
-);
+)
+WITH (fillfactor='50');
 
 CREATE TABLE runledger.workflow_step_dependencies (
     workflow_run_id uuid NOT NULL,
@@ -484,7 +490,8 @@ END),
     CONSTRAINT chk_workflow_steps_max_attempts_positive CHECK (((max_attempts IS NULL) OR (max_attempts > 0))),
     CONSTRAINT chk_workflow_steps_step_key_not_blank CHECK ((length(TRIM(BOTH FROM step_key)) > 0)),
     CONSTRAINT chk_workflow_steps_timeout_positive CHECK (((timeout_seconds IS NULL) OR (timeout_seconds > 0)))
-);
+)
+WITH (fillfactor='60');
 
 ALTER TABLE ONLY runledger.job_dead_letters
     ADD CONSTRAINT job_dead_letters_pkey PRIMARY KEY (job_id);

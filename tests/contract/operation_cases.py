@@ -22,6 +22,11 @@ from runledger.core import (
     LeaseIdentity,
     Organization,
     WorkerIdentity,
+    Workflow,
+    WorkflowAppend,
+    WorkflowRunEnqueue,
+    WorkflowRunStatus,
+    WorkflowStepStatus,
 )
 from runledger.postgres import (
     Operation,
@@ -29,6 +34,7 @@ from runledger.postgres import (
     jobs,
     migrate_after_idempotency_cutover,
     workers,
+    workflows,
 )
 from runledger.postgres.compatibility import ensure_schema_serves
 from runledger.postgres.notices import Notices, send_notices
@@ -75,8 +81,26 @@ _REQUEST_DUE_IN = EnqueueRequest("email.send", None, run_in=_TTL)
 _KEYED_REQUEST = dataclasses.replace(_REQUEST_DUE_AT, idempotency_key="order-17")
 _KEYED_REQUEST_DUE_IN = dataclasses.replace(_REQUEST_DUE_IN, idempotency_key="order-18")
 
+
+def _run(idempotency_key: str | None) -> WorkflowRunEnqueue:
+    flow = Workflow("release", metadata={"of": 1}, organization_id=_ORGANIZATION, idempotency_key=idempotency_key)
+    found = flow.job(
+        "find", "release.find", {"of": 1}, organization_id=_ORGANIZATION, priority=5, max_attempts=3, timeout=_TTL
+    )
+    flow.result_step(flow.gate("approve", after=found))
+    return flow.build()
+
+
+def _append() -> workflows.WorkflowAppendRequest:
+    more = WorkflowAppend()
+    more.job("build", "release.build", after_terminal=more.existing("1"))
+    return workflows.WorkflowAppendRequest(
+        mutation_key="packages", window_step_key="1", steps=more.build(), metadata={"by": "find"}
+    )
+
+
 OPERATION_CASES: tuple[Operation[Any], ...] = (
-    send_notices(['{"job_types":["email.send"]}']),
+    send_notices(['{"job_types":["email.send"]}'], ended_run_ids=[JOB_ID]),
     migrate_after_idempotency_cutover(),
     ensure_schema_compatible_after_idempotency_cutover(),
     ensure_schema_serves(),
@@ -123,11 +147,11 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
     jobs.update_job_progress(_PROGRESS, lock_timeout=_TTL, now=_NOW),
     jobs.read_attempt_outcomes(_WORKER, [_LEASE]),
     jobs.confirm_attempt_outcome(_LEASE, lock_timeout=_TTL),
-    jobs.complete_jobs(_WORKER, [_SUCCESS], now=_NOW),
-    jobs.complete_job(_SUCCESS, lock_timeout=_TTL, idle_timeout=_TTL, now=_NOW),
-    jobs.fail_jobs(_WORKER, [_FAILURE], now=_NOW),
-    jobs.fail_job(_FAILURE, lock_timeout=_TTL, now=_NOW),
-    jobs.reap_expired_leases(limit=10, retry_delay=_TTL, now=_NOW),
+    jobs.complete_jobs(_WORKER, [_SUCCESS], notices=_NOTICES, now=_NOW),
+    jobs.complete_job(_SUCCESS, lock_timeout=_TTL, idle_timeout=_TTL, notices=_NOTICES, now=_NOW),
+    jobs.fail_jobs(_WORKER, [_FAILURE], notices=_NOTICES, now=_NOW),
+    jobs.fail_job(_FAILURE, lock_timeout=_TTL, notices=_NOTICES, now=_NOW),
+    jobs.reap_expired_leases(limit=10, retry_delay=_TTL, notices=_NOTICES, now=_NOW),
     jobs.cancel_job(JOB_ID, scope=Organization(_ORGANIZATION), reason="obsolete", notices=_NOTICES, now=_NOW),
     jobs.requeue_job(JOB_ID, scope=Organization(_ORGANIZATION), reason="repaired", notices=_NOTICES, now=_NOW),
     jobs.compare_and_requeue_job(
@@ -152,6 +176,49 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
     jobs.list_job_attempts(JOB_ID, scope=Organization(_ORGANIZATION)),
     jobs.list_job_attempts(JOB_ID, scope=Global()),
     jobs.get_dead_letter(JOB_ID, scope=Organization(_ORGANIZATION)),
+    workflows.enqueue_workflow_run(_run(None), notices=_NOTICES, now=_NOW),
+    workflows.enqueue_workflow_run(_run("order-17"), notices=_NOTICES, now=_NOW),
+    workflows.append_workflow_steps(JOB_ID, _append(), scope=Organization(_ORGANIZATION), notices=_NOTICES, now=_NOW),
+    workflows.append_workflow_steps_of_job(JOB_ID, _append(), _LEASE, notices=_NOTICES, now=_NOW),
+    workflows.complete_external_workflow_step(
+        JOB_ID,
+        "build",
+        scope=Organization(_ORGANIZATION),
+        status=WorkflowStepStatus.FAILED,
+        output={"by": "me"},
+        reason="no",
+        error_code="review.refused",
+        error_message="not now",
+        notices=_NOTICES,
+        now=_NOW,
+    ),
+    workflows.cancel_workflow_run(
+        JOB_ID,
+        scope=Organization(_ORGANIZATION),
+        reason="obsolete",
+        error_code="order.withdrawn",
+        error_message="not needed",
+        notices=_NOTICES,
+        now=_NOW,
+    ),
+    workflows.list_workflow_step_keys_for_update(JOB_ID, scope=Organization(_ORGANIZATION)),
+    workflows.update_workflow_step_and_pending_job_payload(
+        JOB_ID, "1", {"of": 2}, scope=Organization(_ORGANIZATION), now=_NOW
+    ),
+    workflows.get_workflow_run_by_id(JOB_ID, scope=Organization(_ORGANIZATION)),
+    workflows.list_workflow_runs(
+        scope=Organization(_ORGANIZATION),
+        status=WorkflowRunStatus.RUNNING,
+        workflow_type_contains="rel",
+        limit=10,
+        before_run_id=JOB_ID,
+    ),
+    workflows.get_latest_workflow_run_by_type("release", scope=Organization(_ORGANIZATION)),
+    workflows.get_workflow_run_by_type_and_idempotency_key("release", "k", scope=Organization(_ORGANIZATION)),
+    workflows.list_workflow_steps(JOB_ID, scope=Organization(_ORGANIZATION), limit=10, after_step_id=JOB_ID),
+    workflows.list_workflow_step_dependencies(JOB_ID, scope=Organization(_ORGANIZATION)),
+    workflows.get_workflow_run_id_for_job(JOB_ID, scope=Organization(_ORGANIZATION)),
+    workflows.read_prerequisite_outputs(JOB_ID, JOB_ID),
     workers.register_worker(_IDENTITY, lease_ttl=_TTL, replaces_instance_id=JOB_ID, now=_NOW),
     workers.remove_worker(_WORKER, JOB_ID),
     workers.remove_dead_workers(dead_for=_TTL, now=_NOW),

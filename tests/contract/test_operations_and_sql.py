@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from runledger.postgres import jobs, workers
+from runledger.postgres import jobs, workers, workflows
 from tests.contract.operation_cases import OPERATION_CASES
 from tests.contract.recording import Exchange, drive
 from tools.sql_lock.lock import read_lock
@@ -27,6 +27,12 @@ UNREAD_COLUMNS: Mapping[str, set[str]] = {
     "jobs/enqueue_jobs": {"enqueued_count", "is_notified"},
     "jobs/enqueue_keyed_jobs": {"is_notified"},
     "connection/send_notices": {"is_sent", "synchronous_commit"},
+    "workflows/end_workflow_steps": {"is_notified", "notified_run_count"},
+    "workflows/cancel_workflow_run": {"is_notified", "notified_run_count"},
+    "workflows/insert_workflow_steps": {"is_notified"},
+    "workflows/lock_workflow_run_jobs": {"job_count"},
+    "workflows/check_append_lease": {"job_id"},
+    "workflows/update_workflow_step_payload": {"step_id"},
 }
 
 
@@ -43,7 +49,7 @@ def exchanges_by_file() -> dict[str, list[Exchange]]:
 def test_every_public_operation_has_a_case_and_is_named_as_its_function() -> None:
     functions = {
         f"{package}.{name}"
-        for package, module in (("jobs", jobs), ("workers", workers))
+        for package, module in (("jobs", jobs), ("workers", workers), ("workflows", workflows))
         for name in module.__all__
         if not isinstance(getattr(module, name), type)
     }

@@ -5,7 +5,7 @@ from types import ModuleType
 import pytest
 
 from runledger import core, postgres
-from runledger.postgres import jobs, workers
+from runledger.postgres import jobs, workers, workflows
 
 PUBLIC_NAMES: dict[ModuleType, str] = {
     core: """
@@ -19,6 +19,8 @@ PUBLIC_NAMES: dict[ModuleType, str] = {
         WorkflowRunEnqueueBuilder WorkflowRunStatus WorkflowStepDependencySpec WorkflowStepEnqueue
         WorkflowStepEnqueueBuilder WorkflowStepExecutionKind WorkflowStepHandle WorkflowStepStatus WorkflowType
         WorkerIdentity WorkerRecord
+        StepCounts WorkflowAppendOutcome WorkflowAppendResult WorkflowRunRecord WorkflowStepDependency
+        WorkflowStepRecord run_status_of
         CatchUp CronDialect CronExpression FirePlan InvalidCronError
         clean_error_text decide_failure decode_json encode_json fire_jitter first_fire_at next_fire parse_cron
         plan_fires previous_fire retry_delay validate_workflow_append
@@ -30,7 +32,7 @@ PUBLIC_NAMES: dict[ModuleType, str] = {
         LegacyIdempotencySnapshotsMissingError MIGRATOR Migration Migrator MissingMigrationHistoryError Operation
         QueryError QueryErrorCategory SchemaCompatibilityError SchemaProblem Statement
         ensure_schema_compatible_after_idempotency_cutover jobs migrate_after_idempotency_cutover run run_sync
-        workers
+        workers workflows
     """,
     jobs: """
         AttemptFailure AttemptOutcome ClaimPosition ClaimedBatch JobProgressUpdate JobSuccess ReapResult
@@ -42,6 +44,13 @@ PUBLIC_NAMES: dict[ModuleType, str] = {
         read_canceled_leases read_held_leases reap_expired_leases release_unstarted_job_claim renew_leases
         requeue_job return_claims update_job_definition update_job_payload_uuid_array_field update_job_progress
         update_progress_of_jobs upsert_job_definitions
+    """,
+    workflows: """
+        WorkflowAppendRequest append_workflow_steps append_workflow_steps_of_job cancel_workflow_run
+        complete_external_workflow_step enqueue_workflow_run get_latest_workflow_run_by_type get_workflow_run_by_id
+        get_workflow_run_by_type_and_idempotency_key get_workflow_run_id_for_job list_workflow_runs
+        list_workflow_step_dependencies list_workflow_step_keys_for_update list_workflow_steps read_prerequisite_outputs
+        update_workflow_step_and_pending_job_payload
     """,
     workers: "list_workers register_worker remove_dead_workers remove_worker",
 }

@@ -25,14 +25,15 @@ from tests.postgres.plain_text import execute_text
 FINISHED, PENDING, LEASED = 30_000, 10_000, 500
 
 PRIMARY_KEY, CLAIM, CLAIM_TYPE = "job_queue_pkey", "idx_job_queue_claim", "idx_job_queue_claim_type"
+STEPS = "workflow_steps_pkey"
 EXPIRY, ATTEMPTS, EVENTS = "idx_job_queue_leased_expiry", "uq_job_attempts_job_run_attempt", "pk_job_events"
 KEYS = {"uq_job_queue_type_idempotency_global", "uq_job_queue_type_idempotency_org"}
 
 INDEXES_OF_STATEMENT: Mapping[str, set[str]] = {
-    "claim_jobs": {CLAIM, CLAIM_TYPE, PRIMARY_KEY},
-    "complete_jobs": {PRIMARY_KEY, ATTEMPTS},
-    "fail_jobs": {PRIMARY_KEY, ATTEMPTS},
-    "return_claims": {PRIMARY_KEY, ATTEMPTS, EVENTS},
+    "claim_jobs": {CLAIM, CLAIM_TYPE, PRIMARY_KEY, STEPS},
+    "complete_jobs": {PRIMARY_KEY, ATTEMPTS, STEPS},
+    "fail_jobs": {PRIMARY_KEY, ATTEMPTS, STEPS},
+    "return_claims": {PRIMARY_KEY, ATTEMPTS, EVENTS, STEPS},
     "renew_leases": {PRIMARY_KEY},
     "heartbeat_job": {PRIMARY_KEY},
     "read_held_leases": {PRIMARY_KEY},
@@ -42,12 +43,12 @@ INDEXES_OF_STATEMENT: Mapping[str, set[str]] = {
     "update_job_progress": {PRIMARY_KEY, ATTEMPTS},
     "cancel_job": {PRIMARY_KEY, ATTEMPTS},
     "requeue_job": {PRIMARY_KEY},
-    "release_unstarted_job_claim": {PRIMARY_KEY, ATTEMPTS},
+    "release_unstarted_job_claim": {PRIMARY_KEY, ATTEMPTS, STEPS},
     "read_canceled_leases": {ATTEMPTS, EVENTS},
     "list_due_job_ids": {CLAIM},
     "list_worker_leases": {EXPIRY, "job_workers_pkey"},
-    "list_expired_leases": {EXPIRY},
-    "reap_jobs": {PRIMARY_KEY, ATTEMPTS},
+    "list_expired_leases": {EXPIRY, STEPS},
+    "reap_jobs": {PRIMARY_KEY, ATTEMPTS, STEPS},
     "enqueue_keyed_jobs": KEYS,
     "get_job": {PRIMARY_KEY},
     "find_job_by_idempotency_key": KEYS,

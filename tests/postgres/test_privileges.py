@@ -41,9 +41,28 @@ CHECKING = {
     "migrations/list_unvalidated_checks",
     "migrations/count_legacy_keyed_rows",
 }
+# To end a gate, or to append steps, is to release others as jobs.
+ADVANCING = {
+    "workflows/end_workflow_steps",
+    "workflows/find_workflow_run_mutation",
+    "workflows/find_workflow_run_of_job",
+    "workflows/get_workflow_run",
+    "workflows/insert_workflow_steps",
+    "workflows/list_workflow_steps",
+    "workflows/lock_workflow_runs",
+    "workflows/read_workflow_steps_by_key",
+    "workflows/record_workflow_append",
+}
 STATEMENTS: dict[Duty, set[str]] = {
     Duty.WORKER: CHECKING
+    | ADVANCING
     | {
+        "workflows/cancel_workflow_run",
+        "workflows/check_append_lease",
+        "workflows/lock_workflow_run_jobs",
+        "workflows/read_prerequisite_outputs",
+        "workflows/try_lock_workflow_runs",
+        "workflows/update_workflow_step_payload",
         "connection/send_notices",
         "connection/set_local_lock_timeout",
         "definitions/insert_missing_definitions",
@@ -74,7 +93,12 @@ STATEMENTS: dict[Duty, set[str]] = {
         "workers/remove_worker",
     },
     Duty.PRODUCER: CHECKING
+    | ADVANCING
     | {
+        "workflows/find_workflow_run_by_idempotency_key",
+        "workflows/insert_keyed_workflow_run",
+        "workflows/list_workflow_runs",
+        "workflows/list_workflow_step_dependencies",
         "definitions/get_definition",
         "definitions/list_definitions",
         "connection/send_notices",

@@ -8,6 +8,8 @@ written as paths:
 - ``job_types[]``: the items of an array of scalars,
 - ``jobs[].id``: a member of each object in an array,
 - ``jobs.*.attempt``: a member of each value in an object that is keyed by id.
+
+An object that a statement builds for itself, to look up what it has worked out for a row, is none of the document.
 """
 
 from __future__ import annotations
@@ -26,6 +28,9 @@ _NAMED_FIELD = re.compile(r"\bdoc\s*->\s*'(?P<field>\w+)'\s+AS\s+(?P<alias>\w+)"
 _KEYS = re.compile(r"jsonb_object_keys\(\s*(?P<alias>\w+)\s*\)")
 _VALUE = re.compile(r"->\s*\w+\.\w+::text\s+AS\s+item\b")
 _VALUE_FIELD = re.compile(r"(?:\bitem|->\s*\w+\.\w+::text)\s*" + _MEMBER)
+
+# What a statement has put together itself, by the id of a row: one value, or an array of several.
+_OWN_VALUE = re.compile(r"->>\s*\w+\.\w+::text\b|->\s*\w+\.\w+::text\s+AS\s+change\b|\bchange\s*->>\s*\d")
 
 _LITERAL = re.compile(r"'[^']*'")
 _JSON_ACCESS = re.compile(r"->>?|#>>?|\?[|&]?|@[>?@]|<@|\bjsonb?_(?:populate|to_record|path|each|query|value|table)\w*")
@@ -57,6 +62,7 @@ def document_fields(sql: str) -> list[str]:
         text.take(_VALUE)
     # `doc -> 'job_types' IS NULL` asks whether the list is there; the path of its items says so already.
     fields |= {match["field"] for match in text.take(_DOCUMENT_FIELD)} - containers
+    text.take(_OWN_VALUE)
     text.check_read()
     return sorted(fields)
 

@@ -16,6 +16,8 @@ Layout, lowest first; a module imports only from lines above its own:
   asked for, and whether they make a workflow.
 - ``workflows.builder``, ``workflows.dag_builder``, ``workflows.workflow``: three ways to write them down.
 - ``workflows.canonical_request``: what is compared when a request comes again.
+- ``workflows.step_release``, ``workflows.run_outcome``: when a step can begin, and where a run stands.
+- ``workflows.records``: runs, steps and dependencies as they are stored.
 - ``jobs.failure_text``, ``jobs.failure_decision``, ``jobs.retry_policy``: what becomes of a failure.
 - ``schedules.cron_expression``, ``schedules.matching_times``, ``schedules.next_fire``: from an expression to local
   times, and to the instants of a zone.
@@ -91,6 +93,14 @@ from runledger.core.workflows.graph_validation import (
     validate_workflow_run_enqueue,
     validate_workflow_step,
 )
+from runledger.core.workflows.records import (
+    WorkflowAppendOutcome,
+    WorkflowAppendResult,
+    WorkflowRunRecord,
+    WorkflowStepDependency,
+    WorkflowStepRecord,
+)
+from runledger.core.workflows.run_outcome import StepCounts, run_status_of
 from runledger.core.workflows.status import (
     WorkflowDependencyReleaseMode,
     WorkflowRunStatus,
@@ -146,6 +156,7 @@ __all__ = [
     "RetryDecision",
     "RunledgerError",
     "Scope",
+    "StepCounts",
     "StepKey",
     "UndecodableJsonError",
     "UnknownStoredTextError",
@@ -153,17 +164,22 @@ __all__ = [
     "WorkerRecord",
     "Workflow",
     "WorkflowAppend",
+    "WorkflowAppendOutcome",
+    "WorkflowAppendResult",
     "WorkflowBuildError",
     "WorkflowDagBuilder",
     "WorkflowDependencyReleaseMode",
     "WorkflowRunEnqueue",
     "WorkflowRunEnqueueBuilder",
+    "WorkflowRunRecord",
     "WorkflowRunStatus",
+    "WorkflowStepDependency",
     "WorkflowStepDependencySpec",
     "WorkflowStepEnqueue",
     "WorkflowStepEnqueueBuilder",
     "WorkflowStepExecutionKind",
     "WorkflowStepHandle",
+    "WorkflowStepRecord",
     "WorkflowStepStatus",
     "WorkflowType",
     "clean_error_text",
@@ -177,6 +193,7 @@ __all__ = [
     "plan_fires",
     "previous_fire",
     "retry_delay",
+    "run_status_of",
     "validate_workflow_append",
     "validate_workflow_dag",
     "validate_workflow_run_enqueue",

@@ -1,10 +1,10 @@
 """PostgreSQL: operations, the statements behind them, migrations and drivers.
 
-``run`` and ``run_sync`` execute the operations of ``jobs``, of ``workers`` and those on the schema on psycopg
+``run`` and ``run_sync`` execute the operations of ``jobs``, of ``workflows``, of ``workers`` and those on the schema on psycopg
 connections and pools.
 """
 
-from runledger.postgres import jobs, workers
+from runledger.postgres import jobs, workers, workflows
 from runledger.postgres.compatibility import (
     IdempotencyCheck,
     IncompatibleSchemaError,
@@ -53,4 +53,5 @@ __all__ = [
     "run",
     "run_sync",
     "workers",
+    "workflows",
 ]

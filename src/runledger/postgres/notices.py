@@ -80,22 +80,33 @@ Notice: TypeAlias = WakeUp | Cancellation
 
 @dataclass(slots=True)
 class Notices:
-    """What an operation has to tell workers.
+    """What an operation has to tell workers, and clients that wait for a run.
 
     Attributes:
         is_sent_inside: The statements of the operation send it themselves, so that it is heard if and when their
             transaction commits. Otherwise it is collected for whoever commits.
-        payloads: What was collected.
+        payloads: What was collected for workers.
+        ended_run_ids: The runs that have ended.
     """
 
     is_sent_inside: bool
     payloads: list[str] = field(default_factory=list[str])
+    ended_run_ids: list[UUID] = field(default_factory=list[UUID])
+
+    def __bool__(self) -> bool:
+        """Whether anything was collected."""
+        return bool(self.payloads or self.ended_run_ids)
 
     def take(self, row: Row) -> None:
         """Take what a statement has to tell."""
         payload: str | None = row["notice"]
         if payload is not None and not self.is_sent_inside:
             self.payloads.append(payload)
+
+    def take_ended(self, run_ids: Iterable[UUID]) -> None:
+        """Take the runs that have ended."""
+        if not self.is_sent_inside:
+            self.ended_run_ids += run_ids
 
 
 def sends_inside(notices: Notices | None) -> bool | None:
@@ -137,11 +148,18 @@ def encode_cancellations(job_ids: Collection[UUID]) -> list[str]:
 
 
 @operation("notices.send_notices")
-def send_notices(payloads: Iterable[str]) -> Steps[None]:
-    """Send notices in a transaction of their own, which does not wait for the disk: losing them harms nobody."""
+def send_notices(payloads: Iterable[str], *, ended_run_ids: Iterable[UUID] = ()) -> Steps[None]:
+    """Send notices in a transaction of their own, which does not wait for the disk: losing them harms nobody.
+
+    Args:
+        payloads: What workers are told.
+        ended_run_ids: The runs of which waiting clients are told.
+    """
     texts = [payload for payload in payloads if len(payload.encode()) < _MAX_PAYLOAD_BYTES][:MAX_BATCH_ROWS]
-    if texts:
-        yield Statement(sql=_SEND, document=encode_document(payloads=texts), is_only=True)
+    ended = [str(run_id) for run_id in ended_run_ids][:MAX_BATCH_ROWS]
+    if texts or ended:
+        document = encode_document(payloads=texts or None, ended_run_ids=ended or None)
+        yield Statement(sql=_SEND, document=document, is_only=True)
 
 
 def _texts(value: object) -> list[str]:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
 
+from runledger.postgres.sql_errors import ErrorClass
 from runledger.postgres.sql_files import SqlText
 
 Row: TypeAlias = Mapping[str, Any]
@@ -40,12 +41,14 @@ class Statement:
     Attributes:
         sql: The text, usually a file.
         document: JSON text, the ``$1``; ``None`` for a text without a parameter (a migration's).
-        is_only: The operation consists of this statement alone. On a pool it then runs in autocommit, in one round
-            trip, instead of between BEGIN and COMMIT.
+        is_only: The operation consists of this statement alone, or its first part does. On a pool it then runs in
+            autocommit, in one round trip, instead of between BEGIN and COMMIT.
         is_guarded: Run inside a savepoint. A database error rolls back to it and is thrown into the generator as a
             :class:`~runledger.postgres.sql_errors.QueryError`, which may go on.
         recovery: What a pool runs on a new connection when the connection was lost while this, the last statement of
             the transaction, was being committed. Its result takes the place of the one that was lost.
+        lock_conflict: How it is shown when a lock is not had in time (SQLSTATE 55P03); as any other error of a statement
+            when not given.
         opens_part: Begin another part of the operation with this statement. On a pool the part is a transaction of
             its own, after that of the parts before was committed; in a caller's transaction a savepoint of its own.
     """
@@ -55,6 +58,7 @@ class Statement:
     is_only: bool = False
     is_guarded: bool = False
     recovery: Operation[Any] | None = field(default=None, repr=False)
+    lock_conflict: ErrorClass | None = None
     opens_part: bool = False
 
 

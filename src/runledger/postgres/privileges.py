@@ -25,17 +25,25 @@ class Duty(StrEnum):
 
     WORKER = "worker"
     """Runs jobs and repairs them: claims, renews, completes, fails, gives back, reaps, cancels, requeues, inserts
-    missing definitions, and keeps the table of workers."""
+    missing definitions, and keeps the table of workers. Advances workflows, appends to them and cancels them."""
 
     PRODUCER = "producer"
-    """Enqueues jobs, and reads what became of them and which workers there are."""
+    """Enqueues jobs and workflows, appends to workflows and completes their gates, and reads what became of them and
+    which workers there are."""
 
 
 # What the check of the schema reads.
 _CHECKING: Mapping[str, str] = {
     "runledger_migration_history": "SELECT",
     "runledger_migrations": "SELECT",
-    "workflow_runs": "SELECT",
+}
+
+# To end a gate, or to append steps, is to release others as jobs.
+_WORKFLOWS: Mapping[str, str] = {
+    "workflow_run_mutations": "SELECT, INSERT",
+    "workflow_runs": "SELECT, INSERT, UPDATE",
+    "workflow_step_dependencies": "SELECT, INSERT",
+    "workflow_steps": "SELECT, INSERT, UPDATE",
 }
 
 TABLE_PRIVILEGES: Mapping[Duty, Mapping[str, str]] = {
@@ -44,9 +52,10 @@ TABLE_PRIVILEGES: Mapping[Duty, Mapping[str, str]] = {
         "job_dead_letters": "SELECT, INSERT, UPDATE",
         "job_definitions": "SELECT, INSERT",
         "job_events": "SELECT, INSERT",
-        "job_queue": "SELECT, UPDATE",
+        "job_queue": "SELECT, INSERT, UPDATE",
         "job_workers": "SELECT, INSERT, UPDATE, DELETE",
         **_CHECKING,
+        **_WORKFLOWS,
     },
     Duty.PRODUCER: {
         "job_attempts": "SELECT",
@@ -56,6 +65,7 @@ TABLE_PRIVILEGES: Mapping[Duty, Mapping[str, str]] = {
         "job_queue": "SELECT, INSERT",
         "job_workers": "SELECT",
         **_CHECKING,
+        **_WORKFLOWS,
     },
 }
 """Privileges on tables of the roles that own none."""

@@ -20,6 +20,14 @@ from runledger.core.jobs.records import (
 from runledger.core.jobs.status import JobClaimOrigin, JobEventType, JobFailureKind, JobStatus
 from runledger.core.json_value import JsonValue, decode_json
 from runledger.core.workers import WorkerRecord
+from runledger.core.workflows.records import WorkflowRunRecord, WorkflowStepDependency, WorkflowStepRecord
+from runledger.core.workflows.run_outcome import StepCounts
+from runledger.core.workflows.status import (
+    WorkflowDependencyReleaseMode,
+    WorkflowRunStatus,
+    WorkflowStepExecutionKind,
+    WorkflowStepStatus,
+)
 from runledger.postgres.operation import Row
 from runledger.postgres.sql_errors import QueryError, QueryErrorCategory, refusal
 
@@ -96,6 +104,56 @@ def decode_worker(row: Row) -> WorkerRecord:
     fields = dict(row)
     fields["job_types"] = tuple(row["job_types"])
     return WorkerRecord(**fields)
+
+
+def decode_workflow_run(row: Row) -> WorkflowRunRecord:
+    """Return a row of ``workflow_runs``."""
+    fields = dict(row)
+    fields["status"] = decode_run_status(row["status"])
+    fields["step_counts"] = StepCounts(
+        **{name: fields.pop(f"step_count_{name}") for name in ("total", "active", "waiting", "unsuccessful")}
+    )
+    fields["has_result"] = row["result_json"] is not None
+    for name in ("metadata", "result"):
+        fields[name] = _json(fields.pop(f"{name}_json"))
+    return WorkflowRunRecord(**fields)
+
+
+def decode_run_status(text: str) -> WorkflowRunStatus:
+    """Return the status of a run that a row names."""
+    return _stored(WorkflowRunStatus, text)
+
+
+def decode_step_status(text: str) -> WorkflowStepStatus:
+    """Return the status of a step that a row names."""
+    return _stored(WorkflowStepStatus, text)
+
+
+def decode_execution_kind(text: str) -> WorkflowStepExecutionKind:
+    """Return the kind of a step that a row names."""
+    return _stored(WorkflowStepExecutionKind, text)
+
+
+def decode_workflow_step(row: Row) -> WorkflowStepRecord:
+    """Return a row of ``workflow_steps``."""
+    fields = dict(row)
+    fields["execution_kind"] = decode_execution_kind(row["execution_kind"])
+    fields["status"] = decode_step_status(row["status"])
+    for name in ("payload", "output"):
+        fields[name] = _json(fields.pop(f"{name}_json"))
+    return WorkflowStepRecord(**fields)
+
+
+def decode_workflow_step_dependency(row: Row) -> WorkflowStepDependency:
+    """Return a row of ``workflow_step_dependencies``."""
+    fields = dict(row)
+    fields["release_mode"] = _stored(WorkflowDependencyReleaseMode, row["release_mode"])
+    return WorkflowStepDependency(**fields)
+
+
+def decode_json_text(text: str | None) -> JsonValue:
+    """Return a JSON value that a row holds as text."""
+    return _json(text)
 
 
 def decode_failure_kind(text: str | None) -> JobFailureKind | None:

@@ -11,6 +11,8 @@ DEFAULT_SCHEMA = "runledger"
 
 _MAX_IDENTIFIER_BYTES = 63
 _CHANNEL_PREFIX = "runledger_"
+# With a character that no other channel has: a schema may be called "runs_a", too.
+_RUN_CHANNEL_PREFIX = "runledger:runs:"
 _PLAIN_NAME = re.compile("[a-z0-9_]+")
 _UNQUOTABLE = frozenset("'\"\\$")
 
@@ -41,7 +43,16 @@ def channel_of(schema: str) -> str:
     Channels belong to the database, so the schema is in the name. One that is too long for it, or has characters that
     a session of another encoding may not have, is in it as a digest.
     """
-    channel = _CHANNEL_PREFIX + schema
+    return _channel(_CHANNEL_PREFIX, schema)
+
+
+def run_channel_of(schema: str) -> str:
+    """Return the channel that names the workflow runs of a schema that have ended, made like the other."""
+    return _channel(_RUN_CHANNEL_PREFIX, schema)
+
+
+def _channel(prefix: str, schema: str) -> str:
+    channel = prefix + schema
     if _PLAIN_NAME.fullmatch(schema) and len(channel) <= _MAX_IDENTIFIER_BYTES:
         return channel
-    return _CHANNEL_PREFIX + hashlib.sha256(schema.encode("utf-8", "replace")).hexdigest()[:32]
+    return prefix + hashlib.sha256(schema.encode("utf-8", "replace")).hexdigest()[:32]

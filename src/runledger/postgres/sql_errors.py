@@ -16,6 +16,9 @@ from runledger.core.errors import RunledgerError
 COMMIT_UNCONFIRMED = "db.transaction_commit_unconfirmed"
 """Code of a commit whose answer was lost."""
 
+LOCK_NOT_AVAILABLE = "55P03"
+"""SQLSTATE of a wait for a lock that took longer than ``lock_timeout``."""
+
 NOT_MIGRATED = "schema.not_migrated"
 """Code of a statement that did not find its table or its schema."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Protocol
 
-from runledger.postgres.schema_name import channel_of, quote_schema
+from runledger.postgres.schema_name import channel_of, quote_schema, run_channel_of
 
 _BLOCK = re.compile(r"^ *\{for n in 1\.\.(?P<most>\d+)\}\n(?P<body>.*?)^ *\{end\}\n", re.DOTALL | re.MULTILINE)
 
@@ -19,6 +19,21 @@ class SqlText(Protocol):
     def text(self, schema: str) -> str:
         """Return the statement for a schema."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class PlainSql:
+    """A command that takes no document and names no table, such as SAVEPOINT.
+
+    Attributes:
+        command: Its text.
+    """
+
+    command: str
+
+    def text(self, schema: str) -> str:  # noqa: ARG002 (the same in every schema)
+        """Return the command."""
+        return self.command
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +64,8 @@ def _text(area: str, name: str, copies: int | None, schema: str) -> str:
     # The server parses what it is sent: comments are for readers of the file.
     lines = [line for line in source.splitlines() if not line.lstrip().startswith("--")]
     text = _BLOCK.sub(lambda block: _copied(block, copies), "\n".join(lines))
-    return text.replace("{schema}", quote_schema(schema)).replace("{channel}", f"'{channel_of(schema)}'")
+    text = text.replace("{schema}", quote_schema(schema)).replace("{channel}", f"'{channel_of(schema)}'")
+    return text.replace("{run_channel}", f"'{run_channel_of(schema)}'")
 
 
 def _copied(block: re.Match[str], copies: int | None) -> str:

@@ -99,6 +99,9 @@ class ClaimedJob:
         worker_id: Who claimed it.
         leased_at: When, by the clock of the database.
         lease_expires_at: When the lease ends unless it is renewed, by the clock of the database.
+        workflow_run_id: The run of the workflow whose step it carries out, or ``None``.
+        workflow_step_id: That step, or ``None``.
+        workflow_step_key: The key of that step, or ``None``.
     """
 
     job_id: UUID
@@ -115,6 +118,9 @@ class ClaimedJob:
     worker_id: str
     leased_at: datetime
     lease_expires_at: datetime
+    workflow_run_id: UUID | None = None
+    workflow_step_id: UUID | None = None
+    workflow_step_key: str | None = None
 
     @property
     def lease(self) -> LeaseIdentity:

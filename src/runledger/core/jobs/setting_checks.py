@@ -48,9 +48,8 @@ def check_stage(field: str, value: object) -> None:
     _check_name(field, value, "name a stage, for example 'queued'")
 
 
-def check_idempotency_key(value: object) -> None:
+def check_idempotency_key(value: object, *, field: str = "idempotency_key") -> None:
     """Refuse what is no text, blank, too long for an index, or nothing that PostgreSQL can store."""
-    field = "idempotency_key"
     text = _check_name(field, value, "name the request, for example 'order-17/confirm', or pass None")
     if len(text.encode()) > _MAX_KEY_BYTES:
         raise InvalidArgumentError(field, f"is longer than {_MAX_KEY_BYTES} bytes", "pass a digest of it")

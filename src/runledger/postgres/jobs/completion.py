@@ -8,12 +8,20 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from runledger.core.jobs.records import LeaseIdentity
+from runledger.core.scope import Admin
 from runledger.postgres.document import check_now, keyed_document, milliseconds
-from runledger.postgres.jobs.lease import run_on_locked_job
+from runledger.postgres.jobs.lease import lock_job
+from runledger.postgres.jobs.workflow_jobs import jobs_by_run, run_of
+from runledger.postgres.notices import Notices
 from runledger.postgres.operation import Statement, Steps, operation
-from runledger.postgres.row_decoding import job_ids
 from runledger.postgres.sql_errors import lease_owner_mismatch
 from runledger.postgres.sql_files import SqlFile
+from runledger.postgres.workflows.advance import (
+    TERMINAL_COMPLETION_ISOLATION,
+    end_job_steps,
+    end_jobs_of_workflows,
+)
+from runledger.postgres.workflows.run_lock import lock_run
 
 _COMPLETE = SqlFile("jobs", "complete_jobs")
 
@@ -32,19 +40,45 @@ class JobSuccess:
 
 
 @operation("jobs.complete_jobs")
-def complete_jobs(worker_id: str, successes: Sequence[JobSuccess], *, now: datetime | None = None) -> Steps[set[UUID]]:
+def complete_jobs(
+    worker_id: str,
+    successes: Sequence[JobSuccess],
+    *,
+    are_plain: bool = False,
+    notices: Notices | None = None,
+    now: datetime | None = None,
+) -> Steps[set[UUID]]:
     """Complete many jobs of one worker: SUCCEEDED, attempt closed, one event each.
 
+    A job that carries out the step of a workflow ends its step in the same transaction, and releases or cancels what
+    waited for it. Such jobs have transactions of their own, of up to 64 runs each, after that of the others.
+
+    Args:
+        worker_id: Who held them.
+        successes: What to report.
+        are_plain: None of them belongs to a workflow, as their claim has told; one that does is left alone.
+        notices: How workers are told of released steps, and clients of ended runs.
+        now: Instant to use instead of the database's clock, for tests.
+
     Returns:
-        The ids that were completed. The others are held no longer, or locked by another transaction:
-        :func:`~runledger.postgres.jobs.lease.read_held_leases` tells which.
+        The ids that were completed. The others are held no longer, or they or their run are locked by another
+        transaction: :func:`~runledger.postgres.jobs.lease.read_held_leases` tells which.
     """
     if not successes:
         return set()
     check_now(now)
-    document = keyed_document(worker_id, [_member(success) for success in successes], now=now)
+    document = _document(worker_id, successes, now=now, finds_runs=None if are_plain else True)
     rows = yield Statement(sql=_COMPLETE, document=document, is_only=True)
-    return job_ids(rows)
+    completed = {row["job_id"] for row in rows if row["workflow_run_id"] is None}
+
+    def complete(of_runs: Sequence[JobSuccess]) -> Steps[list[UUID]]:
+        rows = yield Statement(sql=_COMPLETE, document=_document(worker_id, of_runs, now=now, ends_steps=True))
+        completed.update(row["job_id"] for row in rows)
+        return [row["workflow_step_id"] for row in rows]
+
+    of_workflows = jobs_by_run(rows, {success.lease.job_id: success for success in successes})
+    yield from end_jobs_of_workflows(of_workflows, complete, notices=notices, now=now)
+    return completed
 
 
 @operation("jobs.complete_job")
@@ -53,28 +87,54 @@ def complete_job(
     *,
     lock_timeout: timedelta | None = None,
     idle_timeout: timedelta | None = None,
+    notices: Notices | None = None,
     now: datetime | None = None,
 ) -> Steps[None]:
     """Complete one job, waiting for its row lock; the expiry is judged after it.
+
+    The step of a workflow ends with its job, as by :func:`complete_jobs`.
 
     Args:
         success: The lease and the output.
         lock_timeout: Bound on the wait; ``None`` leaves the transaction's setting alone.
         idle_timeout: How long the session may be silent from here to its COMMIT; then the server ends it, so that a
             client which is gone does not keep the job locked. ``None`` leaves the transaction's setting alone.
+        notices: How workers are told of released steps, and clients of ended runs.
         now: Instant to use instead of the database's clock, for tests.
 
     Raises:
-        QueryError: ``job.lease_owner_mismatch``; nothing was written.
+        QueryError: Nothing was written: ``job.lease_owner_mismatch``. For the step of a workflow also
+            ``workflow.release_conflict``, when another transaction kept its run locked for five seconds, and
+            ``workflow.terminal_completion_unsupported_isolation`` above READ COMMITTED.
     """
     check_now(now)
     lease = success.lease
     idle_timeout_ms = None if idle_timeout is None else milliseconds(idle_timeout)
-    document = keyed_document(lease.worker_id, [_member(success)], now=now, idle_timeout_ms=idle_timeout_ms)
-    complete = Statement(sql=_COMPLETE, document=document)
-    rows = yield from run_on_locked_job(complete, lease.job_id, lock_timeout=lock_timeout)
+
+    def complete(**fields: bool | None) -> Statement:
+        document = _document(lease.worker_id, [success], now=now, idle_timeout_ms=idle_timeout_ms, **fields)
+        return Statement(sql=_COMPLETE, document=document)
+
+    rows = yield complete(finds_runs=True)
+    run_id = run_of(rows)
+    ends_steps = None if run_id is None else True
+    if run_id is not None:
+        # The run first, and nothing is locked yet.
+        yield from lock_run(run_id, scope=Admin(), isolation_code=TERMINAL_COMPLETION_ISOLATION)
+        rows = yield complete(ends_steps=ends_steps)
+    if not rows:
+        yield from lock_job(lease.job_id, lock_timeout=lock_timeout)
+        rows = yield complete(ends_steps=ends_steps)
     if not rows:
         raise lease_owner_mismatch("jobs.complete_job")
+    if run_id is not None:
+        yield from end_job_steps([rows[0]["workflow_step_id"]], notices=notices, now=now)
+
+
+def _document(
+    worker_id: str, successes: Sequence[JobSuccess], *, now: datetime | None, **fields: bool | int | None
+) -> str:
+    return keyed_document(worker_id, [_member(success) for success in successes], now=now, **fields)
 
 
 def _member(success: JobSuccess) -> str:

@@ -10,11 +10,20 @@ from uuid import UUID
 from runledger.core.jobs.failure_text import clean_error_text
 from runledger.core.jobs.records import LeaseIdentity
 from runledger.core.jobs.status import JobFailureKind
+from runledger.core.scope import Admin
 from runledger.postgres.document import check_duration, check_now, json_text, keyed_document, retry_delay_milliseconds
-from runledger.postgres.jobs.lease import run_on_locked_job
-from runledger.postgres.operation import Rows, Statement, Steps, operation
+from runledger.postgres.jobs.lease import lock_job
+from runledger.postgres.jobs.workflow_jobs import jobs_by_run, run_of
+from runledger.postgres.notices import Notices
+from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.sql_errors import lease_owner_mismatch
 from runledger.postgres.sql_files import SqlFile
+from runledger.postgres.workflows.advance import (
+    TERMINAL_COMPLETION_ISOLATION,
+    end_job_steps,
+    end_jobs_of_workflows,
+)
+from runledger.postgres.workflows.run_lock import lock_run
 
 _FAIL = SqlFile("jobs", "fail_jobs")
 
@@ -40,47 +49,96 @@ class AttemptFailure:
 
 @operation("jobs.fail_jobs")
 def fail_jobs(
-    worker_id: str, failures: Sequence[AttemptFailure], *, now: datetime | None = None
+    worker_id: str,
+    failures: Sequence[AttemptFailure],
+    *,
+    notices: Notices | None = None,
+    now: datetime | None = None,
 ) -> Steps[dict[UUID, bool]]:
     """Record many failures of one worker.
 
+    The step of a workflow waits with its job for the next attempt, or ends with it, as by
+    :func:`~runledger.postgres.jobs.completion.complete_jobs`.
+
+    Args:
+        worker_id: Who held them.
+        failures: What to report.
+        notices: How workers are told of released steps, and clients of ended runs.
+        now: Instant to use instead of the database's clock, for tests.
+
     Returns:
-        For each job recorded, whether it is a dead letter now. The others are held no longer, or locked by another
-        transaction: :func:`~runledger.postgres.jobs.lease.read_held_leases` tells which.
+        For each job recorded, whether it is a dead letter now. The others are held no longer, or they or their run are
+        locked by another transaction: :func:`~runledger.postgres.jobs.lease.read_held_leases` tells which.
     """
     if not failures:
         return {}
     check_now(now)
-    document = keyed_document(worker_id, [_member(failure) for failure in failures], now=now)
-    rows = yield Statement(sql=_FAIL, document=document, is_only=True)
-    return _outcomes(rows)
+    rows = yield Statement(sql=_FAIL, document=_document(worker_id, failures, now=now), is_only=True)
+    recorded = {row["job_id"]: row["is_dead_letter"] for row in rows if row["workflow_run_id"] is None}
+
+    def fail(of_runs: Sequence[AttemptFailure]) -> Steps[list[UUID]]:
+        rows = yield Statement(sql=_FAIL, document=_document(worker_id, of_runs, now=now, ends_steps=True))
+        recorded.update({row["job_id"]: row["is_dead_letter"] for row in rows})
+        return [row["workflow_step_id"] for row in rows if row["is_dead_letter"]]
+
+    of_workflows = jobs_by_run(rows, {failure.lease.job_id: failure for failure in failures})
+    yield from end_jobs_of_workflows(of_workflows, fail, notices=notices, now=now)
+    return recorded
 
 
 @operation("jobs.fail_job")
 def fail_job(
-    failure: AttemptFailure, *, lock_timeout: timedelta | None = None, now: datetime | None = None
+    failure: AttemptFailure,
+    *,
+    lock_timeout: timedelta | None = None,
+    notices: Notices | None = None,
+    now: datetime | None = None,
 ) -> Steps[bool]:
     """Record one failure, waiting for the job's row lock; the expiry is judged after it.
 
     Args:
         failure: The lease and what went wrong.
         lock_timeout: Bound on the wait; ``None`` leaves the transaction's setting alone.
+        notices: How workers are told of released steps, and clients of ended runs.
         now: Instant to use instead of the database's clock, for tests.
 
     Returns:
         Whether the job is a dead letter now.
 
     Raises:
-        QueryError: ``job.lease_owner_mismatch``; nothing was written.
+        QueryError: Nothing was written; the codes are those of
+            :func:`~runledger.postgres.jobs.completion.complete_job`.
     """
     check_duration("retry_delay", failure.retry_delay)
     check_now(now)
     lease = failure.lease
-    fail = Statement(sql=_FAIL, document=keyed_document(lease.worker_id, [_member(failure)], now=now))
-    rows = yield from run_on_locked_job(fail, lease.job_id, lock_timeout=lock_timeout)
+
+    def fail(ends_steps: bool | None = None) -> Statement:
+        document = _document(lease.worker_id, [failure], now=now, ends_steps=ends_steps)
+        return Statement(sql=_FAIL, document=document)
+
+    rows = yield fail()
+    run_id = run_of(rows)
+    ends_steps = None if run_id is None else True
+    if run_id is not None:
+        # The run first, and nothing is locked yet.
+        yield from lock_run(run_id, scope=Admin(), isolation_code=TERMINAL_COMPLETION_ISOLATION)
+        rows = yield fail(ends_steps)
+    if not rows:
+        yield from lock_job(lease.job_id, lock_timeout=lock_timeout)
+        rows = yield fail(ends_steps)
     if not rows:
         raise lease_owner_mismatch("jobs.fail_job")
-    return _outcomes(rows)[lease.job_id]
+    is_dead_letter: bool = rows[0]["is_dead_letter"]
+    if is_dead_letter and run_id is not None:
+        yield from end_job_steps([rows[0]["workflow_step_id"]], notices=notices, now=now)
+    return is_dead_letter
+
+
+def _document(
+    worker_id: str, failures: Sequence[AttemptFailure], *, now: datetime | None, ends_steps: bool | None = None
+) -> str:
+    return keyed_document(worker_id, [_member(failure) for failure in failures], now=now, ends_steps=ends_steps)
 
 
 def _member(failure: AttemptFailure) -> str:
@@ -91,7 +149,3 @@ def _member(failure: AttemptFailure) -> str:
         f'"error_code":{json_text(clean_error_text(failure.error_code))},'
         f'"error_message":{json_text(clean_error_text(failure.error_message))},"retry_delay_ms":{delay_ms}}}'
     )
-
-
-def _outcomes(rows: Rows) -> dict[UUID, bool]:
-    return {row["job_id"]: row["is_dead_letter"] for row in rows}

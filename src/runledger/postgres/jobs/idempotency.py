@@ -47,13 +47,13 @@ def existing_job_of(row: Row) -> UUID | None:
             raise definition_missing([job_type])
 
 
-def definition_missing(job_types: list[str]) -> QueryError:
-    """Return the error of requests whose types have no enabled definition."""
+def definition_missing(job_types: list[str], *, area: str = "job") -> QueryError:
+    """Return the error of requests whose types have no enabled definition; its code begins with their area."""
     return refusal(
         QueryErrorCategory.VALIDATION,
-        "job.definition_not_found_or_disabled",
+        f"{area}.definition_not_found_or_disabled",
         f"{_named(job_types)} no enabled definition; check the name, or define it with ensure_job_definitions",
-        internal=f"jobs.enqueue: no enabled definition of {', '.join(job_types)}",
+        internal=f"{area}s.enqueue: no enabled definition of {', '.join(job_types)}",
     )
 
 

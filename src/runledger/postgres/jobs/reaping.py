@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,13 +15,18 @@ from runledger.postgres.document import (
     encode_document,
     retry_delay_milliseconds,
 )
-from runledger.postgres.operation import Row, Statement, Steps, operation
+from runledger.postgres.notices import Notices
+from runledger.postgres.operation import Row, Rows, Statement, Steps, operation
 from runledger.postgres.sql_errors import QueryError
-from runledger.postgres.sql_files import SqlFile
+from runledger.postgres.sql_files import PlainSql, SqlFile
+from runledger.postgres.workflows.advance import TERMINAL_COMPLETION_ISOLATION, end_job_steps
+from runledger.postgres.workflows.run_lock import try_lock_runs
 
 _LIST_EXPIRED = SqlFile("jobs", "list_expired_leases")
 _REAP = SqlFile("jobs", "reap_jobs")
 _DEFER = SqlFile("jobs", "defer_reaping")
+_SAVEPOINT = PlainSql("SAVEPOINT runledger_reap")
+_ROLLBACK = PlainSql("ROLLBACK TO SAVEPOINT runledger_reap")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,26 +67,32 @@ class ReapResult:
 
 
 @operation("jobs.reap_expired_leases")
-def reap_expired_leases(*, limit: int, retry_delay: timedelta, now: datetime | None = None) -> Steps[ReapResult]:
+def reap_expired_leases(
+    *, limit: int, retry_delay: timedelta, notices: Notices | None = None, now: datetime | None = None
+) -> Steps[ReapResult]:
     """Return expired leases to the queue, or dead-letter the jobs without attempts left.
 
     One transaction. A row that the database refuses is set apart by halving the batch: its lease is moved
     ``retry_delay`` into the future, where it stays LEASED and starves nobody.
 
+    The step of a workflow waits with its job for the next attempt, or ends with it. A dead letter whose run another
+    transaction has locked is left to a later pass.
+
     Args:
         limit: Leases at most.
         retry_delay: Time until a retried job is due, and until a refused row is tried again.
+        notices: How workers are told of released steps, and clients of ended runs.
         now: Instant to use instead of the database's clock, for tests.
     """
     check_limit(limit)
     check_duration("retry_delay", retry_delay)
     check_now(now)
     rows = yield Statement(sql=_LIST_EXPIRED, document=encode_document(limit=limit, now=now))
-    found = [row["job_id"] for row in rows]
     reaped: list[Row] = []
     deferred: list[UUID] = []
     stuck: list[UUID] = []
-    pending = [found] if found else []
+    plain = [row["job_id"] for row in rows if row["workflow_run_id"] is None]
+    pending = [plain] if plain else []
     while pending:
         ids = pending.pop()
         try:
@@ -95,13 +105,48 @@ def reap_expired_leases(*, limit: int, retry_delay: timedelta, now: datetime | N
                 deferred += ids
             else:
                 stuck += ids
+    last_of_run = [(row["job_id"], row["workflow_run_id"]) for row in rows if row["workflow_run_id"] is not None]
+    for job_id in (yield from _of_free_runs(last_of_run)):
+        try:
+            reaped += yield from _reap_last_attempt(job_id, retry_delay, notices, now)
+        except QueryError:
+            if (yield from _defer(job_id, retry_delay, now)):
+                deferred.append(job_id)
+            else:
+                stuck.append(job_id)
     return ReapResult(
         processed_count=len(reaped),
         deferred_job_ids=tuple(deferred),
         stuck_job_ids=tuple(stuck),
         dead_letters=tuple(_dead_letter(row) for row in reaped if row["action"] == "DEAD_LETTER"),
-        is_full=len(found) == limit,
+        # What nothing could be done about is no reason to look again at once.
+        is_full=len(rows) == limit and len(reaped) + len(deferred) > 0,
     )
+
+
+def _of_free_runs(jobs: Sequence[tuple[UUID, UUID]]) -> Steps[list[UUID]]:
+    """Return those jobs whose run is locked now. Their own locks are held already, so nobody may be waited for."""
+    if not jobs:
+        return []
+    free = yield from try_lock_runs({run_id for _, run_id in jobs}, isolation_code=TERMINAL_COMPLETION_ISOLATION)
+    return [job_id for job_id, run_id in jobs if run_id in free]
+
+
+def _reap_last_attempt(
+    job_id: UUID, retry_delay: timedelta, notices: Notices | None, now: datetime | None
+) -> Steps[Rows]:
+    """Take away one lease with its step, or neither of them."""
+    yield Statement(sql=_SAVEPOINT, document=None)
+    try:
+        document = _reap_document([job_id], retry_delay, now, ends_steps=True)
+        rows = yield Statement(sql=_REAP, document=document, is_guarded=True)
+        ended = [row["workflow_step_id"] for row in rows if row["action"] == "DEAD_LETTER"]
+        if ended:
+            yield from end_job_steps(ended, notices=notices, now=now, is_guarded=True)
+    except QueryError:
+        yield Statement(sql=_ROLLBACK, document=None)
+        raise
+    return rows
 
 
 def _defer(job_id: UUID, retry_delay: timedelta, now: datetime | None) -> Steps[bool]:
@@ -113,10 +158,18 @@ def _defer(job_id: UUID, retry_delay: timedelta, now: datetime | None) -> Steps[
     return True
 
 
-def _reap_document(ids: Sequence[UUID], retry_delay: timedelta, now: datetime | None) -> str:
-    fields = {"job_ids": [str(job_id) for job_id in ids], "retry_delay_ms": retry_delay_milliseconds(retry_delay)}
-    return json.dumps(fields | ({} if now is None else {"now": now.isoformat()}))
+def _reap_document(
+    ids: Sequence[UUID], retry_delay: timedelta, now: datetime | None, *, ends_steps: bool | None = None
+) -> str:
+    return encode_document(
+        job_ids=[str(job_id) for job_id in ids],
+        retry_delay_ms=retry_delay_milliseconds(retry_delay),
+        ends_steps=ends_steps,
+        now=now,
+    )
 
 
 def _dead_letter(row: Row) -> ReapedDeadLetter:
-    return ReapedDeadLetter(**{name: value for name, value in row.items() if name != "action"})
+    return ReapedDeadLetter(
+        **{name: value for name, value in row.items() if name not in {"action", "workflow_step_id"}}
+    )

@@ -291,24 +291,37 @@ CREATE TABLE {schema}.job_workers (
 
 -- Workflows ----------------------------------------------------------------------------------------------
 
+-- The row of a run is its lock: whoever ends a step, appends steps or cancels the run holds it (docs/explanation/
+-- lock-order.md). So it can keep how many steps are where, and no end of a step has to look at the others. `result` is
+-- set when the result step succeeds; an output that is none is JSON null there.
 CREATE TABLE {schema}.workflow_runs (
-    id               uuid PRIMARY KEY DEFAULT uuidv7(),
-    workflow_type    text NOT NULL,
-    organization_id  uuid,
-    status           {schema}.workflow_run_status NOT NULL DEFAULT 'RUNNING',
-    idempotency_key  text,
-    metadata         jsonb NOT NULL DEFAULT '{}',
-    result_step_key  text,
-    result           jsonb,
-    started_at       timestamptz NOT NULL DEFAULT now(),
-    finished_at      timestamptz,
-    created_at       timestamptz NOT NULL DEFAULT now(),
-    updated_at       timestamptz NOT NULL DEFAULT now(),
+    id                       uuid PRIMARY KEY DEFAULT uuidv7(),
+    workflow_type            text NOT NULL,
+    organization_id          uuid,
+    status                   {schema}.workflow_run_status NOT NULL DEFAULT 'RUNNING',
+    idempotency_key          text,
+    metadata                 jsonb NOT NULL DEFAULT '{}',
+    result_step_key          text,
+    result                   jsonb,
+    step_count_total         integer NOT NULL DEFAULT 0,
+    step_count_active        integer NOT NULL DEFAULT 0,
+    step_count_waiting       integer NOT NULL DEFAULT 0,
+    step_count_unsuccessful  integer NOT NULL DEFAULT 0,
+    started_at               timestamptz NOT NULL DEFAULT now(),
+    finished_at              timestamptz,
+    created_at               timestamptz NOT NULL DEFAULT now(),
+    updated_at               timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT chk_workflow_runs_type_not_blank CHECK (length(trim(workflow_type)) > 0),
     CONSTRAINT chk_workflow_runs_idempotency_key_not_blank CHECK (
         idempotency_key IS NULL OR length(trim(idempotency_key)) > 0),
     CONSTRAINT chk_workflow_runs_result_step_key_not_blank CHECK (
-        result_step_key IS NULL OR length(trim(result_step_key)) > 0)
+        result_step_key IS NULL OR length(trim(result_step_key)) > 0),
+    CONSTRAINT chk_workflow_runs_step_counts CHECK (
+        step_count_active >= 0 AND step_count_waiting >= 0 AND step_count_unsuccessful >= 0
+        AND step_count_active + step_count_waiting + step_count_unsuccessful <= step_count_total)
+) WITH (
+    -- Each end of a step changes the row of its run; half the page left free keeps these changes on it (HOT).
+    fillfactor = 50
 );
 
 CREATE UNIQUE INDEX uq_workflow_runs_type_idempotency_org
@@ -365,6 +378,9 @@ CREATE TABLE {schema}.workflow_steps (
             WHEN 'JOB' THEN num_nulls(job_type, priority, max_attempts, timeout_seconds, stage) = 0
             WHEN 'EXTERNAL' THEN num_nonnulls(job_id, job_type, priority, max_attempts, timeout_seconds, stage) = 0
         END)
+) WITH (
+    -- A step is changed by its release, its claim and its end; the last two touch no index and stay on the page (HOT).
+    fillfactor = 60
 );
 
 CREATE UNIQUE INDEX uq_workflow_steps_job_id ON {schema}.workflow_steps (job_id) WHERE job_id IS NOT NULL;

@@ -149,7 +149,7 @@ async def _run_alone(connection: psycopg.AsyncConnection[Any], execution: Execut
     if first.is_only and connection.autocommit:
         # It commits by itself. Only what has a recovery is known to write.
         execution.is_committing = first.recovery is not None
-        return await _drive_one_part(connection, execution, steps, first)
+        return await _drive_one_and_parts(connection, execution, steps, first)
     return await _drive_parts(connection, execution, steps, first)
 
 
@@ -160,12 +160,23 @@ async def _run_inside(connection: psycopg.AsyncConnection[Any], execution: Execu
     except StopIteration as stop:
         return stop.value
     if first.is_only:
-        return await _drive_one_part(connection, execution, steps, first)
+        return await _drive_one_and_parts(connection, execution, steps, first)
     # All or nothing here too: a caller that catches the error and commits must not keep a part. The savepoint needs a
     # transaction around it, which psycopg opens with the first statement of a connection without autocommit.
     if connection.info.transaction_status == TransactionStatus.IDLE:
         await connection.execute("SELECT", prepare=False)
     return await _drive_parts(connection, execution, steps, first)
+
+
+async def _drive_one_and_parts(
+    connection: psycopg.AsyncConnection[Any], execution: Execution[T], steps: Steps[T], statement: Statement
+) -> T:
+    """Run a first part that needs no transaction of its own, and the parts that may follow, which do."""
+    end = await _drive(connection, execution, steps, statement)
+    execution.is_committing = False
+    if isinstance(end, Statement):
+        return await _drive_parts(connection, execution, steps, end)
+    return end
 
 
 async def _drive_one_part(

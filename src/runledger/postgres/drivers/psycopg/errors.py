@@ -7,8 +7,10 @@ from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from runledger.core.errors import RunledgerError
 from runledger.postgres.sql_errors import (
+    LOCK_NOT_AVAILABLE,
     ConstraintClassifier,
     DatabaseConnectionError,
+    ErrorClass,
     QueryError,
     classify,
     schema_class,
@@ -35,6 +37,7 @@ def translate(
     classifier: ConstraintClassifier | None = None,
     *,
     place: str | None = None,
+    lock_conflict: ErrorClass | None = None,
 ) -> RunledgerError:
     """Return Runledger's form of a driver error.
 
@@ -60,7 +63,7 @@ def translate(
         return DatabaseConnectionError(
             f"{operation_name}: the connection to PostgreSQL failed or was lost", source=error
         )
-    return query_error(error, operation_name, classifier, place=place)
+    return query_error(error, operation_name, classifier, place=place, lock_conflict=lock_conflict)
 
 
 def query_error(
@@ -69,6 +72,7 @@ def query_error(
     classifier: ConstraintClassifier | None = None,
     *,
     place: str | None = None,
+    lock_conflict: ErrorClass | None = None,
 ) -> QueryError:
     """Return Runledger's form of the error of a statement; the same holds as for :func:`translate`.
 
@@ -77,11 +81,14 @@ def query_error(
         operation_name: The operation that the statement belongs to.
         classifier: The application's map from constraints to errors.
         place: The schema and the database, if the statement is one of Runledger's.
+        lock_conflict: How a lock that was not had in time is shown, if the statement says so.
     """
     shown = classify(error.sqlstate, error.diag.constraint_name, classifier)
     # An error with a context comes from a function, such as a trigger that the application put on a table.
     if place is not None and error.diag.context is None:
         shown = schema_class(error.sqlstate, place) or shown
+    if lock_conflict is not None and error.sqlstate == LOCK_NOT_AVAILABLE:
+        shown = lock_conflict
     return QueryError(
         category=shown.category,
         code=shown.code,

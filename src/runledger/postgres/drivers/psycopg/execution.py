@@ -12,7 +12,7 @@ from runledger.core.errors import InvalidArgumentError, RunledgerError
 from runledger.postgres.drivers.psycopg.connecting import describe_server
 from runledger.postgres.drivers.psycopg.errors import is_connection_error, query_error, translate
 from runledger.postgres.operation import Operation, Statement
-from runledger.postgres.sql_errors import ConstraintClassifier, QueryError
+from runledger.postgres.sql_errors import ConstraintClassifier, ErrorClass, QueryError
 
 T = TypeVar("T")
 
@@ -26,6 +26,7 @@ class Execution(Generic[T]):
         schema: The schema of Runledger's tables.
         classifier: The application's map from constraints to errors.
         recovery: What settles a commit that was not confirmed; that of the statement sent last.
+        lock_conflict: How a lock that the last statement did not get in time is shown.
         is_committing: The answer that is awaited may be that of a commit.
         connection: Where the last statement was sent.
     """
@@ -34,12 +35,14 @@ class Execution(Generic[T]):
     schema: str
     classifier: ConstraintClassifier | None = None
     recovery: Operation[T] | None = field(default=None, init=False)
+    lock_conflict: ErrorClass | None = field(default=None, init=False)
     is_committing: bool = field(default=False, init=False)
     connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any] | None = field(default=None, init=False)
 
     def note(self, statement: Statement, connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
         """Note that a statement is about to be sent."""
         self.recovery = statement.recovery
+        self.lock_conflict = statement.lock_conflict
         self.connection = connection
 
     @property
@@ -63,11 +66,15 @@ class Execution(Generic[T]):
             return InvalidArgumentError(
                 "connection", "has a client encoding that cannot carry the document", "set client_encoding to UTF8"
             )
-        return translate(failure, self.operation.name, self.classifier, place=self.place)
+        return translate(
+            failure, self.operation.name, self.classifier, place=self.place, lock_conflict=self.lock_conflict
+        )
 
     def query_error_of(self, failure: psycopg.Error) -> QueryError:
         """Return Runledger's form of the error of a statement; the same holds as for :meth:`error_of`."""
-        return query_error(failure, self.operation.name, self.classifier, place=self.place)
+        return query_error(
+            failure, self.operation.name, self.classifier, place=self.place, lock_conflict=self.lock_conflict
+        )
 
     def of_recovery(self, recovery: Operation[Any]) -> Execution[Any]:
         """Return the execution of the recovery, in the same place."""

@@ -99,7 +99,7 @@ def _run_alone(connection: psycopg.Connection[Any], execution: Execution[T]) -> 
     if first.is_only and connection.autocommit:
         # It commits by itself. Only what has a recovery is known to write.
         execution.is_committing = first.recovery is not None
-        return _drive_one_part(connection, execution, steps, first)
+        return _drive_one_and_parts(connection, execution, steps, first)
     return _drive_parts(connection, execution, steps, first)
 
 
@@ -110,12 +110,23 @@ def _run_inside(connection: psycopg.Connection[Any], execution: Execution[T]) ->
     except StopIteration as stop:
         return stop.value
     if first.is_only:
-        return _drive_one_part(connection, execution, steps, first)
+        return _drive_one_and_parts(connection, execution, steps, first)
     # All or nothing here too: a caller that catches the error and commits must not keep a part. The savepoint needs a
     # transaction around it, which psycopg opens with the first statement of a connection without autocommit.
     if connection.info.transaction_status == TransactionStatus.IDLE:
         connection.execute("SELECT", prepare=False)
     return _drive_parts(connection, execution, steps, first)
+
+
+def _drive_one_and_parts(
+    connection: psycopg.Connection[Any], execution: Execution[T], steps: Steps[T], statement: Statement
+) -> T:
+    """Run a first part that needs no transaction of its own, and the parts that may follow, which do."""
+    end = _drive(connection, execution, steps, statement)
+    execution.is_committing = False
+    if isinstance(end, Statement):
+        return _drive_parts(connection, execution, steps, end)
+    return end
 
 
 def _drive_one_part(

@@ -2,7 +2,8 @@
 -- The end of a lease that is cut short is kept apart: until then its handler may still run (compare-and-requeue waits
 -- for it). The latest such end counts, also that of an earlier run.
 -- notifies: tell the worker that holds it, in this transaction; else the notice comes back, for whoever commits.
--- Guard: the status. The caller holds the lock of the row (lock_job_in_scope). Index: primary keys.
+-- Guard: the status. The caller holds the lock of the row (lock_job_in_scope). For the job of a workflow it took the lock
+-- of the run before and goes on with end_workflow_steps. Index: primary keys.
 WITH input AS (SELECT $1::jsonb AS doc),
 parameter AS MATERIALIZED (
     SELECT (doc ->> 'job_id')::uuid AS job_id, coalesce(doc ->> 'reason', 'CANCELED') AS reason,

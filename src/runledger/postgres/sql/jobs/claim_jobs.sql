@@ -1,4 +1,5 @@
--- Lease due jobs to a worker: PENDING -> LEASED, one attempt row and one LEASED event each.
+-- Lease due jobs to a worker: PENDING -> LEASED, one attempt row and one LEASED event each. The step of a workflow
+-- begins to run with its job: ENQUEUED -> RUNNING. Nobody else changes a step whose job is locked here.
 -- Guard: status PENDING and due by the database clock, locked with SKIP LOCKED, so two claimers never share a job.
 -- Index: idx_job_queue_claim_type, three times for each type that is asked for, merged in the order of the claim; so what
 -- waits of other types costs nothing. For any type, and for more than 16, idx_job_queue_claim in its own order. The
@@ -127,7 +128,15 @@ claimed AS (
      WHERE q.id = ANY (ARRAY(
            SELECT s.id FROM summed AS s, parameter AS p WHERE s.bytes_before < p.max_payload_bytes))
     RETURNING q.id, q.job_type, q.organization_id, q.payload, q.run_number, q.attempt, q.max_attempts,
-              q.timeout_seconds, q.priority, q.next_run_at, q.checkpoint
+              q.timeout_seconds, q.priority, q.next_run_at, q.checkpoint, q.workflow_step_id
+),
+started_step AS (
+    UPDATE {schema}.workflow_steps AS s
+       SET status = 'RUNNING',
+           started_at = coalesce(s.started_at, (SELECT at FROM parameter)),
+           updated_at = (SELECT at FROM parameter)
+     WHERE s.id = ANY (ARRAY(SELECT workflow_step_id FROM claimed WHERE workflow_step_id IS NOT NULL))
+    RETURNING s.id, s.workflow_run_id, s.step_key
 ),
 opened_attempt AS (
     INSERT INTO {schema}.job_attempts
@@ -144,7 +153,9 @@ leased_event AS (
 )
 SELECT c.id AS job_id, c.job_type, c.organization_id, c.payload::text AS payload_json, c.run_number, c.attempt,
        c.max_attempts, c.timeout_seconds, c.priority, c.next_run_at, c.checkpoint::text AS checkpoint_json,
-       p.worker_id, p.at AS leased_at, p.lease_expires_at, (SELECT count(*) FROM picked) AS due_count
+       p.worker_id, p.at AS leased_at, p.lease_expires_at, (SELECT count(*) FROM picked) AS due_count,
+       s.workflow_run_id, s.id AS workflow_step_id, s.step_key AS workflow_step_key
   FROM parameter AS p
   LEFT JOIN claimed AS c ON true
+  LEFT JOIN started_step AS s ON s.id = c.workflow_step_id
  ORDER BY c.priority DESC, c.next_run_at, c.id

@@ -1,15 +1,23 @@
 -- Record the failure of held jobs: LEASED -> PENDING with a delay, or -> DEAD_LETTERED.
 -- Dead letter: the kind is TERMINAL or PANICKED, or no attempt is left (core.jobs.failure_decision is the model).
 -- Guard, lock order and index: as complete_jobs. Each failure writes FAILED, then RETRY_SCHEDULED or DEAD_LETTERED.
+-- The step of a workflow waits with its job for the next attempt: RUNNING -> ENQUEUED. What would become a dead letter
+-- ends its step, so it is left alone and comes back with its run, as in complete_jobs, unless ends_steps.
 WITH input AS (SELECT $1::jsonb AS doc),
 parameter AS MATERIALIZED (
-    SELECT doc -> 'jobs' AS jobs, doc ->> 'worker_id' AS worker_id, (doc ->> 'now')::timestamptz AS now FROM input
+    SELECT doc -> 'jobs' AS jobs, doc ->> 'worker_id' AS worker_id, (doc ->> 'now')::timestamptz AS now,
+           coalesce((doc ->> 'ends_steps')::boolean, false) AS ends_steps
+      FROM input
 ),
 locked AS MATERIALIZED (
     SELECT q.id, q.job_type, q.organization_id, q.status, q.worker_id, q.run_number, q.attempt, q.max_attempts,
-           q.lease_expires_at, q.payload, q.checkpoint, (SELECT jobs FROM parameter) -> q.id::text AS item
+           q.lease_expires_at, q.payload, q.checkpoint, q.workflow_step_id,
+           (SELECT jobs FROM parameter) -> q.id::text AS item
       FROM {schema}.job_queue AS q
      WHERE q.id = ANY (ARRAY(SELECT jsonb_object_keys(jobs)::uuid FROM parameter))
+       AND (q.workflow_step_id IS NULL OR (SELECT ends_steps FROM parameter)
+            OR (q.attempt < q.max_attempts
+                AND (SELECT jobs FROM parameter) -> q.id::text ->> 'kind' NOT IN ('TERMINAL', 'PANICKED')))
      ORDER BY q.id
        FOR NO KEY UPDATE SKIP LOCKED
 ),
@@ -17,7 +25,7 @@ timed AS (
     SELECT l.*, coalesce((SELECT now FROM parameter), clock_timestamp()) AS at FROM locked AS l
 ),
 passed AS MATERIALIZED (
-    SELECT id, job_type, organization_id, run_number, attempt, payload, checkpoint, at,
+    SELECT id, job_type, organization_id, run_number, attempt, payload, checkpoint, at, workflow_step_id,
            item ->> 'kind' AS kind, item ->> 'error_code' AS error_code, item ->> 'error_message' AS error_message,
            greatest(coalesce((item ->> 'retry_delay_ms')::integer, 0), 0) AS retry_delay_ms,
            item ->> 'kind' IN ('TERMINAL', 'PANICKED') OR attempt >= max_attempts AS is_dead_letter
@@ -40,6 +48,15 @@ retried AS (
            last_error_code = (SELECT jobs FROM parameter) -> q.id::text ->> 'error_code',
            last_error_message = (SELECT jobs FROM parameter) -> q.id::text ->> 'error_message'
      WHERE q.id = ANY (ARRAY(SELECT id FROM passed WHERE NOT is_dead_letter))
+),
+retried_step AS (
+    UPDATE {schema}.workflow_steps AS s
+       SET status = 'ENQUEUED',
+           status_reason = (SELECT jobs FROM parameter) -> s.job_id::text ->> 'kind',
+           last_error_code = (SELECT jobs FROM parameter) -> s.job_id::text ->> 'error_code',
+           last_error_message = (SELECT jobs FROM parameter) -> s.job_id::text ->> 'error_message',
+           updated_at = (SELECT max(at) FROM passed)
+     WHERE s.id = ANY (ARRAY(SELECT workflow_step_id FROM passed WHERE NOT is_dead_letter AND workflow_step_id IS NOT NULL))
 ),
 dead_lettered AS (
     UPDATE {schema}.job_queue AS q
@@ -102,4 +119,14 @@ event AS (
                END)) AS e (position, event_type, payload)
      ORDER BY p.id, e.position
 )
-SELECT p.id AS job_id, p.is_dead_letter FROM passed AS p
+SELECT p.id AS job_id, p.is_dead_letter, p.workflow_step_id, NULL::uuid AS workflow_run_id
+  FROM passed AS p
+ UNION ALL
+SELECT q.id, NULL, s.id, s.workflow_run_id
+  FROM {schema}.job_queue AS q
+  CROSS JOIN LATERAL (
+       SELECT s.id, s.workflow_run_id FROM {schema}.workflow_steps AS s WHERE s.id = q.workflow_step_id OFFSET 0) AS s
+ WHERE NOT (SELECT ends_steps FROM parameter)
+   AND q.id = ANY (ARRAY(SELECT jsonb_object_keys(jobs)::uuid FROM parameter))
+   AND (q.attempt >= q.max_attempts
+        OR (SELECT jobs FROM parameter) -> q.id::text ->> 'kind' IN ('TERMINAL', 'PANICKED'))

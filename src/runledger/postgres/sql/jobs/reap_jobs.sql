@@ -2,19 +2,22 @@
 --   released       the worker claimed but never started: the attempt is deleted and not consumed
 --   dead-lettered  no attempt is left
 --   retried        otherwise, after the reaper's delay
+-- The step of a workflow waits with its job: RUNNING -> ENQUEUED. A dead letter ends its step: such a job is passed only
+-- under the lock of its run (ends_steps), and the caller goes on with end_workflow_steps.
 -- Guard: still LEASED and expired once the row lock is held. Lock order: job rows by id, SKIP LOCKED, so several
 -- reapers share the work. Index: primary keys.
 WITH input AS (SELECT $1::jsonb AS doc),
 parameter AS MATERIALIZED (
     SELECT greatest((doc ->> 'retry_delay_ms')::integer, 0) AS retry_delay_ms,
            (doc ->> 'now')::timestamptz AS now,
+           coalesce((doc ->> 'ends_steps')::boolean, false) AS ends_steps,
            'job.lease_expired' AS error_code,
            'the lease expired before the job was completed' AS error_message
       FROM input
 ),
 locked AS MATERIALIZED (
     SELECT q.id, q.job_type, q.organization_id, q.status, q.worker_id, q.run_number, q.attempt, q.max_attempts,
-           q.lease_expires_at, q.last_heartbeat_at, q.payload, q.checkpoint
+           q.lease_expires_at, q.last_heartbeat_at, q.payload, q.checkpoint, q.workflow_step_id
       FROM {schema}.job_queue AS q
      WHERE q.id = ANY (ARRAY(SELECT jsonb_array_elements_text(doc -> 'job_ids')::uuid FROM input))
      ORDER BY q.id
@@ -25,6 +28,7 @@ timed AS (
 ),
 expired AS MATERIALIZED (
     SELECT t.id, t.job_type, t.organization_id, t.run_number, t.attempt, t.max_attempts, t.payload, t.checkpoint, t.at,
+           t.workflow_step_id,
            CASE WHEN a.claim_origin = 'WORKER_PRESTART' AND a.execution_started_persisted_at IS NULL THEN 'RELEASE'
                 WHEN t.attempt >= t.max_attempts THEN 'DEAD_LETTER'
                 ELSE 'RETRY' END AS action,
@@ -36,6 +40,8 @@ expired AS MATERIALIZED (
              FROM {schema}.job_attempts AS a
             WHERE a.job_id = t.id AND a.run_number = t.run_number AND a.attempt = t.attempt) AS a ON true
      WHERE t.status = 'LEASED' AND t.lease_expires_at < t.at
+       AND (t.workflow_step_id IS NULL OR t.attempt < t.max_attempts OR (SELECT ends_steps FROM parameter)
+            OR (a.claim_origin = 'WORKER_PRESTART' AND a.execution_started_persisted_at IS NULL))
 ),
 released AS (
     UPDATE {schema}.job_queue AS q
@@ -59,6 +65,20 @@ retried AS (
            last_error_code = (SELECT error_code FROM parameter),
            last_error_message = (SELECT error_message FROM parameter)
      WHERE q.id = ANY (ARRAY(SELECT id FROM expired WHERE action = 'RETRY'))
+),
+moved_step AS (
+    UPDATE {schema}.workflow_steps AS s
+       SET (status, started_at, status_reason, last_error_code, last_error_message, updated_at) = (
+           SELECT 'ENQUEUED'::{schema}.workflow_step_status,
+                  CASE WHEN e.action = 'RELEASE' AND e.attempt = 1 THEN NULL ELSE s.started_at END,
+                  CASE WHEN e.action = 'RETRY' THEN 'LEASE_EXPIRED' ELSE s.status_reason END,
+                  CASE WHEN e.action = 'RETRY' THEN p.error_code ELSE s.last_error_code END,
+                  CASE WHEN e.action = 'RETRY' THEN p.error_message ELSE s.last_error_message END,
+                  e.at
+             FROM expired AS e, parameter AS p
+            WHERE e.workflow_step_id = s.id)
+     WHERE s.id = ANY (ARRAY(SELECT workflow_step_id FROM expired
+                              WHERE action IN ('RELEASE', 'RETRY') AND workflow_step_id IS NOT NULL))
 ),
 dead_lettered AS (
     UPDATE {schema}.job_queue AS q
@@ -134,5 +154,5 @@ event AS (
      ORDER BY e.id, v.position
 )
 SELECT e.id AS job_id, e.job_type, e.organization_id, e.run_number, e.attempt, e.max_attempts, e.action,
-       CASE WHEN e.action = 'DEAD_LETTER' THEN e.payload::text END AS payload_json
+       e.workflow_step_id, CASE WHEN e.action = 'DEAD_LETTER' THEN e.payload::text END AS payload_json
   FROM expired AS e

@@ -1,5 +1,5 @@
 -- Release one claim whose start was not recorded: LEASED -> PENDING, the attempt deleted and not consumed, one
--- REQUEUED event on the released attempt. For hosts that queue what they claim; the built-in worker starts what it
+-- REQUEUED event on the released attempt, and the step of a workflow RUNNING -> ENQUEUED. For hosts that queue what they claim; the built-in worker starts what it
 -- claims and uses return_claims.
 -- Guard: the lease, as complete_jobs, and an attempt of origin WORKER_PRESTART without started marker. The row comes
 -- back with what became of it. The caller holds its lock (lock_job). Index: primary keys.
@@ -11,14 +11,14 @@ parameter AS MATERIALIZED (
       FROM input
 ),
 job AS MATERIALIZED (
-    SELECT q.id, q.status, q.worker_id, q.run_number, q.attempt, q.lease_expires_at,
+    SELECT q.id, q.status, q.worker_id, q.run_number, q.attempt, q.lease_expires_at, q.workflow_step_id,
            (SELECT jobs FROM parameter) -> q.id::text AS item,
            coalesce((SELECT now FROM parameter), clock_timestamp()) AS at
       FROM {schema}.job_queue AS q
      WHERE q.id = ANY (ARRAY(SELECT jsonb_object_keys(jobs)::uuid FROM parameter))
 ),
 judged AS MATERIALIZED (
-    SELECT j.id, j.run_number, j.attempt, j.at,
+    SELECT j.id, j.run_number, j.attempt, j.at, j.workflow_step_id,
            CASE WHEN j.status <> 'LEASED' THEN 'NOT_LEASED'
                 WHEN (j.worker_id = (SELECT worker_id FROM parameter)
                       AND j.run_number = (j.item ->> 'run_number')::integer
@@ -43,6 +43,14 @@ released AS (
            worker_id = NULL, lease_expires_at = NULL, last_heartbeat_at = NULL,
            status_reason = NULL, last_error_code = NULL, last_error_message = NULL
      WHERE q.id = ANY (ARRAY(SELECT id FROM judged WHERE verdict = 'RELEASED'))
+),
+released_step AS (
+    UPDATE {schema}.workflow_steps AS s
+       SET status = 'ENQUEUED',
+           started_at = CASE WHEN (SELECT max(attempt) FROM judged) = 1 THEN NULL ELSE s.started_at END,
+           updated_at = (SELECT max(at) FROM judged)
+     WHERE s.id = ANY (ARRAY(SELECT workflow_step_id FROM judged
+                              WHERE verdict = 'RELEASED' AND workflow_step_id IS NOT NULL))
 ),
 deleted_attempt AS (
     DELETE FROM {schema}.job_attempts

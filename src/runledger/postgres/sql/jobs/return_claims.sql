@@ -1,4 +1,5 @@
--- Give back claims whose handler was never called: LEASED -> PENDING, the attempt deleted and not consumed.
+-- Give back claims whose handler was never called: LEASED -> PENDING, the attempt deleted and not consumed. The step of a
+-- workflow waits with its job again: RUNNING -> ENQUEUED.
 -- Guard, lock order and index: as complete_jobs. Only the holder knows that the handler was not called.
 -- The claim of a built-in worker writes stage `running`; the stage of before is that of the ENQUEUED event for
 -- the first attempt of the first run, `queued` for that of a later run, and was `running` for a later attempt.
@@ -7,7 +8,7 @@ parameter AS MATERIALIZED (
     SELECT doc -> 'jobs' AS jobs, doc ->> 'worker_id' AS worker_id, (doc ->> 'now')::timestamptz AS now FROM input
 ),
 locked AS MATERIALIZED (
-    SELECT q.id, q.status, q.worker_id, q.run_number, q.attempt, q.lease_expires_at,
+    SELECT q.id, q.status, q.worker_id, q.run_number, q.attempt, q.lease_expires_at, q.workflow_step_id,
            (SELECT jobs FROM parameter) -> q.id::text AS item
       FROM {schema}.job_queue AS q
      WHERE q.id = ANY (ARRAY(SELECT jsonb_object_keys(jobs)::uuid FROM parameter))
@@ -18,7 +19,7 @@ timed AS (
     SELECT l.*, coalesce((SELECT now FROM parameter), clock_timestamp()) AS at FROM locked AS l
 ),
 passed AS MATERIALIZED (
-    SELECT id, run_number, attempt, at
+    SELECT id, run_number, attempt, at, workflow_step_id
       FROM timed
      WHERE status = 'LEASED'
        AND worker_id = (SELECT worker_id FROM parameter)
@@ -42,6 +43,14 @@ returned AS (
            worker_id = NULL, lease_expires_at = NULL, last_heartbeat_at = NULL,
            status_reason = NULL, last_error_code = NULL, last_error_message = NULL
      WHERE q.id = ANY (ARRAY(SELECT id FROM passed))
+),
+returned_step AS (
+    UPDATE {schema}.workflow_steps AS s
+       SET status = 'ENQUEUED',
+           started_at = CASE WHEN s.id = ANY (ARRAY(SELECT workflow_step_id FROM passed WHERE attempt = 1)) THEN NULL
+                             ELSE s.started_at END,
+           updated_at = (SELECT max(at) FROM passed)
+     WHERE s.id = ANY (ARRAY(SELECT workflow_step_id FROM passed WHERE workflow_step_id IS NOT NULL))
 ),
 deleted_attempt AS (
     DELETE FROM {schema}.job_attempts

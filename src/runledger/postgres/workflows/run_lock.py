@@ -1,0 +1,129 @@
+"""The lock of a run: its row. A run is advanced by one transaction at a time, see docs/explanation/lock-order.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from runledger.core.errors import InvalidArgumentError
+from runledger.core.scope import Admin, Scope
+from runledger.core.workflows.status import WorkflowRunStatus
+from runledger.postgres.document import encode_document, milliseconds, scope_fields
+from runledger.postgres.operation import Rows, Statement, Steps
+from runledger.postgres.row_decoding import decode_run_status
+from runledger.postgres.sql_errors import ErrorClass, QueryError, QueryErrorCategory, refusal
+from runledger.postgres.sql_files import SqlFile
+
+_WAIT = SqlFile("workflows", "lock_workflow_runs")
+_TRY = SqlFile("workflows", "try_lock_workflow_runs")
+
+LOCK_TIMEOUT = timedelta(seconds=5)
+"""How long an operation waits for the lock of a run at most. A transaction's own ``lock_timeout``, if shorter, counts."""
+
+# A batch waits for runs that others advance just now, which takes milliseconds, and not for a transaction that somebody
+# has left open: the outcomes of such a run go on alone.
+_BRIEF_LOCK_TIMEOUT = timedelta(milliseconds=250)
+
+_RELEASE_CONFLICT = ErrorClass(
+    QueryErrorCategory.CONFLICT,
+    "workflow.release_conflict",
+    "another transaction is changing this workflow run; try again",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedRun:
+    """What a run is while its lock is held.
+
+    Attributes:
+        status: Where it stands.
+        organization_id: The tenant that it belongs to, or ``None``.
+    """
+
+    status: WorkflowRunStatus
+    organization_id: UUID | None
+
+
+def lock_run(
+    run_id: UUID, *, scope: Scope, isolation_code: str, lock_timeout: timedelta | None = LOCK_TIMEOUT
+) -> Steps[LockedRun | None]:
+    """Wait for the lock of a run, as the first part of an operation on it; ``None`` if the scope has no such run.
+
+    Args:
+        run_id: The run.
+        scope: Whose runs may be changed.
+        isolation_code: Code of the refusal of a transaction that cannot see what others commit.
+        lock_timeout: Bound on the wait; ``None`` leaves the setting of the transaction alone.
+
+    Raises:
+        QueryError: ``workflow.release_conflict``: it was not had in time. ``isolation_code``.
+    """
+    _check_run_id(run_id)
+    document = encode_document(
+        run_ids=[str(run_id)],
+        lock_timeout_ms=None if lock_timeout is None else milliseconds(lock_timeout),
+        **scope_fields(scope),
+    )
+    rows = yield Statement(sql=_WAIT, document=document, lock_conflict=_RELEASE_CONFLICT)
+    _check_isolation(rows, isolation_code)
+    if rows[0]["run_id"] is None:
+        return None
+    return LockedRun(status=decode_run_status(rows[0]["status"]), organization_id=rows[0]["organization_id"])
+
+
+def try_lock_runs(run_ids: Iterable[UUID], *, isolation_code: str, opens_part: bool = False) -> Steps[set[UUID]]:
+    """Take the locks of those runs that nobody holds, and return which.
+
+    Args:
+        run_ids: The runs.
+        isolation_code: Code of the refusal of a transaction that cannot see what others commit.
+        opens_part: Begin another part of the operation with this.
+
+    Raises:
+        QueryError: ``isolation_code``.
+    """
+    document = encode_document(run_ids=_texts(run_ids))
+    rows = yield Statement(sql=_TRY, document=document, opens_part=opens_part)
+    _check_isolation(rows, isolation_code)
+    return _run_ids(rows)
+
+
+def lock_runs_soon(run_ids: Iterable[UUID]) -> Steps[set[UUID]]:
+    """Wait a moment for the locks of runs, in another part of the operation; none is held where one was not to be had."""
+    document = encode_document(
+        run_ids=_texts(run_ids), lock_timeout_ms=milliseconds(_BRIEF_LOCK_TIMEOUT), **scope_fields(Admin())
+    )
+    try:
+        rows = yield Statement(
+            sql=_WAIT, document=document, lock_conflict=_RELEASE_CONFLICT, is_guarded=True, opens_part=True
+        )
+    except QueryError as error:
+        if error.code != _RELEASE_CONFLICT.code:
+            raise
+        return set()
+    return _run_ids(rows)
+
+
+def _check_run_id(run_id: object) -> None:
+    if not isinstance(run_id, UUID):
+        raise InvalidArgumentError("run_id", f"is of type {type(run_id).__name__}", "pass the uuid.UUID of the run")
+
+
+def _check_isolation(rows: Rows, code: str) -> None:
+    # Such a transaction would go on with the run as it was before the lock.
+    if not rows[0]["sees_commits"]:
+        raise refusal(
+            QueryErrorCategory.VALIDATION,
+            code,
+            "changing a workflow run needs a transaction at READ COMMITTED",
+        )
+
+
+def _texts(run_ids: Iterable[UUID]) -> list[str]:
+    return [str(run_id) for run_id in run_ids]
+
+
+def _run_ids(rows: Rows) -> set[UUID]:
+    return {row["run_id"] for row in rows} - {None}
