@@ -1,7 +1,7 @@
 """PostgreSQL: operations, the statements behind them, migrations and drivers.
 
-``run`` and ``run_sync`` execute the operations of ``jobs``, of ``workflows``, of ``workers`` and those on the schema on psycopg
-connections and pools.
+``run`` and ``run_sync`` execute the operations of ``jobs``, of ``workflows``, of ``workers`` and those on the schema on
+psycopg connections and pools.
 """
 
 from runledger.postgres import jobs, workers, workflows

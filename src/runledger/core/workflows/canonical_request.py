@@ -61,9 +61,9 @@ def canonical_append_request(
 def is_same_append(stored: str, requested: str, *, organization_id: UUID | None) -> bool:
     """Whether two canonical appends ask for the same.
 
-    A request that was stored by an older version may lack what was added to it since: its append window, the organisation
-    and the stage of a step, and it may have members that are not known any more. The order of steps and dependencies does
-    not count, and numbers are equal by value.
+    A request that was stored by an older version may lack what was added to it since: its append window, the
+    organisation and the stage of a step, and it may have members that are not known any more. The order of steps and
+    dependencies does not count, and numbers are equal by value.
 
     Args:
         stored: The JSON text of the request that was applied.

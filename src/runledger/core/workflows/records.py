@@ -1,7 +1,7 @@
 """Rows of workflow runs, steps and dependencies as values.
 
-Their ``repr`` leaves out payloads, metadata, outputs, results, idempotency keys and error messages, so that a record can
-be logged.
+Their ``repr`` leaves out payloads, metadata, outputs, results, idempotency keys and error messages, so that a record
+can be logged.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ def fail_job(
     check_now(now)
     lease = failure.lease
 
-    def fail(ends_steps: bool | None = None) -> Statement:
+    def fail(*, ends_steps: bool | None = None) -> Statement:
         document = _document(lease.worker_id, [failure], now=now, ends_steps=ends_steps)
         return Statement(sql=_FAIL, document=document)
 
@@ -123,10 +123,10 @@ def fail_job(
     if run_id is not None:
         # The run first, and nothing is locked yet.
         yield from lock_run(run_id, scope=Admin(), isolation_code=TERMINAL_COMPLETION_ISOLATION)
-        rows = yield fail(ends_steps)
+        rows = yield fail(ends_steps=ends_steps)
     if not rows:
         yield from lock_job(lease.job_id, lock_timeout=lock_timeout)
-        rows = yield fail(ends_steps)
+        rows = yield fail(ends_steps=ends_steps)
     if not rows:
         raise lease_owner_mismatch("jobs.fail_job")
     is_dead_letter: bool = rows[0]["is_dead_letter"]

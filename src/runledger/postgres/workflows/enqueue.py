@@ -127,8 +127,8 @@ class _Enqueue:
     def recovery(self) -> Operation[WorkflowRunRecord]:
         """Return what settles a commit that was not confirmed: do the same again, with the same id.
 
-        If the first was committed, it meets its own primary key or finds its own key; if not, it takes place now. Should
-        the first still be on its way, this one waits for its end.
+        If the first was committed, it meets its own primary key or finds its own key; if not, it takes place now.
+        Should the first still be on its way, this one waits for its end.
         """
 
         def steps() -> Steps[WorkflowRunRecord]:

@@ -20,7 +20,7 @@ _WAIT = SqlFile("workflows", "lock_workflow_runs")
 _TRY = SqlFile("workflows", "try_lock_workflow_runs")
 
 LOCK_TIMEOUT = timedelta(seconds=5)
-"""How long an operation waits for the lock of a run at most. A transaction's own ``lock_timeout``, if shorter, counts."""
+"""How long an operation waits for the lock of a run at most; a shorter ``lock_timeout`` of the transaction counts."""
 
 # A batch waits for runs that others advance just now, which takes milliseconds, and not for a transaction that somebody
 # has left open: the outcomes of such a run go on alone.
@@ -91,7 +91,7 @@ def try_lock_runs(run_ids: Iterable[UUID], *, isolation_code: str, opens_part: b
 
 
 def lock_runs_soon(run_ids: Iterable[UUID]) -> Steps[set[UUID]]:
-    """Wait a moment for the locks of runs, in another part of the operation; none is held where one was not to be had."""
+    """Wait a moment for the locks of runs, in another part of the operation: all of them, or none."""
     document = encode_document(
         run_ids=_texts(run_ids), lock_timeout_ms=milliseconds(_BRIEF_LOCK_TIMEOUT), **scope_fields(Admin())
     )
