@@ -47,7 +47,7 @@ class Statement:
             :class:`~runledger.postgres.sql_errors.QueryError`, which may go on.
         recovery: What a pool runs on a new connection when the connection was lost while this, the last statement of
             the transaction, was being committed. Its result takes the place of the one that was lost.
-        lock_conflict: How it is shown when a lock is not had in time (SQLSTATE 55P03); as any other error when not given.
+        lock_conflict: How it is shown when a lock is not had in time (SQLSTATE 55P03), if not as any other error.
         opens_part: Begin another part of the operation with this statement. On a pool the part is a transaction of
             its own, after that of the parts before was committed; in a caller's transaction a savepoint of its own.
     """
