@@ -63,7 +63,7 @@ def measure_held_snapshot_claim(server: EmbeddedServer, churned: int, claims: in
 
 async def _time_claims(url: str, claims: int) -> float:
     """Return the median of the milliseconds that one claim takes."""
-    claimer = Claimer(Database(url), tuned_config(), held=[])
+    claimer = Claimer(Database(url), tuned_config())
     milliseconds: list[float] = []
     async with await Ledger.connect(url) as ledger:
         try:

@@ -102,6 +102,7 @@ CREATE TABLE runledger.job_attempts (
     attempt integer NOT NULL,
     worker_id text NOT NULL,
     claim_origin text DEFAULT 'DIRECT'::text NOT NULL,
+    claim_id uuid,
     leased_at timestamp with time zone NOT NULL,
     started_at timestamp with time zone NOT NULL,
     execution_started_persisted_at timestamp with time zone,

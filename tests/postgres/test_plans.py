@@ -46,7 +46,7 @@ INDEXES_OF_STATEMENT: Mapping[str, set[str]] = {
     "release_unstarted_job_claim": {PRIMARY_KEY, ATTEMPTS, STEPS},
     "read_canceled_leases": {ATTEMPTS, EVENTS},
     "list_due_job_ids": {CLAIM},
-    "list_worker_leases": {EXPIRY, "job_workers_pkey"},
+    "list_worker_leases": {EXPIRY, ATTEMPTS},
     "list_expired_leases": {EXPIRY, STEPS},
     "reap_jobs": {PRIMARY_KEY, ATTEMPTS, STEPS},
     "enqueue_keyed_jobs": KEYS,

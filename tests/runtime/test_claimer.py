@@ -7,11 +7,11 @@ from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import pytest
 from psycopg.sql import SQL, Literal
 
-from runledger.postgres import Database
+from runledger.postgres import Database, DatabaseConnectionError
 from runledger.runtime.claimer import Claim, Claimer
-from runledger.runtime.worker_identity import worker_identity
 from tests.runtime.app import App, quiet_config
 from tests.runtime.gate import echo
 from tests.runtime.log_watch import LogWatch
@@ -24,8 +24,8 @@ TYPE = "email.send"
 async def ready_claimer(app: App, url: str) -> AsyncGenerator[Claimer]:
     app.registry.job(TYPE)(echo)
     config = quiet_config()
-    claimer = Claimer(Database(url), config, held=set())
-    await claimer.prepare(worker_identity(config.worker_id, job_types=[TYPE], slots=1), app.registry.definitions())
+    claimer = Claimer(Database(url), config)
+    await claimer.prepare(app.registry.definitions())
     try:
         yield claimer
     finally:
@@ -67,9 +67,26 @@ async def test_claims_that_could_not_be_given_back_are_looked_for_by_the_next_cl
         claim = await claimer.claim(1, [TYPE])
         wire.cut()
 
-        await claimer.give_back([job.lease for job in claim.jobs], reason="WORKER_SHUTDOWN")
+        await claimer.give_back(claim, reason="WORKER_SHUTDOWN")
         again = await claimer.claim(1, [TYPE])
 
         assert ids(again) == ids(claim) == [job_id]
         assert again.jobs[0].attempt == 1
     assert log.codes("worker.claims_not_returned") == ["db.connection_failed"]
+
+
+async def test_a_lost_claim_gives_back_its_own_jobs_and_none_of_another_process_with_its_worker_id(app: App) -> None:
+    """A process that was silent, and whose id was taken over, may still run handlers; so may the one that took it."""
+    async with ready_claimer(app, app.url) as other, wire_to(app.url) as wire, ready_claimer(app, wire.url) as claimer:
+        assert ids(await claimer.claim(1, [TYPE])) == []
+        before, lost, after = await app.enqueue_many(TYPE, 3)
+        assert ids(await other.claim(1, [TYPE])) == [before]
+        wire.lose_next_answer()
+        with pytest.raises(DatabaseConnectionError):
+            await claimer.claim(1, [TYPE])
+        assert ids(await other.claim(1, [TYPE])) == [after]
+
+        assert ids(await claimer.claim(3, [TYPE], is_sweep=True)) == [lost]
+
+    reasons = "SELECT count(*) FROM runledger.job_events WHERE payload ->> 'reason' = 'CLAIM_ANSWER_LOST'"
+    assert await app.observer.value(reasons) == 1

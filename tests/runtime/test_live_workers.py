@@ -71,7 +71,7 @@ async def test_a_worker_whose_row_was_removed_writes_it_again(app: App) -> None:
 
 
 async def test_a_worker_whose_id_was_taken_claims_no_more_and_lets_its_jobs_end(app: App, log: LogWatch) -> None:
-    """It was silent for its lease time, and another one began under its id: two would return each other's jobs."""
+    """It was silent for its lease time, and another one began under its id."""
     gate = Gate()
     app.registry.job(TYPE)(gate.handle)
     first = await app.enqueue(TYPE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -193,8 +194,8 @@ class ClaimLoop:
         if reason is None:
             self._limits.take(claim.jobs)  # now: the next claim may be sent before these begin
             return claim
-        await self._claimer.give_back([job.lease for job in claim.jobs], reason=reason)
-        return Claim(jobs=[], asked_at=claim.asked_at)
+        await self._claimer.give_back(claim, reason=reason)
+        return dataclasses.replace(claim, jobs=[], is_cut=False)
 
     def _begin_soon(self, claim: Claim) -> None:
         """Begin what came, when the next claim has been sent: so the server works on it while these handlers run."""

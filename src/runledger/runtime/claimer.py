@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from runledger.core.errors import RunledgerError
-from runledger.core.jobs.records import ClaimedJob, JobDefinition, LeaseIdentity
-from runledger.core.workers import WorkerIdentity
+from runledger.core.jobs.records import ClaimedJob, JobDefinition
 from runledger.postgres import Database, QueryError, jobs
 from runledger.postgres.compatibility import ensure_schema_serves
 from runledger.postgres.jobs import ClaimedBatch
+from runledger.postgres.uuid7 import uuid7
 from runledger.runtime.claim_cursor import ClaimCursor
 from runledger.runtime.config import JobsConfig
 from runledger.runtime.error_judgement import meets_any_statement
-from runledger.runtime.execution import Execution, monotonic
+from runledger.runtime.execution import monotonic
 
 _logger = logging.getLogger("runledger.worker")
 
@@ -34,11 +34,13 @@ class Claim:
     """What a claim brought.
 
     Attributes:
+        claim_id: What its attempts are found by.
         jobs: The claimed jobs, in the order in which they should start.
         asked_at: Instant of the monotonic clock before which no lease of them began.
         is_cut: It may have brought less than there is, although it was told to bring more.
     """
 
+    claim_id: UUID
     jobs: list[ClaimedJob]
     asked_at: float
     is_cut: bool = False
@@ -49,7 +51,8 @@ class Claimer:
 
     A claim that PostgreSQL refuses because of one row is made again with half the limit, until that job stands alone;
     then it is left out for a minute. A claim whose answer was lost may have been committed: until its leases must have
-    ended, those that nobody in this worker knows are looked for and given back.
+    ended, what it brought is looked for by the claim's id and given back. The worker's id would not do: another process
+    may have taken that over, and its handlers run under leases of the same name.
 
     A claim begins where the last one ended, unless :class:`~runledger.runtime.claim_cursor.ClaimCursor` wants a sweep.
 
@@ -59,32 +62,26 @@ class Claimer:
     Args:
         database: Where the jobs are.
         config: Worker id and lease.
-        held: The worker's executions; their leases are known.
     """
 
-    def __init__(self, database: Database, config: JobsConfig, *, held: Collection[Execution]) -> None:
+    def __init__(self, database: Database, config: JobsConfig) -> None:
         self._config = config
-        self._held = held
         self._lease_ttl = config.lease_ttl.total_seconds()
         self._connection = database.own_connection(
             answer_timeout_seconds=max(_SHORTEST_ANSWER_TIMEOUT_SECONDS, self._lease_ttl)
         )
         self._refused_until: dict[UUID, float] = {}
-        self._given_up_until: dict[LeaseIdentity, float] = {}
-        self._lost_until: float | None = None
+        self._lost_until: dict[UUID, float] = {}
         self._next_reconcile_at = 0.0
         self._fitting = config.claim_batch_size
         self._cursor = ClaimCursor()
-        self._instance_id: UUID | None = None
 
-    async def prepare(self, identity: WorkerIdentity, definitions: Sequence[JobDefinition]) -> None:
+    async def prepare(self, definitions: Sequence[JobDefinition]) -> None:
         """Check that the tables are there and not older than the code, and insert the definitions they lack.
 
         Args:
-            identity: Who claims. Another process may have the worker's id later; its leases are not ours to return.
             definitions: Those of the registered types.
         """
-        self._instance_id = identity.instance_id
         await self._connection.run(ensure_schema_serves())
         await self._connection.run(jobs.insert_missing_job_definitions(definitions))
 
@@ -99,7 +96,7 @@ class Claimer:
         Raises:
             RunledgerError: The claim failed, and not because of one job.
         """
-        if self._lost_until is not None and monotonic() >= self._next_reconcile_at:
+        if self._lost_until and monotonic() >= self._next_reconcile_at:
             await self._return_forgotten()
         if is_sweep:
             self._cursor.forget()
@@ -107,13 +104,13 @@ class Claimer:
         asked = fitting = min(limit, self._fitting)
         has_failed = False
         while True:
-            asked_at = monotonic()
+            claim_id, asked_at = uuid7(), monotonic()
             try:
-                batch = await self._claim(asked, job_types, excluded)
+                batch = await self._claim(claim_id, asked, job_types, excluded)
                 self._measure(batch)
                 is_bounded = asked < fitting or fitting < limit
                 is_cut = len(batch.jobs) < batch.due_count or (is_bounded and batch.due_count == asked)
-                return Claim(jobs=batch.jobs, asked_at=asked_at, is_cut=is_cut)
+                return Claim(claim_id=claim_id, jobs=batch.jobs, asked_at=asked_at, is_cut=is_cut)
             except QueryError as error:
                 if error.sqlstate is None or meets_any_statement(error):
                     raise
@@ -122,7 +119,7 @@ class Claimer:
                 if asked == 1 and has_failed:
                     if not await self._refuse_first(job_types, excluded, error):
                         raise
-                    return Claim(jobs=[], asked_at=asked_at, is_cut=True)
+                    return Claim(claim_id=claim_id, jobs=[], asked_at=asked_at, is_cut=True)
             has_failed = True
             asked = max(1, asked // 2)
 
@@ -133,29 +130,20 @@ class Claimer:
         else:
             self._cursor.expect(due_at)
 
-    async def give_back(self, leases: Sequence[LeaseIdentity], *, reason: str) -> None:
-        """Return claims whose handler was not called. What cannot be returned is looked for again while it lives."""
+    async def give_back(self, claim: Claim, *, reason: str) -> None:
+        """Return a claim of which no handler was called. What cannot be returned is looked for again while it lives."""
+        leases = [job.lease for job in claim.jobs]
         try:
             await self._connection.run(jobs.return_claims(self._config.worker_id, leases, reason=reason))
         except BaseException as error:
-            self._look_for_forgotten()
+            self._look_for(claim.claim_id)
             if not isinstance(error, RunledgerError):
                 raise
             _logger.warning("worker.claims_not_returned", extra={"code": error.code, "job_count": len(leases)})
 
-    def remember_given_up(self, lease: LeaseIdentity) -> None:
-        """A handler was called under this lease, so it must not be returned as if none had been."""
-        now = monotonic()
-        for known, until in list(self._given_up_until.items()):
-            if until > now:
-                break  # they were added in the order of time
-            del self._given_up_until[known]
-        # A renewal may be on its way at this moment, and moves the end by one more lease.
-        self._given_up_until[lease] = now + 2 * self._lease_ttl
-
     async def close(self) -> None:
         """Give back what a lost claim may have left, within moments, and close the connection."""
-        if self._lost_until is not None:
+        if self._lost_until:
             remaining: int | None = None
             try:
                 async with asyncio.timeout(_LAST_RECONCILE_SECONDS):
@@ -164,10 +152,12 @@ class Claimer:
                 pass  # logged below: how many there are is not known then
             if remaining != 0:
                 _logger.warning("worker.forgotten_claims_left_to_reaper", extra={"job_count": remaining})
-            self._lost_until = None
+            self._lost_until.clear()
         await self._connection.close()
 
-    async def _claim(self, limit: int, job_types: Sequence[str], excluded: Sequence[UUID]) -> ClaimedBatch:
+    async def _claim(
+        self, claim_id: UUID, limit: int, job_types: Sequence[str], excluded: Sequence[UUID]
+    ) -> ClaimedBatch:
         start = self._cursor.begin(job_types, monotonic())
         try:
             batch = await self._connection.run(
@@ -179,13 +169,14 @@ class Claimer:
                     excluded_job_ids=excluded,
                     max_payload_bytes=self._config.claim_max_payload_bytes,
                     after=start.position,
+                    claim_id=claim_id,
                 )
             )
         except BaseException as error:
             self._cursor.failed()
             # What the server itself refused was not committed; anything else may have been.
             if not isinstance(error, QueryError) or error.sqlstate is None:
-                self._look_for_forgotten()
+                self._look_for(claim_id)
             raise
         self._cursor.ended(start, batch.position, monotonic())
         return batch
@@ -212,23 +203,21 @@ class Claimer:
             del self._refused_until[next(iter(self._refused_until))]
         return bool(due)
 
-    def _look_for_forgotten(self) -> None:
-        self._lost_until = monotonic() + self._lease_ttl
+    def _look_for(self, claim_id: UUID) -> None:
+        self._lost_until[claim_id] = monotonic() + self._lease_ttl
         self._next_reconcile_at = 0.0
 
     async def _return_forgotten(self) -> int:
-        """Give back live leases of ours that are not in memory, and return how many could not be."""
-        is_last = self._lost_until is not None and monotonic() >= self._lost_until
-        listing = jobs.list_worker_leases(self._config.worker_id, instance_id=self._instance_id)
-        leases = set(await self._connection.run(listing))
-        known = {execution.lease for execution in self._held} | self._given_up_until.keys()
-        forgotten = list(leases - known)
+        """Give back what lost claims brought, and return how many jobs of it could not be."""
+        asked_at = monotonic()
+        listing = jobs.list_worker_leases(self._config.worker_id, claim_ids=list(self._lost_until))
+        forgotten = await self._connection.run(listing)
         returned = await self._connection.run(
             jobs.return_claims(self._config.worker_id, forgotten, reason="CLAIM_ANSWER_LOST")
         )
         remaining = len(forgotten) - len(returned)
-        if is_last and remaining == 0:
-            self._lost_until = None
         # A claim may still wait for a lock in the server and commit later, so it is looked for more than once.
+        if remaining == 0:
+            self._lost_until = {claim_id: until for claim_id, until in self._lost_until.items() if until > asked_at}
         self._next_reconcile_at = monotonic() + _RECONCILE_PAUSE_SECONDS
         return remaining

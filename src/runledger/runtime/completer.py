@@ -96,7 +96,6 @@ class Completer:
             self._on_settled(execution, LifecycleEventKind.SUCCEEDED, None)
             return
         if isinstance(outcome, Dropped):
-            execution.is_given_up = outcome.code not in {_LEASE_LOST, _JOB_CANCELED}
             self._lost(execution, outcome.code)
             return
         self._unwritten_count += 1
@@ -224,8 +223,6 @@ class Completer:
             if found is not None and item.is_recorded_as(found):
                 self._settle_written(item, is_dead_letter=found.is_dead_letter)
             else:
-                # By our clock alone the lease may live on a little.
-                item.execution.is_given_up = found is None
                 self._settle_lost(item, _JOB_CANCELED if item.job_id in canceled else _LEASE_LOST)
 
     async def _write_singles(self) -> None:
@@ -295,7 +292,7 @@ class Completer:
             if second.code == _LEASE_LOST:
                 await self._settle_ended(connection, [item])
             else:
-                self._give_up(item, second.code)
+                self._settle_lost(item, second.code)
         else:
             self._settle_written(item, is_dead_letter=is_dead_letter)
 
@@ -342,7 +339,7 @@ class Completer:
         unsettled = [item for item in items if not item.is_settled]
         for item in unsettled:
             if item.seconds_late() >= self._answer_timeout.total_seconds():
-                self._give_up(item, COMMIT_UNCONFIRMED)
+                self._settle_lost(item, COMMIT_UNCONFIRMED)
         return [item for item in unsettled if not item.is_settled]
 
     def _settle_written(self, item: Unwritten, *, is_dead_letter: bool) -> None:
@@ -365,10 +362,6 @@ class Completer:
         self._unwritten_count -= 1
         if self._unwritten_count == 0:
             self._is_empty.set()
-
-    def _give_up(self, item: Unwritten, code: str) -> None:
-        item.execution.is_given_up = True
-        self._settle_lost(item, code)
 
     def _lost(self, execution: Execution, code: str) -> None:
         job = execution.job

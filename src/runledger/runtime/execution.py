@@ -61,7 +61,6 @@ class Execution:
         is_in_thread: Whether the handler runs in a thread, which nothing can stop.
         thread_id: Which thread that is.
         holds_slot: Whether the handler has not returned. A thread may go on when the attempt is over.
-        is_given_up: Whether it ended without a word from the database, in which its lease may live on.
         is_finishing: Whether the handler's own transaction is writing the success of the job just now.
         is_finished: Whether it has: no other outcome is written.
         lease_seconds: Time to live of the lease.
@@ -77,7 +76,6 @@ class Execution:
         "holds_slot",
         "is_finished",
         "is_finishing",
-        "is_given_up",
         "is_in_thread",
         "job",
         "lease",
@@ -100,7 +98,6 @@ class Execution:
         self.is_in_thread = False
         self.thread_id: int | None = None
         self.holds_slot = True
-        self.is_given_up = False
         self.is_finishing = False
         self.is_finished = False
         self._task: asyncio.Task[Any] | None = None

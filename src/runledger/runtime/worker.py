@@ -96,7 +96,7 @@ class Worker:
             pools=self._pools,
             is_stopping=self._is_ending,
         )
-        self._claimer = Claimer(database, config, held=self._held)
+        self._claimer = Claimer(database, config)
         self._keeper = LeaseKeeper(
             database, lease_ttl=config.lease_ttl, held=self._held, on_id_taken=self._fail_over_taken_id
         )
@@ -202,7 +202,7 @@ class Worker:
             _logger.warning("worker.no_handlers", extra={"worker_id": self.worker_id})
         identity = worker_identity(self.worker_id, job_types=self._job_types, slots=self._config.max_global_concurrency)
         try:
-            await self._claimer.prepare(identity, self._registry.definitions())
+            await self._claimer.prepare(self._registry.definitions())
             await self._keeper.start(identity)  # before the first claim: a lease nobody can renew must not exist
             await self._completer.start()
         except BaseException:
@@ -344,7 +344,6 @@ class Worker:
         except Exception:
             # A defect of ours. No outcome is known, so the lease is left to end.
             _logger.exception("worker.attempt_crashed", extra={"job_id": str(execution.job.job_id)})
-            execution.is_given_up = True
             self._settled(execution, LifecycleEventKind.LEASE_LOST, None)
         finally:
             # Not by a done callback: one per job costs the event loop as much as a small handler.
@@ -378,8 +377,6 @@ class Worker:
         )
 
     def _settled(self, execution: Execution, kind: LifecycleEventKind, code: str | None) -> None:
-        if execution.is_given_up:
-            self._claimer.remember_given_up(execution.lease)
         self._held.discard(execution)
         self._claims.has_room()
         if self._is_stopping:
@@ -409,7 +406,7 @@ class Worker:
         )
 
     def _fail_over_taken_id(self) -> None:
-        """Claim no more: two workers with one id would give back each other's jobs. What runs may end."""
+        """Claim no more: nobody could tell two workers with one id apart. What runs may end."""
         if self._failure is None:
             self._failure = worker_id_taken()
             _logger.error("worker.id_taken", extra={"worker_id": self.worker_id})

@@ -186,23 +186,24 @@ def test_the_live_leases_of_a_worker_are_listed(queue: JobQueue) -> None:
     assert queue.run(jobs.list_worker_leases(WORKER, now=mine.lease_expires_at)) == []
 
 
-def test_leases_are_not_listed_for_a_process_that_has_lost_the_workers_id(queue: JobQueue) -> None:
-    """They are those of the process that has it now."""
+def test_the_leases_that_a_claim_brought_are_listed_apart_from_others_of_the_worker(queue: JobQueue) -> None:
+    """Whoever has taken over the worker's id holds leases under it, too."""
+    lost, known = uuid4(), uuid4()
     queue.enqueue()
-    lease = queue.claim_one().lease
-    first, second = uuid4(), uuid4()
+    of_lost = queue.run(jobs.claim_batch(WORKER, lease_ttl=MINUTE, limit=1, claim_id=lost)).jobs[0].lease
+    queue.enqueue()
+    of_known = queue.run(jobs.claim_batch(WORKER, lease_ttl=MINUTE, limit=1, claim_id=known)).jobs[0].lease
+    queue.enqueue()
+    of_host = queue.claim_one().lease
 
-    assert queue.run(jobs.list_worker_leases(WORKER, instance_id=first)) == [lease], "nobody has the id"
-    queue.sql(
-        "INSERT INTO job_workers (worker_id, instance_id, hostname, process_id, version, job_types, slots, started_at,"
-        " heartbeat_at, expires_at) VALUES (%s, %s, 'host', 1, '1', '{}', 1, now(), now(), now())",
-        WORKER,
-        second,
-    )
+    assert queue.run(jobs.list_worker_leases(WORKER, claim_ids=[lost])) == [of_lost]
+    assert set(queue.run(jobs.list_worker_leases(WORKER))) == {of_lost, of_known, of_host}
 
-    assert queue.run(jobs.list_worker_leases(WORKER, instance_id=first)) == []
-    assert queue.run(jobs.list_worker_leases(WORKER, instance_id=second)) == [lease]
-    assert queue.run(jobs.list_worker_leases(WORKER)) == [lease]
+    queue.run(jobs.return_claims(WORKER, [of_lost], reason="CLAIM_ANSWER_LOST"))
+    again = queue.run(jobs.claim_batch(WORKER, lease_ttl=MINUTE, limit=1, claim_id=uuid4())).jobs[0].lease
+
+    assert again == of_lost
+    assert queue.run(jobs.list_worker_leases(WORKER, claim_ids=[lost])) == []
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,7 @@ def claim_batch(
     excluded_job_ids: Collection[UUID] = (),
     max_payload_bytes: int | None = None,
     after: ClaimPosition | None = None,
+    claim_id: UUID | None = None,
     now: datetime | None = None,
 ) -> Steps[ClaimedBatch]:
     """Claim as :func:`claim_jobs` does, for a worker that claims again and again.
@@ -161,6 +162,8 @@ def claim_batch(
             is claimed whatever its size.
         after: Leave out what lies behind the end of an earlier claim for the same types. Its cost is then that of what
             it brings, also where an old snapshot keeps all that was ever claimed in the index.
+        claim_id: Kept with the attempts, so that :func:`list_worker_leases` finds what this claim brought, should its
+            answer be lost.
         now: Instant to use instead of the database's clock, for tests.
     """
     _check_claim(worker_id, limit=limit, lease_ttl=lease_ttl, now=now)
@@ -179,6 +182,7 @@ def claim_batch(
         after_priority=None if after is None else after.priority,
         after_next_run_at=None if after is None else after.next_run_at,
         after_job_id=None if after is None else str(after.job_id),
+        claim_id=claim_id,
         now=now,
     )
     rows = yield Statement(sql=_claim_statement(job_types), document=document, is_only=True)
@@ -345,18 +349,19 @@ def return_claims(
 
 @operation("jobs.list_worker_leases")
 def list_worker_leases(
-    worker_id: str, *, instance_id: UUID | None = None, now: datetime | None = None
+    worker_id: str, *, claim_ids: Collection[UUID] | None = None, now: datetime | None = None
 ) -> Steps[list[LeaseIdentity]]:
     """Return all live leases of a worker, to find those of a claim whose answer was lost.
 
     Args:
         worker_id: The worker.
-        instance_id: The process that asks. If another one has the worker's id by now, there are none: the leases are
-            those of the other.
+        claim_ids: Only those that these claims brought.
         now: Instant to use instead of the database's clock, for tests.
     """
     check_now(now)
-    document = encode_document(worker_id=worker_id, instance_id=instance_id, now=now)
+    document = encode_document(
+        worker_id=worker_id, claim_ids=None if claim_ids is None else [str(claim_id) for claim_id in claim_ids], now=now
+    )
     rows = yield Statement(sql=_LIST_WORKER_LEASES, document=document, is_only=True)
     return [decode_lease(row) for row in rows]
 

@@ -135,6 +135,7 @@ CREATE TABLE {schema}.job_attempts (
     attempt                         integer NOT NULL,
     worker_id                       text NOT NULL,
     claim_origin                    text NOT NULL DEFAULT 'DIRECT',
+    claim_id                        uuid,
     leased_at                       timestamptz NOT NULL,
     started_at                      timestamptz NOT NULL,
     execution_started_persisted_at  timestamptz,

@@ -23,6 +23,7 @@
 -- not known before.
 -- max_payload_bytes: no further job once the payloads of those before it have reached it. Measured without reading what
 -- is stored elsewhere; only a compressed payload is unpacked, since nothing else tells how large it is.
+-- claim_id: kept with the attempts, so that whoever got no answer finds what this very claim brought.
 -- There is always a row: without a claimed job it holds the instant and no job.
 WITH input AS (SELECT $1::jsonb AS doc),
 asked AS MATERIALIZED (
@@ -47,6 +48,7 @@ parameter AS MATERIALIZED (
            coalesce((doc ->> 'max_payload_bytes')::bigint, 9223372036854775807) AS max_payload_bytes,
            doc ->> 'worker_id' AS worker_id,
            doc ->> 'claim_origin' AS claim_origin,
+           (doc ->> 'claim_id')::uuid AS claim_id,
            (doc ->> 'is_start')::boolean AS is_start,
            at + (doc ->> 'lease_ttl_ms')::double precision * interval '1 millisecond' AS lease_expires_at,
            jsonb_build_object('worker_id', doc ->> 'worker_id',
@@ -140,9 +142,9 @@ started_step AS (
 ),
 opened_attempt AS (
     INSERT INTO {schema}.job_attempts
-           (job_id, run_number, attempt, worker_id, claim_origin, leased_at, started_at,
+           (job_id, run_number, attempt, worker_id, claim_origin, claim_id, leased_at, started_at,
             execution_started_persisted_at, created_at)
-    SELECT c.id, c.run_number, c.attempt, p.worker_id, p.claim_origin, p.at, p.at,
+    SELECT c.id, c.run_number, c.attempt, p.worker_id, p.claim_origin, p.claim_id, p.at, p.at,
            CASE WHEN p.is_start THEN p.at END, p.at
       FROM claimed AS c, parameter AS p
 ),
