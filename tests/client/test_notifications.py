@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
@@ -275,3 +277,34 @@ async def test_a_statement_that_never_ends_does_not_hold_up_the_end(
         await asyncio.to_thread(blocking.finish)
         await asyncio.to_thread(blocking_pool.close)
         await pool.close()
+
+
+def test_a_forked_process_tells_though_its_parent_was_telling() -> None:
+    """The fork has no thread, and perhaps a lock that nobody there will let go."""
+    script = (
+        "import os, threading\n"
+        "from runledger.client.notifier import SyncNotifier\n"
+        "from runledger.postgres.notices import WakeUp\n"
+        "notice = WakeUp(job_types=frozenset({'email.send'}), due_at=None).encode()\n"
+        "told, may_go_on = threading.Event(), threading.Event()\n"
+        "def run(operation):\n"
+        "    told.set()\n"
+        "    if os.getpid() == parent: may_go_on.wait(20)\n"
+        "parent = os.getpid()\n"
+        "notifier = SyncNotifier(run)\n"
+        "notifier.tell([notice])\n"
+        "told.wait(20)\n"
+        "lock = notifier._teller._changed\n"
+        "with lock: child = os.fork()\n"
+        "if child == 0:\n"
+        "    notifier.finish()\n"
+        "    told.clear()\n"
+        "    notifier.tell([notice])\n"
+        "    has_told = told.wait(20)\n"
+        "    notifier.finish()\n"
+        "    os._exit(0 if has_told else 1)\n"
+        "may_go_on.set()\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+        "notifier.finish()\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True, timeout=60)

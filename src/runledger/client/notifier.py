@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import Awaitable, Callable, Iterable
 from uuid import UUID
@@ -99,11 +100,33 @@ class Notifier:
 class SyncNotifier:
     """The blocking form of :class:`Notifier`: a thread, which ends when there was nothing to tell for a moment.
 
+    A process that is forked begins anew: the thread stays behind, perhaps with the lock, and tells what was pending.
+
     Args:
         run: Runs an operation on a connection of the pool.
     """
 
     def __init__(self, run: Callable[[Operation[None]], None]) -> None:
+        self._run = run
+        self._teller = _Teller(run)
+
+    def tell(self, payloads: Iterable[str]) -> None:
+        """Tell this soon. Returns at once and never fails."""
+        if self._teller.process_id != os.getpid():
+            self._teller = _Teller(self._run)
+        self._teller.tell(payloads)
+
+    def finish(self) -> None:
+        """Wait until everything is told, for a moment, and end the thread."""
+        if self._teller.process_id == os.getpid():
+            self._teller.finish()
+
+
+class _Teller:
+    """A :class:`SyncNotifier` in one process."""
+
+    def __init__(self, run: Callable[[Operation[None]], None]) -> None:
+        self.process_id = os.getpid()
         self._run = run
         self._pending = _Pending()
         self._changed = threading.Condition()
@@ -111,13 +134,12 @@ class SyncNotifier:
         self._is_finishing = False
 
     def tell(self, payloads: Iterable[str]) -> None:
-        """Tell this soon. Returns at once and never fails."""
         with self._changed:
             self._pending.add(payloads)
             if not self._pending:
                 return
             self._changed.notify()
-            if self._thread is None or not self._thread.is_alive():  # a fork has no threads
+            if self._thread is None or not self._thread.is_alive():
                 thread = threading.Thread(target=self._tell_until_idle, name="runledger-notifier", daemon=True)
                 try:
                     thread.start()
@@ -127,7 +149,6 @@ class SyncNotifier:
                     self._thread = thread
 
     def finish(self) -> None:
-        """Wait until everything is told, for a moment, and end the thread."""
         with self._changed:
             thread = self._thread
             self._is_finishing = True
