@@ -52,15 +52,22 @@ def test_an_address_that_libpq_does_not_understand_is_refused_without_showing_it
     assert SECRET not in "".join(traceback.format_exception(caught.value))
 
 
-def test_a_pooler_is_told_by_two_different_process_ids(queue: JobQueue, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_pooler_is_told_by_two_different_process_ids_and_said_once(
+    queue: JobQueue, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not for each of the connections that a process has there."""
     with psycopg.connect(queue.url) as connection:
         own_pid = connection.info.backend_pid
 
         assert uses_pooler(connection, own_pid) is False
         assert caplog.messages == []
         assert uses_pooler(connection, own_pid + 1) is True
+        database = connection.info.dbname
+    with psycopg.connect(queue.url) as connection:
+        assert uses_pooler(connection, connection.info.backend_pid + 1) is True
 
     assert caplog.messages == ["postgres.pooler_detected"]
+    assert vars(caplog.records[0])["server"].endswith(f"database {database}")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import re
 from collections.abc import Mapping
@@ -140,5 +141,12 @@ def uses_pooler(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[An
     """
     is_pooled = connection.info.backend_pid != server_backend_pid
     if is_pooled:
-        _logger.warning("postgres.pooler_detected")
+        info = connection.info
+        _log_pooler(describe_server({"host": info.host, "port": info.port, "dbname": info.dbname}))
     return is_pooled
+
+
+@functools.cache
+def _log_pooler(server: str) -> None:
+    """Say once in this process that there is a pooler: each part of a worker has connections of its own there."""
+    _logger.warning("postgres.pooler_detected", extra={"server": server})
