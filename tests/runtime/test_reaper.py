@@ -15,7 +15,7 @@ from runledger.runtime.registry import JobRegistry
 from tests.runtime.app import App, quiet_config
 from tests.runtime.gate import echo
 from tests.runtime.log_watch import LogWatch
-from tests.wire import wire_to
+from tests.wire import Loss, wire_to
 
 TYPE = "email.send"
 
@@ -108,6 +108,40 @@ async def test_a_full_batch_that_cannot_be_moved_does_not_spin(app: App, log: Lo
     await reaper.stop()
 
     assert len(log.named("reaper.job_stuck")) == 3
+
+
+async def test_what_was_taken_away_and_from_whom_is_named_to_a_bound(app: App, reaper: Reaper, log: LogWatch) -> None:
+    ids = await app.enqueue_many(TYPE, 12)
+    await app.expire_claim()
+    await app.observer.execute("UPDATE runledger.job_queue SET worker_id = 'another' WHERE payload = '0'")
+
+    assert await reaper.run_once() == 12
+    assert await reaper.run_once() == 0
+    await reaper.stop()
+
+    (record,) = log.named("reaper.leases_expired")
+    fields = vars(record)
+    assert (fields["job_count"], fields["worker_count"]) == (12, 2)
+    assert set(fields["worker_ids"]) == {"dead worker", "another"}
+    assert len(fields["job_ids"]) == 10
+    assert set(fields["job_ids"]) < {str(job_id) for job_id in ids}
+
+
+async def test_what_a_pass_took_away_before_it_failed_is_named(app: App, log: LogWatch) -> None:
+    app.registry.job(TYPE)(echo)
+    first, second = await app.enqueue_many(TYPE, 2)
+    await app.expire_claim()
+    await app.observer.execute(
+        "UPDATE runledger.job_queue SET lease_expires_at = lease_expires_at - interval '1 s' WHERE payload = '0'"
+    )
+    async with wire_to(app.url) as wire:
+        wire.break_at(str(second).encode(), Loss.REQUEST)
+        reaper = Reaper(Database(wire.url), app.registry, quiet_config(reaper_batch_size=1))
+        with pytest.raises(DatabaseConnectionError):
+            await reaper.run_once()
+        await reaper.stop()
+
+    assert vars(log.named("reaper.leases_expired")[0])["job_ids"] == [str(first)]
 
 
 async def test_two_reapers_share_the_work(app: App) -> None:

@@ -27,6 +27,7 @@ _WORKER_ID = "reaper"
 _PASS_GRACE_SECONDS = 5.0
 _ANSWER_TIMEOUT_SECONDS = 60.0
 _DEAD_WORKERS_SHOWN = timedelta(hours=1)
+_MOST_NAMED = 10
 
 
 class Reaper:
@@ -105,24 +106,14 @@ class Reaper:
         Args:
             now: Instant to use instead of the database's clock, for tests.
         """
-        processed_count = 0
-        while True:
-            result = await self._connection.run(
-                jobs.reap_expired_leases(
-                    limit=self._config.reaper_batch_size, retry_delay=self._config.reaper_retry_delay, now=now
-                )
-            )
-            processed_count += result.processed_count
-            for job_id in result.deferred_job_ids:
-                _logger.error("reaper.job_deferred", extra={"job_id": str(job_id)})
-            for job_id in result.stuck_job_ids:
-                _logger.error("reaper.job_stuck", extra={"job_id": str(job_id)})
-            for dead_letter in result.dead_letters:
-                self._tell(dead_letter)
-                self._call_hook(dead_letter)
-            # A full batch of which nothing was taken away would be found again at once: it waits for the next pass.
-            if not result.is_full or self._is_stopping or not result.processed_count:
-                return processed_count
+        taken: list[LeaseIdentity] = []
+        try:
+            await self._reap(taken, now)
+        finally:
+            # Also when the pass fails in the middle: what was taken away before is committed.
+            if taken:
+                _log_expired(taken)
+        return len(taken)
 
     async def until_ended(self) -> None:
         """Wait until the reaper ends, and raise what ended it if that was not a stop."""
@@ -148,7 +139,7 @@ class Reaper:
         while not self._is_stopping:
             seconds = self._config.reaper_interval.total_seconds()
             try:
-                processed_count = await self.run_once()
+                await self.run_once()
                 await self.remove_dead_workers()
             except RunledgerError as error:
                 if backoff.is_first:
@@ -161,9 +152,26 @@ class Reaper:
                 if not backoff.is_first:
                     _logger.info("reaper.pass_recovered")
                 backoff.succeeded()
-                if processed_count:
-                    _logger.warning("reaper.leases_expired", extra={"job_count": processed_count})
             await self._wait.wait(seconds)
+
+    async def _reap(self, taken: list[LeaseIdentity], now: datetime | None) -> None:
+        while True:
+            result = await self._connection.run(
+                jobs.reap_expired_leases(
+                    limit=self._config.reaper_batch_size, retry_delay=self._config.reaper_retry_delay, now=now
+                )
+            )
+            taken += result.leases
+            for job_id in result.deferred_job_ids:
+                _logger.error("reaper.job_deferred", extra={"job_id": str(job_id)})
+            for job_id in result.stuck_job_ids:
+                _logger.error("reaper.job_stuck", extra={"job_id": str(job_id)})
+            for dead_letter in result.dead_letters:
+                self._tell(dead_letter)
+                self._call_hook(dead_letter)
+            # A full batch of which nothing was taken away would be found again at once: it waits for the next pass.
+            if not result.is_full or self._is_stopping or not result.leases:
+                return
 
     def _tell(self, dead_letter: jobs.ReapedDeadLetter) -> None:
         lease = LeaseIdentity(
@@ -199,3 +207,17 @@ class Reaper:
         failure = JobFailure.lease_expired("job.lease_expired", "the lease expired before the job was completed")
         info = JobDeadLetterInfo(failure=failure, reason=JobDeadLetterReason.LEASE_EXPIRED)
         self._hooks.call_soon(context, payload, info)
+
+
+def _log_expired(taken: Sequence[LeaseIdentity]) -> None:
+    """Name some jobs and workers: enough to look at, however many there are."""
+    workers_of_jobs = dict.fromkeys(lease.worker_id for lease in taken)
+    _logger.warning(
+        "reaper.leases_expired",
+        extra={
+            "job_count": len(taken),
+            "job_ids": [str(lease.job_id) for lease in taken[:_MOST_NAMED]],
+            "worker_count": len(workers_of_jobs),
+            "worker_ids": list(workers_of_jobs)[:_MOST_NAMED],
+        },
+    )

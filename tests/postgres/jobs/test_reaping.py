@@ -245,9 +245,7 @@ def test_a_row_that_cannot_even_be_deferred_does_not_undo_its_neighbours(queue: 
 def test_nothing_expired_gives_an_empty_result(queue: JobQueue) -> None:
     result = queue.run(jobs.reap_expired_leases(limit=10, retry_delay=DELAY))
 
-    assert result == jobs.ReapResult(
-        processed_count=0, deferred_job_ids=(), stuck_job_ids=(), dead_letters=(), is_full=False
-    )
+    assert result == jobs.ReapResult(leases=(), deferred_job_ids=(), stuck_job_ids=(), dead_letters=(), is_full=False)
 
 
 def test_a_senseless_limit_is_refused() -> None:

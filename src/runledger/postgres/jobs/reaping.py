@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from runledger.core.jobs.records import LeaseIdentity
 from runledger.core.json_value import JsonValue, decode_json
 from runledger.postgres.document import (
     check_duration,
@@ -27,6 +28,8 @@ _REAP = SqlFile("jobs", "reap_jobs")
 _DEFER = SqlFile("jobs", "defer_reaping")
 _SAVEPOINT = PlainSql("SAVEPOINT runledger_reap")
 _ROLLBACK = PlainSql("ROLLBACK TO SAVEPOINT runledger_reap")
+
+_NOT_OF_DEAD_LETTER = {"action", "worker_id", "workflow_step_id"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,18 +55,23 @@ class ReapResult:
     """What one pass of the reaper did.
 
     Attributes:
-        processed_count: Leases taken away.
+        leases: Those taken away, with the workers that held them.
         deferred_job_ids: Jobs whose row could not be processed; they stay LEASED and are tried again later.
         stuck_job_ids: Jobs whose row refused to be deferred as well; the next pass finds them again.
         dead_letters: The processed jobs that had no attempt left.
         is_full: As many leases were expired as the pass may take, so there may be more.
     """
 
-    processed_count: int
+    leases: tuple[LeaseIdentity, ...]
     deferred_job_ids: tuple[UUID, ...]
     stuck_job_ids: tuple[UUID, ...]
     dead_letters: tuple[ReapedDeadLetter, ...]
     is_full: bool
+
+    @property
+    def processed_count(self) -> int:
+        """How many leases were taken away."""
+        return len(self.leases)
 
 
 @operation("jobs.reap_expired_leases")
@@ -115,7 +123,7 @@ def reap_expired_leases(
             else:
                 stuck.append(job_id)
     return ReapResult(
-        processed_count=len(reaped),
+        leases=tuple(_lease(row) for row in reaped),
         deferred_job_ids=tuple(deferred),
         stuck_job_ids=tuple(stuck),
         dead_letters=tuple(_dead_letter(row) for row in reaped if row["action"] == "DEAD_LETTER"),
@@ -169,7 +177,11 @@ def _reap_document(
     )
 
 
-def _dead_letter(row: Row) -> ReapedDeadLetter:
-    return ReapedDeadLetter(
-        **{name: value for name, value in row.items() if name not in {"action", "workflow_step_id"}}
+def _lease(row: Row) -> LeaseIdentity:
+    return LeaseIdentity(
+        job_id=row["job_id"], run_number=row["run_number"], attempt=row["attempt"], worker_id=row["worker_id"]
     )
+
+
+def _dead_letter(row: Row) -> ReapedDeadLetter:
+    return ReapedDeadLetter(**{name: value for name, value in row.items() if name not in _NOT_OF_DEAD_LETTER})

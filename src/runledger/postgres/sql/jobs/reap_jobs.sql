@@ -27,8 +27,8 @@ timed AS (
     SELECT l.*, coalesce((SELECT now FROM parameter), clock_timestamp()) AS at FROM locked AS l
 ),
 expired AS MATERIALIZED (
-    SELECT t.id, t.job_type, t.organization_id, t.run_number, t.attempt, t.max_attempts, t.payload, t.checkpoint, t.at,
-           t.workflow_step_id,
+    SELECT t.id, t.job_type, t.organization_id, t.worker_id, t.run_number, t.attempt, t.max_attempts, t.payload,
+           t.checkpoint, t.at, t.workflow_step_id,
            CASE WHEN a.claim_origin = 'WORKER_PRESTART' AND a.execution_started_persisted_at IS NULL THEN 'RELEASE'
                 WHEN t.attempt >= t.max_attempts THEN 'DEAD_LETTER'
                 ELSE 'RETRY' END AS action,
@@ -153,6 +153,6 @@ event AS (
      WHERE v.action = e.action
      ORDER BY e.id, v.position
 )
-SELECT e.id AS job_id, e.job_type, e.organization_id, e.run_number, e.attempt, e.max_attempts, e.action,
+SELECT e.id AS job_id, e.job_type, e.organization_id, e.worker_id, e.run_number, e.attempt, e.max_attempts, e.action,
        e.workflow_step_id, CASE WHEN e.action = 'DEAD_LETTER' THEN e.payload::text END AS payload_json
   FROM expired AS e
