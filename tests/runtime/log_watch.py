@@ -31,10 +31,10 @@ class LogWatch(logging.Handler):
         """Return the error codes that the records of one event carry."""
         return [vars(record).get("code") for record in self.named(event)]
 
-    async def wait_for(self, event: str) -> logging.LogRecord:
-        """Wait for an event and return its first record."""
+    async def wait_for(self, event: str, *, count: int = 1) -> logging.LogRecord:
+        """Wait for so many records of an event and return the first."""
         async with asyncio.timeout(20):
-            while not self.named(event):
+            while len(self.named(event)) < count:
                 self._has_news.clear()
                 await self._has_news.wait()
         return self.named(event)[0]

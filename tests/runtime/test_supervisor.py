@@ -651,3 +651,23 @@ async def test_a_thread_that_never_returns_does_not_keep_the_process(app: App) -
         assert await process.until_ended() == 0
 
     assert (await app.job(job_id)).status is JobStatus.LEASED
+
+
+async def test_a_signal_stops_every_supervisor_of_the_loop(app: App, log: LogWatch) -> None:
+    """An event loop has one handler for each signal, which the second one must not take away from the first."""
+    assert threading.current_thread() is threading.main_thread(), "or the signal ends the tests"
+    app.registry.job(TYPE)(echo)
+    first, second, third = (
+        Supervisor(app.database, app.registry, quiet_config(worker_id=worker_id)) for worker_id in ("1", "2", "3")
+    )
+    tasks = [asyncio.create_task(one.run_until_shutdown()) for one in (first, second, third)]
+    await log.wait_for("supervisor.started", count=3)
+    second.request_shutdown()
+    await asyncio.wait_for(tasks[1], 20)
+    assert (first.is_live, second.is_live, third.is_live) == (True, False, True)
+
+    signal.raise_signal(signal.SIGTERM)
+    await asyncio.wait_for(asyncio.gather(*tasks), 20)
+
+    assert len(log.named("supervisor.stopped")) == 3
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import signal
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -21,11 +19,11 @@ from runledger.runtime.observer_feed import ObserverFeed
 from runledger.runtime.reaper import Reaper
 from runledger.runtime.registry import JobRegistry
 from runledger.runtime.settlement import SettlementReport, WorkerSettlement
+from runledger.runtime.stop_signals import calling_at_signals
 from runledger.runtime.worker import Worker
 
 _logger = logging.getLogger("runledger.supervisor")
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _PULSE_SECONDS = 1.0
 _STILL_SECONDS = 60.0
 
@@ -179,8 +177,8 @@ class Supervisor:
         """Start, run until SIGTERM, SIGINT or :meth:`request_shutdown`, stop gracefully, and say how that went.
 
         No new job is claimed then; running handlers may go on for ``shutdown_timeout``. A second signal cancels them
-        at once. A part that ends by itself, which only a defect or a worker id that was taken over can do, ends the
-        others in the same way; it stands in ``errors`` of the report.
+        at once. A signal stops every supervisor of the event loop. A part that ends by itself, which only a defect or a
+        worker id that was taken over can do, ends the others in the same way; it stands in ``errors`` of the report.
 
         Args:
             shutdown_timeout: ``config.shutdown_timeout`` of each worker when not given.
@@ -188,7 +186,7 @@ class Supervisor:
         Raises:
             RunledgerError: It could not be started, see :meth:`start`.
         """
-        with self._handling_signals():
+        with calling_at_signals(self.request_shutdown):
             try:
                 await self.start()
                 await self._until_shutdown()
@@ -220,11 +218,11 @@ class Supervisor:
             await asyncio.wait([stopping, impatience], return_when=asyncio.FIRST_COMPLETED)
             if not stopping.done():
                 await asyncio.gather(*(worker.cancel_running() for worker in self._workers))
-            for outcome in await stopping:
+            for worker, outcome in zip(self._workers, await stopping, strict=True):
                 if isinstance(outcome, WorkerSettlement):
                     settlements.append(outcome)
                 else:
-                    self._note("worker", outcome)
+                    self._note(worker, outcome)
         finally:
             impatience.cancel()
             await self._stop_rest()
@@ -245,7 +243,7 @@ class Supervisor:
             if self._reaper is not None:
                 await self._reaper.stop()
         except Exception as error:  # noqa: BLE001 (noted; the rest has to stop too)
-            self._note("reaper", error)
+            self._note(None, error)
         await self._observers.stop()
         if self._pulse is not None:
             self._pulse.cancel()
@@ -253,11 +251,11 @@ class Supervisor:
 
     async def _until_shutdown(self) -> None:
         """Wait until somebody asks for a stop, or a part ends by itself."""
-        ends: dict[asyncio.Task[Any], str] = {
-            asyncio.create_task(worker.until_ended()): "worker" for worker in self._workers
+        ends: dict[asyncio.Task[Any], Worker | None] = {
+            asyncio.create_task(worker.until_ended()): worker for worker in self._workers
         }
         if self._reaper is not None:
-            ends[asyncio.create_task(self._reaper.until_ended())] = "reaper"
+            ends[asyncio.create_task(self._reaper.until_ended())] = None
         asked: asyncio.Task[Any] = asyncio.create_task(self._shutdown.wait())
         try:
             ended, _ = await asyncio.wait([asked, *ends], return_when=asyncio.FIRST_COMPLETED)
@@ -269,9 +267,11 @@ class Supervisor:
             for task in (asked, *ends):
                 task.cancel()
 
-    def _note(self, part: str, error: BaseException) -> None:
+    def _note(self, worker: Worker | None, error: BaseException) -> None:
+        """Note that a worker failed, or the reaper."""
         self._errors.append(error)
-        _logger.error("supervisor.part_failed", extra={"part": part}, exc_info=error)
+        part, worker_id = ("reaper", None) if worker is None else ("worker", worker.worker_id)
+        _logger.error("supervisor.part_failed", extra={"part": part, "worker_id": worker_id}, exc_info=error)
 
     async def _feel_pulse(self) -> None:
         while True:
@@ -286,18 +286,3 @@ class Supervisor:
 
     def _make_worker(self, registry: JobRegistry, config: JobsConfig, pool: HandlerPool | None) -> Worker:
         return Worker(self._database, registry, config, pool=pool, observers=self._observers)
-
-    @contextlib.contextmanager
-    def _handling_signals(self) -> Generator[None, None, None]:
-        loop = asyncio.get_running_loop()
-        handled: list[signal.Signals] = []
-        for number in _SIGNALS:
-            # Outside the main thread signals belong to the host; it calls request_shutdown.
-            with contextlib.suppress(RuntimeError, ValueError):
-                loop.add_signal_handler(number, self.request_shutdown)
-                handled.append(number)
-        try:
-            yield
-        finally:
-            for number in handled:
-                loop.remove_signal_handler(number)
