@@ -84,13 +84,16 @@ def test_the_table_of_errors_has_the_category_of_classified_errors() -> None:
         assert documented[shown.code] == f"QueryError, {shown.category}"
 
 
+def _is_logger(expression: ast.expr) -> bool:
+    return ast.unparse(expression) in {"_logger", "self._logger"}
+
+
 def test_the_table_of_log_records_has_every_event_with_its_level() -> None:
     logged = {
         (argument.value.partition(":")[0], "error, traceback" if function.attr == "exception" else function.attr)
         for function, argument in _calls()
         if isinstance(function, ast.Attribute)
-        and isinstance(function.value, ast.Name)
-        and function.value.id == "_logger"
+        and _is_logger(function.value)
         and isinstance(argument, ast.Constant)
         and isinstance(argument.value, str)
     }
@@ -104,3 +107,19 @@ def test_the_table_of_log_records_has_every_event_with_its_level() -> None:
         "worker.outcome_write_crashed",
     }
     assert documented == {(event, "error, traceback" if event in attached else level) for event, level in logged}
+
+
+def test_every_record_about_a_worker_has_its_id() -> None:
+    """By the logger of a worker, or as a field; a stall that is over is that of the event loop."""
+    without = {
+        event.value
+        for module in (ROOT / "src").rglob("*.py")
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_logger(node.func.value)
+        for event in node.args[:1]
+        if isinstance(event, ast.Constant)
+        and str(event.value).startswith(("worker.", "lease_keeper.", "listener."))
+        and ast.unparse(node.func.value) != "self._logger"
+        and "'worker_id'" not in ast.unparse(node)
+    }
+    assert without == {"lease_keeper.loop_resumed"}

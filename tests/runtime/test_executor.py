@@ -78,6 +78,7 @@ class Bench:
             progress_writer=ProgressWriter(nowhere, worker_id="worker-1", lease_ttl=timedelta(seconds=60)),
             pools=HandlerPools(nowhere, None, max_size=1),
             is_stopping=lambda: self.is_stopping,
+            worker_id="worker-1",
         )
 
     async def execute(self) -> Outcome:

@@ -57,7 +57,11 @@ async def keeping(
 ) -> AsyncGenerator[LeaseKeeper]:
     """A keeper that renews when it is told to; by itself it does so after a third of the time to live."""
     keeper = LeaseKeeper(
-        database or app.database, lease_ttl=lease_ttl, held=set(executions), on_id_taken=on_id_taken or refuse
+        database or app.database,
+        worker_id=WORKER,
+        lease_ttl=lease_ttl,
+        held=set(executions),
+        on_id_taken=on_id_taken or refuse,
     )
     await keeper.start(IDENTITY)
     try:
@@ -218,7 +222,11 @@ async def test_a_keeper_that_cannot_connect_says_so(app: App) -> None:
 def test_a_keeper_ends_with_its_event_loop(runledger_database: EphemeralDatabase) -> None:
     """Leases of a loop that was closed without a stop must end: nobody finishes their jobs."""
     keeper = LeaseKeeper(
-        Database(runledger_database.url), lease_ttl=timedelta(seconds=0.3), held=set(), on_id_taken=refuse
+        Database(runledger_database.url),
+        worker_id=WORKER,
+        lease_ttl=timedelta(seconds=0.3),
+        held=set(),
+        on_id_taken=refuse,
     )
     before = set(threading.enumerate())
     asyncio.run(keeper.start(IDENTITY))

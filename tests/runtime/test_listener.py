@@ -42,7 +42,7 @@ class Heard:
 async def listening(database: Database) -> AsyncGenerator[tuple[Listener, Heard]]:
     """A listener for one job type, whose first wake-up was heard."""
     heard = Heard()
-    listener = Listener(database, job_types=[TYPE], on_due=heard.note, on_canceled=heard.note)
+    listener = Listener(database, job_types=[TYPE], on_due=heard.note, on_canceled=heard.note, worker_id="one")
     await listener.start()
     try:
         yield listener, heard

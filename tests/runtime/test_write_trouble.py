@@ -21,7 +21,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 async def test_an_outage_is_said_once_and_its_end_too(log: LogWatch, clock: list[float]) -> None:
-    trouble = WriteTrouble()
+    trouble = WriteTrouble("one")
 
     for _ in range(10):
         clock[0] += 1
@@ -36,7 +36,7 @@ async def test_an_outage_is_said_once_and_its_end_too(log: LogWatch, clock: list
 async def test_a_busy_worker_has_recovered_when_no_write_failed_for_as_long_as_the_longest_wait(
     log: LogWatch, clock: list[float]
 ) -> None:
-    trouble = WriteTrouble()
+    trouble = WriteTrouble("one")
     trouble.failed(ERROR, 5)
 
     clock[0] += 5
@@ -49,13 +49,13 @@ async def test_a_busy_worker_has_recovered_when_no_write_failed_for_as_long_as_t
 
 
 async def test_a_worker_without_trouble_says_nothing(log: LogWatch) -> None:
-    WriteTrouble().written(0)
+    WriteTrouble("one").written(0)
 
     assert log.named(RECOVERED) == []
 
 
 async def test_a_defect_is_said_with_its_traceback(log: LogWatch) -> None:
-    WriteTrouble().failed(TypeError("no outcome"), 1)
+    WriteTrouble("one").failed(TypeError("no outcome"), 1)
 
     (record,) = log.named("worker.outcome_write_crashed")
     assert record.exc_info is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -14,8 +13,7 @@ from runledger.runtime.claimer import Claim, Claimer
 from runledger.runtime.execution import monotonic
 from runledger.runtime.slots import ClaimTurns, Turn, TypeLimits
 from runledger.runtime.wait import Eagerness, WakeableWait
-
-_logger = logging.getLogger("runledger.worker")
+from runledger.runtime.worker_log import WorkerLog
 
 _GRACE_SECONDS = 5.0
 
@@ -32,6 +30,7 @@ class ClaimLoop:
         lease_ttl: How long a lease lasts. What a claim brings after two thirds of that is given back.
         capacity: Tells how many more jobs may begin.
         begin: Takes what came.
+        worker_id: Who claims, for the log.
     """
 
     def __init__(
@@ -45,7 +44,9 @@ class ClaimLoop:
         lease_ttl: timedelta,
         capacity: Callable[[], int],
         begin: Callable[[Claim], None],
+        worker_id: str,
     ) -> None:
+        self._logger = WorkerLog("worker", worker_id)
         self._claimer = claimer
         self._turns = turns
         self._limits = limits
@@ -148,16 +149,16 @@ class ClaimLoop:
                 claim = await self._claim(turn)
             except RunledgerError as error:
                 if self._backoff.is_first:
-                    _logger.warning("worker.claim_failed", extra={"code": error.code})
+                    self._logger.warning("worker.claim_failed", extra={"code": error.code})
                 await self._pause.wait(self._backoff.failed())
                 continue
             except Exception:
                 # A defect of ours must not end the loop while the process looks alive.
-                _logger.exception("worker.claim_crashed")
+                self._logger.exception("worker.claim_crashed")
                 await self._pause.wait(self._backoff.failed())
                 continue
             if not self._backoff.is_first:
-                _logger.info("worker.claim_recovered")
+                self._logger.info("worker.claim_recovered")
                 self._backoff.succeeded()
             self._has_claimed = True
             self._begin_soon(claim)

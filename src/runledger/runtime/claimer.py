@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,8 +18,7 @@ from runledger.runtime.claim_cursor import ClaimCursor
 from runledger.runtime.config import JobsConfig
 from runledger.runtime.error_judgement import meets_any_statement
 from runledger.runtime.execution import monotonic
-
-_logger = logging.getLogger("runledger.worker")
+from runledger.runtime.worker_log import WorkerLog
 
 _SHORTEST_ANSWER_TIMEOUT_SECONDS = 5.0
 _REFUSED_SECONDS = 60.0
@@ -66,6 +64,7 @@ class Claimer:
 
     def __init__(self, database: Database, config: JobsConfig) -> None:
         self._config = config
+        self._logger = WorkerLog("worker", config.worker_id)
         self._lease_ttl = config.lease_ttl.total_seconds()
         self._connection = database.own_connection(
             answer_timeout_seconds=max(_SHORTEST_ANSWER_TIMEOUT_SECONDS, self._lease_ttl)
@@ -139,7 +138,7 @@ class Claimer:
             self._look_for(claim.claim_id)
             if not isinstance(error, RunledgerError):
                 raise
-            _logger.warning("worker.claims_not_returned", extra={"code": error.code, "job_count": len(leases)})
+            self._logger.warning("worker.claims_not_returned", extra={"code": error.code, "job_count": len(leases)})
 
     async def close(self) -> None:
         """Give back what a lost claim may have left, within moments, and close the connection."""
@@ -151,7 +150,7 @@ class Claimer:
             except (RunledgerError, TimeoutError):
                 pass  # logged below: how many there are is not known then
             if remaining != 0:
-                _logger.warning("worker.forgotten_claims_left_to_reaper", extra={"job_count": remaining})
+                self._logger.warning("worker.forgotten_claims_left_to_reaper", extra={"job_count": remaining})
             self._lost_until.clear()
         await self._connection.close()
 
@@ -197,7 +196,7 @@ class Claimer:
         due = await self._connection.run(jobs.list_due_job_ids(limit=1, job_types=job_types, excluded_job_ids=excluded))
         for job_id in due:
             if self._refused_until.pop(job_id, None) is None:
-                _logger.error("worker.job_refused", extra={"job_id": str(job_id), "code": error.code})
+                self._logger.error("worker.job_refused", extra={"job_id": str(job_id), "code": error.code})
             self._refused_until[job_id] = monotonic() + _REFUSED_SECONDS
         while len(self._refused_until) > _MAX_REFUSED:
             del self._refused_until[next(iter(self._refused_until))]

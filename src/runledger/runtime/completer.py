@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
@@ -19,9 +18,8 @@ from runledger.runtime.execution import Execution
 from runledger.runtime.executor import Dropped, Failed, Finished, Outcome, Succeeded
 from runledger.runtime.lifecycle import LifecycleEventKind
 from runledger.runtime.unwritten_outcome import Unwritten, take_batch
+from runledger.runtime.worker_log import WorkerLog
 from runledger.runtime.write_trouble import WriteTrouble
-
-_logger = logging.getLogger("runledger.worker")
 
 _WRITERS = 2
 _BUSY_PAUSES_SECONDS = (0.01, 0.02, 0.04, 0.08)
@@ -65,10 +63,11 @@ class Completer:
     ) -> None:
         self._database = database
         self._worker_id = worker_id
+        self._logger = WorkerLog("worker", worker_id)
         self._answer_timeout = max(lease_ttl, _SHORTEST_ANSWER_TIMEOUT)
         self._on_settled = on_settled
         self._on_dead_letter = on_dead_letter
-        self._trouble = WriteTrouble()
+        self._trouble = WriteTrouble(worker_id)
         self._pending: deque[Unwritten] = deque()
         self._singles: deque[Unwritten] = deque()
         self._has_pending = asyncio.Event()
@@ -278,7 +277,7 @@ class Completer:
     ) -> None:
         """Fail the one job whose outcome cannot be written."""
         job = item.execution.job
-        _logger.error(
+        self._logger.error(
             "worker.outcome_refused",
             extra={"job_id": str(job.job_id), "job_type": job.job_type, "code": failure.code},
             exc_info=None if isinstance(error, QueryError) else error,
@@ -367,10 +366,10 @@ class Completer:
         job = execution.job
         facts = {"job_id": str(job.job_id), "job_type": job.job_type, "attempt": job.attempt}
         if code == _JOB_CANCELED:  # somebody wanted it so
-            _logger.info("worker.job_canceled", extra=facts)
+            self._logger.info("worker.job_canceled", extra=facts)
             self._on_settled(execution, LifecycleEventKind.CANCELED, code)
         else:
-            _logger.warning("worker.outcome_not_written", extra=facts | {"code": code})
+            self._logger.warning("worker.outcome_not_written", extra=facts | {"code": code})
             self._on_settled(execution, LifecycleEventKind.LEASE_LOST, code)
 
 

@@ -75,6 +75,10 @@ class DeadLetterHooks:
             except BaseException as error:
                 _logger.error(  # noqa: TRY400 (the traceback is attached; no task must die of it)
                     "worker.dead_letter_hook_failed",
-                    extra={"job_id": str(context.job_id), "job_type": context.job_type},
+                    extra={
+                        "worker_id": context.worker_id,
+                        "job_id": str(context.job_id),
+                        "job_type": context.job_type,
+                    },
                     exc_info=error,
                 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-import logging
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -26,8 +25,7 @@ from runledger.runtime.handler_transaction import HandlerTransaction
 from runledger.runtime.job_context import AsyncJobContext, ThreadJobContext
 from runledger.runtime.progress_writer import ProgressWriter
 from runledger.runtime.registry import JobRegistry, RegisteredJob
-
-_logger = logging.getLogger("runledger.worker")
+from runledger.runtime.worker_log import WorkerLog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +90,7 @@ class Executor:
         progress_writer: Takes what handlers report on their way.
         pools: What the transactions of handlers take their connections from.
         is_stopping: Tells whether the worker ends, so that a cancellation from outside is its end.
+        worker_id: Whose attempts they are, for the log.
     """
 
     def __init__(
@@ -102,7 +101,9 @@ class Executor:
         progress_writer: ProgressWriter,
         pools: HandlerPools,
         is_stopping: Callable[[], bool],
+        worker_id: str,
     ) -> None:
+        self._logger = WorkerLog("worker", worker_id)
         self._registry = registry
         self._progress_writer = progress_writer
         self._pools = pools
@@ -243,11 +244,11 @@ class Executor:
         job = execution.job
         fields = {"job_id": str(job.job_id), "job_type": job.job_type}
         if isinstance(outcome, Failed):
-            _logger.warning("worker.failed_after_commit", extra={**fields, "code": outcome.failure.code})
+            self._logger.warning("worker.failed_after_commit", extra={**fields, "code": outcome.failure.code})
         elif isinstance(outcome, Dropped):
-            _logger.warning("worker.failed_after_commit", extra={**fields, "code": outcome.code})
+            self._logger.warning("worker.failed_after_commit", extra={**fields, "code": outcome.code})
         elif isinstance(outcome, Succeeded) and outcome.output_json is not None:
-            _logger.warning("worker.output_after_commit", extra=fields)
+            self._logger.warning("worker.output_after_commit", extra=fields)
         return Finished()
 
     def _failed(self, execution: Execution, failure: JobFailure) -> Failed:
@@ -285,7 +286,7 @@ class Executor:
             code, message, traceback = "job.handler_exception", _panic_text(error), error
         else:
             return None
-        _logger.warning(
+        self._logger.warning(
             "worker.handler_raised",
             extra={"job_id": str(execution.job.job_id), "job_type": execution.job.job_type, "code": code},
             exc_info=traceback,
@@ -293,7 +294,7 @@ class Executor:
         return self._failed(execution, JobFailure.retryable(code, message))
 
     def _panicked(self, execution: Execution, error: BaseException) -> Failed:
-        _logger.error(
+        self._logger.error(
             "worker.handler_panicked",
             extra={"job_id": str(execution.job.job_id), "job_type": execution.job.job_type},
             exc_info=error,

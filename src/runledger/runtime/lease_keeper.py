@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Collection
@@ -18,13 +17,12 @@ from runledger.postgres import Database, Operation, jobs, workers
 from runledger.postgres.document import MAX_BATCH_ROWS
 from runledger.postgres.drivers.psycopg.own_connection import SyncOwnConnection
 from runledger.runtime.execution import CancelCause, Execution, monotonic
-from runledger.runtime.stall_watch import StallWatch
+from runledger.runtime.stall_watch import StallWatch, watch_of_running_loop
 from runledger.runtime.worker_identity import is_known_dead
+from runledger.runtime.worker_log import WorkerLog
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
-
-_logger = logging.getLogger("runledger.lease_keeper")
 
 _LONGEST_RETRY_SECONDS = 1.0
 _LONGEST_MARGIN_SECONDS = 1.0
@@ -43,6 +41,7 @@ class LeaseKeeper:
 
     Args:
         database: Where the leases are.
+        worker_id: Whose leases they are.
         lease_ttl: Their time to live.
         held: The executions to renew. The worker's event loop changes the set; this class only reads it.
         on_id_taken: Called in the event loop when another process has taken the worker's id.
@@ -52,10 +51,12 @@ class LeaseKeeper:
         self,
         database: Database,
         *,
+        worker_id: str,
         lease_ttl: timedelta,
         held: set[Execution],
         on_id_taken: Callable[[], None],
     ) -> None:
+        self._logger = WorkerLog("lease_keeper", worker_id)
         self._lease_ttl = lease_ttl
         self._on_id_taken = on_id_taken
         self._held = held
@@ -73,7 +74,7 @@ class LeaseKeeper:
         self._identity: WorkerIdentity | None = None
         self._started_at: datetime | None = None
         self._is_worker_stopping = False
-        self._stalls = StallWatch(held, stall_seconds=_STALLED_AFTER_CHECKS * self._retry_seconds)
+        self._stalls: StallWatch | None = None
         self._is_stopping = False
         self._alarm = threading.Event()
         self._to_check: deque[set[UUID]] = deque()
@@ -92,8 +93,9 @@ class LeaseKeeper:
     @property
     def is_alive(self) -> bool:
         """Whether the thread runs and the event loop has turned within the lease time. May be read in any thread."""
-        is_turning = self._stalls.seconds_since_turn() < self._lease_ttl.total_seconds()
-        return self._thread is not None and self._thread.is_alive() and is_turning
+        if self._thread is None or self._stalls is None or not self._thread.is_alive():
+            return False
+        return self._stalls.seconds_since_turn() < self._lease_ttl.total_seconds()
 
     async def start(self, identity: WorkerIdentity) -> None:
         """Connect, take the worker's id, and begin.
@@ -103,7 +105,6 @@ class LeaseKeeper:
             DatabaseConnectionError: PostgreSQL cannot be reached, so no lease could be kept.
         """
         self._identity = identity
-        self._stalls.start()
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         is_open: asyncio.Future[None] = self._loop.create_future()
@@ -113,7 +114,9 @@ class LeaseKeeper:
         )
         self._thread.start()
         await is_open
-        self._watch = asyncio.create_task(self._watch_renewals())
+        self._stalls = watch_of_running_loop()
+        self._stalls.join(self._held)
+        self._watch = asyncio.create_task(self._watch_renewals(self._stalls))
 
     def worker_stops(self) -> None:
         """The worker claims no more: its next heartbeat says so."""
@@ -126,6 +129,8 @@ class LeaseKeeper:
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
+        if self._stalls is not None:
+            self._stalls.leave(self._held)
         if self._ended is not None:
             try:
                 await asyncio.wait_for(self._ended.wait(), _STOP_SECONDS)
@@ -189,10 +194,9 @@ class LeaseKeeper:
             if started_at is not None:
                 return started_at
         if other is not None:
-            _logger.error(
+            self._logger.error(
                 "lease_keeper.worker_id_taken",
                 extra={
-                    "worker_id": identity.worker_id,
                     "hostname": other.hostname,
                     "process_id": other.process_id,
                     "heartbeat_at": other.heartbeat_at.isoformat(),
@@ -215,7 +219,8 @@ class LeaseKeeper:
             # A loop that was closed without a stop will never start another handler: its leases may end.
             if self._is_stopping or self._is_loop_closed():
                 return
-            self._stalls.look()
+            if self._stalls is not None:
+                self._stalls.look(stall_seconds=_STALLED_AFTER_CHECKS * self._retry_seconds)
             asked = self._take_asked()
             if monotonic() >= renew_at:
                 renew_at = monotonic() + self._seconds_after(self.renew)
@@ -236,16 +241,16 @@ class LeaseKeeper:
             if self._is_failing:
                 return self._retry_seconds
             self._is_failing = True
-            _logger.warning("lease_keeper.renewal_failed", extra={"code": error.code})
+            self._logger.warning("lease_keeper.renewal_failed", extra={"code": error.code})
             # At once: a connection that fell silent has cost much of the lease, and a new one may still save it.
             return 0.0
         except Exception:
             # Leases must outlive a defect here; the worker notices if it lasts.
-            _logger.exception("lease_keeper.renewal_crashed")
+            self._logger.exception("lease_keeper.renewal_crashed")
             return self._retry_seconds
         if self._is_failing:
             self._is_failing = False
-            _logger.info("lease_keeper.renewal_recovered")
+            self._logger.info("lease_keeper.renewal_recovered")
         return self._interval if is_complete else self._retry_seconds
 
     def _renew_batch(self, executions: list[Execution]) -> bool:
@@ -301,11 +306,11 @@ class LeaseKeeper:
     def _is_loop_closed(self) -> bool:
         return self._loop is not None and self._loop.is_closed()
 
-    async def _watch_renewals(self) -> None:
+    async def _watch_renewals(self, stalls: StallWatch) -> None:
         """End what the thread cannot end while it hangs: a renewal without answer, and leases it did not save."""
         while True:
             await asyncio.sleep(self._retry_seconds)
-            self._stalls.turned()
+            stalls.turned()
             now = monotonic()
             asked_at = self._asked_at
             # The server ends a slow statement by itself after a third; later than that nobody will answer.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import Callable, Collection
 from datetime import datetime
@@ -15,8 +14,7 @@ from runledger.postgres.notices import Cancellation, InvalidNoticeError, WakeUp,
 from runledger.runtime.backoff import Backoff
 from runledger.runtime.execution import monotonic
 from runledger.runtime.wait import WakeableWait
-
-_logger = logging.getLogger("runledger.listener")
+from runledger.runtime.worker_log import WorkerLog
 
 # A connection that was lost sooner is no reason to hurry with the next one.
 _LASTING_SECONDS = 5.0
@@ -35,6 +33,7 @@ class Listener:
         job_types: The types whose jobs matter.
         on_due: Called when jobs of them are due, with the earliest due time by the database's clock, if it is known.
         on_canceled: Called with the ids of jobs that were canceled while some worker held them.
+        worker_id: Who listens, for the log.
     """
 
     def __init__(
@@ -44,7 +43,9 @@ class Listener:
         job_types: Collection[str],
         on_due: Callable[[datetime | None], None],
         on_canceled: Callable[[Collection[UUID]], None],
+        worker_id: str,
     ) -> None:
+        self._logger = WorkerLog("listener", worker_id)
         self._connection = database.listening_connection()
         self._job_types = frozenset(job_types)
         self._on_due = on_due
@@ -100,7 +101,7 @@ class Listener:
                 await self._wait.wait(self._failed(error))
             except Exception:
                 # A defect of ours must not end the wake-ups while the process looks alive.
-                _logger.exception("listener.crashed")
+                self._logger.exception("listener.crashed")
                 await self._wait.wait(self._backoff.failed())
 
     async def _connect_quietly(self) -> None:
@@ -111,7 +112,7 @@ class Listener:
 
     def _failed(self, error: RunledgerError) -> float:
         if self._backoff.is_first:
-            _logger.warning("listener.connection_lost", extra={"code": error.code})
+            self._logger.warning("listener.connection_lost", extra={"code": error.code})
         return self._backoff.failed()
 
     async def _connect(self) -> None:
@@ -120,10 +121,10 @@ class Listener:
         if not is_direct:
             self._is_useless = True
             await self._connection.close()
-            _logger.warning("listener.pooler_detected")
+            self._logger.warning("listener.pooler_detected")
             return
         if not self._backoff.is_first:
-            _logger.info("listener.connection_recovered")
+            self._logger.info("listener.connection_recovered")
         self._on_due(None)
 
     def _pass_on(self, payload: str) -> None:
@@ -131,7 +132,7 @@ class Listener:
             notice = decode_notice(payload)
         except InvalidNoticeError as error:
             # The text may be anybody's, so it is not logged.
-            _logger.debug("listener.notice_ignored", extra={"problem": str(error)})
+            self._logger.debug("listener.notice_ignored", extra={"problem": str(error)})
             return
         match notice:
             case Cancellation(job_ids=job_ids):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,8 +16,7 @@ from runledger.postgres.document import MAX_BATCH_BYTES
 from runledger.runtime.backoff import Backoff
 from runledger.runtime.error_judgement import is_systemic
 from runledger.runtime.execution import CancelCause, Execution, monotonic
-
-_logger = logging.getLogger("runledger.worker")
+from runledger.runtime.worker_log import WorkerLog
 
 _MAX_BATCH = 500
 _LOCK_TIMEOUT = timedelta(seconds=5)
@@ -52,6 +50,7 @@ class ProgressWriter:
 
     def __init__(self, database: Database, *, worker_id: str, lease_ttl: timedelta) -> None:
         self._worker_id = worker_id
+        self._logger = WorkerLog("worker", worker_id)
         answer_timeout = max(lease_ttl, _SHORTEST_ANSWER_TIMEOUT).total_seconds()
         self._together = database.own_connection(answer_timeout_seconds=answer_timeout)
         self._alone = database.own_connection(answer_timeout_seconds=answer_timeout + _LOCK_TIMEOUT.total_seconds())
@@ -113,7 +112,7 @@ class ProgressWriter:
             if execution.lease_good_until <= monotonic():
                 await _cancel(execution, CancelCause.LEASE_MAINTENANCE_FAILED)
             if backoff.is_first:
-                _logger.warning(
+                self._logger.warning(
                     "worker.progress_delayed", extra={"job_id": str(execution.job.job_id), "code": delaying.code}
                 )
             await asyncio.sleep(backoff.failed())

@@ -190,11 +190,18 @@ class JobRegistry:
         override = self._retry_delays.get((job_type, failure.code))
         return override if override is not None else retry_delay(job_id, attempt)
 
-    def log_unused_overrides(self) -> None:
-        """Log the overrides of types that are not registered: most likely the type is misspelled."""
+    def log_unused_overrides(self, worker_id: str) -> None:
+        """Log the overrides of types that are not registered: most likely the type is misspelled.
+
+        Args:
+            worker_id: The worker that starts.
+        """
         for job_type, failure_code in self._retry_delays:
             if job_type not in self._jobs:
-                _logger.warning("registry.override_unused", extra={"job_type": job_type, "failure_code": failure_code})
+                _logger.warning(
+                    "registry.override_unused",
+                    extra={"worker_id": worker_id, "job_type": job_type, "failure_code": failure_code},
+                )
 
     def _add(
         self,

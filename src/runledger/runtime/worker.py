@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import logging
 from datetime import datetime, timedelta
 
 from runledger.core.errors import InvalidArgumentError, RunledgerError, UndecodableJsonError
@@ -13,13 +12,14 @@ from runledger.core.jobs.failure_decision import DeadLetterDecision, decide_fail
 from runledger.core.jobs.handler import JobContext, JobDeadLetterInfo, JobFailure
 from runledger.core.jobs.status import JobDeadLetterReason
 from runledger.postgres import Database
+from runledger.runtime.abandoned_threads import AbandonedThreads
 from runledger.runtime.argument_checks import check_config, check_database, check_registry
 from runledger.runtime.claim_loop import ClaimLoop
 from runledger.runtime.claimer import Claim, Claimer
 from runledger.runtime.completer import Completer
 from runledger.runtime.config import JobsConfig
 from runledger.runtime.dead_letter_hooks import DeadLetterHooks
-from runledger.runtime.execution import AttemptTimeouts, CancelCause, Execution, monotonic
+from runledger.runtime.execution import AttemptTimeouts, CancelCause, Execution
 from runledger.runtime.executor import SHUTDOWN_CODE, Executor
 from runledger.runtime.handler_pools import HandlerPool, HandlerPools
 from runledger.runtime.handler_threads import HandlerThreads
@@ -31,10 +31,8 @@ from runledger.runtime.progress_writer import ProgressWriter
 from runledger.runtime.registry import JobRegistry
 from runledger.runtime.settlement import WorkerSettlement
 from runledger.runtime.slots import ClaimTurns, TypeLimits
-from runledger.runtime.stack_place import stack_place
 from runledger.runtime.worker_identity import worker_identity
-
-_logger = logging.getLogger("runledger.worker")
+from runledger.runtime.worker_log import WorkerLog
 
 _CANCEL_GRACE_SECONDS = 5.0
 _ABANDON_SECONDS = 0.25
@@ -71,6 +69,7 @@ class Worker:
         check_config(config)
         config.validate()
         self._config = config
+        self._logger = WorkerLog("worker", config.worker_id)
         self._database = database
         self._registry = registry
         self._job_types: list[str] = []
@@ -79,7 +78,7 @@ class Worker:
         self._running: set[asyncio.Task[None]] = set()
         self._occupied_slots = 0
         self._limits = TypeLimits(config.max_concurrency_by_type)
-        self._abandoned: set[Execution] = set()
+        self._abandoned = AbandonedThreads(config.worker_id)
         self._observers = observers or ObserverFeed()
         self._is_stopping = False
         self._is_closed = False
@@ -95,10 +94,15 @@ class Worker:
             progress_writer=self._progress_writer,
             pools=self._pools,
             is_stopping=self._is_ending,
+            worker_id=config.worker_id,
         )
         self._claimer = Claimer(database, config)
         self._keeper = LeaseKeeper(
-            database, lease_ttl=config.lease_ttl, held=self._held, on_id_taken=self._fail_over_taken_id
+            database,
+            worker_id=config.worker_id,
+            lease_ttl=config.lease_ttl,
+            held=self._held,
+            on_id_taken=self._fail_over_taken_id,
         )
         self._completer = Completer(
             database,
@@ -116,6 +120,7 @@ class Worker:
             lease_ttl=config.lease_ttl,
             capacity=self._free_capacity,
             begin=self._begin,
+            worker_id=config.worker_id,
         )
         self._is_open = False
         self._listener: Listener | None = None
@@ -157,7 +162,7 @@ class Worker:
         May be read in any thread.
         """
         is_claiming = self._claims.is_claiming or not self._job_types
-        is_able = self._keeper.is_well and len(self._abandoned) < self._config.max_global_concurrency
+        is_able = self._keeper.is_well and self._abandoned.count < self._config.max_global_concurrency
         return self.is_live and not self._is_stopping and is_claiming and is_able
 
     async def start(self) -> None:
@@ -176,6 +181,7 @@ class Worker:
                 job_types=self._job_types,
                 on_due=self.wake,
                 on_canceled=self._keeper.check,
+                worker_id=self.worker_id,
             )
             await self._listener.start()
         self._claims.start()
@@ -195,11 +201,11 @@ class Worker:
         if self._is_open or self._claims.is_ending:
             raise InvalidArgumentError("worker", "was opened before", "make another one")
         self._is_open = True
-        self._registry.log_unused_overrides()
+        self._registry.log_unused_overrides(self.worker_id)
         self._job_types += self._registry.registered_types()
         self._log_unused_limits()
         if not self._job_types:
-            _logger.warning("worker.no_handlers", extra={"worker_id": self.worker_id})
+            self._logger.warning("worker.no_handlers")
         identity = worker_identity(self.worker_id, job_types=self._job_types, slots=self._config.max_global_concurrency)
         try:
             await self._claimer.prepare(self._registry.definitions())
@@ -288,7 +294,7 @@ class Worker:
         if self._running:
             _, pending = await asyncio.wait(self._running, timeout=_ABANDON_SECONDS)
             if pending:
-                _logger.error("worker.handlers_ignore_cancellation", extra={"job_count": len(pending)})
+                self._logger.error("worker.handlers_ignore_cancellation", extra={"job_count": len(pending)})
 
     async def _close(self) -> None:
         # Each is closed although one before it fails or is canceled: a keeper that goes on would keep the leases.
@@ -297,6 +303,7 @@ class Worker:
             stack.push_async_callback(self._claimer.close)
             stack.push_async_callback(self._pools.close)
             stack.callback(self._threads.close)
+            stack.callback(self._abandoned.close)
             stack.push_async_callback(self._keeper.stop)
             if self._listener is not None:
                 stack.push_async_callback(self._listener.stop)
@@ -307,7 +314,7 @@ class Worker:
                 async with asyncio.timeout(_DRAIN_SECONDS):
                     await self._completer.drain()
             except TimeoutError:
-                _logger.error(  # noqa: TRY400 (the timeout is ours and says nothing)
+                self._logger.error(  # noqa: TRY400 (the timeout is ours and says nothing)
                     "worker.outcomes_left_to_reaper", extra={"job_count": self._completer.unwritten_count}
                 )
 
@@ -339,11 +346,11 @@ class Worker:
             freed = functools.partial(self._slot_freed, execution)
             outcome = await self._executor.execute(execution, on_handler_ended=freed)
             if execution.holds_slot:
-                self._thread_abandoned(execution)
+                self._abandoned.left(execution)
             self._completer.submit(execution, outcome)
         except Exception:
             # A defect of ours. No outcome is known, so the lease is left to end.
-            _logger.exception("worker.attempt_crashed", extra={"job_id": str(execution.job.job_id)})
+            self._logger.exception("worker.attempt_crashed", extra={"job_id": str(execution.job.job_id)})
             self._settled(execution, LifecycleEventKind.LEASE_LOST, None)
         finally:
             # Not by a done callback: one per job costs the event loop as much as a small handler.
@@ -352,29 +359,12 @@ class Worker:
             self._running.discard(task)
 
     def _slot_freed(self, execution: Execution) -> None:
-        is_late = execution.is_in_thread and execution.ended_at is not None
         execution.holds_slot = False
-        self._abandoned.discard(execution)
+        self._abandoned.returned(execution)
         self._occupied_slots -= 1
         self._claims.has_room()
         if self._limits.free(execution.job.job_type):
             self._claims.type_has_room()
-        if is_late:
-            facts = {"job_id": str(execution.job.job_id), "job_type": execution.job.job_type}
-            _logger.info("worker.thread_returned", extra=facts | {"seconds": _seconds_of(execution)})
-
-    def _thread_abandoned(self, execution: Execution) -> None:
-        self._abandoned.add(execution)
-        job = execution.job
-        _logger.warning(
-            "worker.thread_abandoned",
-            extra={
-                "job_id": str(job.job_id),
-                "job_type": job.job_type,
-                "seconds": _seconds_of(execution),
-                "place": stack_place(execution.thread_id),
-            },
-        )
 
     def _settled(self, execution: Execution, kind: LifecycleEventKind, code: str | None) -> None:
         self._held.discard(execution)
@@ -409,13 +399,13 @@ class Worker:
         """Claim no more: nobody could tell two workers with one id apart. What runs may end."""
         if self._failure is None:
             self._failure = worker_id_taken()
-            _logger.error("worker.id_taken", extra={"worker_id": self.worker_id})
+            self._logger.error("worker.id_taken")
             self._claims.give_up()
 
     def _log_unused_limits(self) -> None:
         for job_type in self._config.max_concurrency_by_type:
             if job_type not in self._job_types:
-                _logger.warning("worker.limit_unused", extra={"job_type": job_type})
+                self._logger.warning("worker.limit_unused", extra={"job_type": job_type})
 
     def _dead_lettered(self, execution: Execution, failure: JobFailure) -> None:
         job = execution.job
@@ -444,8 +434,3 @@ class Worker:
     def _is_ending(self) -> bool:
         """Whether handlers may be canceled from outside: by a stop, or with all tasks when the event loop ends."""
         return self._claims.is_ending
-
-
-def _seconds_of(execution: Execution) -> float | None:
-    """How long a handler has been running."""
-    return None if execution.started_at is None else round(monotonic() - execution.started_at, 1)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-
 from runledger.postgres import DatabaseConnectionError, QueryError
 from runledger.runtime.execution import monotonic
-
-_logger = logging.getLogger("runledger.worker")
+from runledger.runtime.worker_log import WorkerLog
 
 # As long as the longest wait between two attempts: what has not failed since then works.
 _QUIET_SECONDS = 5.0
@@ -17,22 +14,26 @@ class WriteTrouble:
     """Speaks for all writers of a worker.
 
     A disk that is full lets one write through and refuses the next, so a single success does not end the trouble.
+
+    Args:
+        worker_id: The worker.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, worker_id: str) -> None:
+        self._logger = WorkerLog("worker", worker_id)
         self._failed_at: float | None = None
 
     def failed(self, error: Exception, job_count: int) -> None:
         """Note that a write failed, of so many outcomes."""
         if self._failed_at is None:
             if isinstance(error, DatabaseConnectionError | QueryError):
-                _logger.warning("worker.outcome_write_failed", extra={"code": error.code, "job_count": job_count})
+                self._logger.warning("worker.outcome_write_failed", extra={"code": error.code, "job_count": job_count})
             else:
-                _logger.error("worker.outcome_write_crashed", extra={"job_count": job_count}, exc_info=error)
+                self._logger.error("worker.outcome_write_crashed", extra={"job_count": job_count}, exc_info=error)
         self._failed_at = monotonic()
 
     def written(self, unwritten_count: int) -> None:
         """Note that a write succeeded, and how many outcomes are left."""
         if self._failed_at is not None and (unwritten_count == 0 or monotonic() - self._failed_at > _QUIET_SECONDS):
             self._failed_at = None
-            _logger.info("worker.outcome_write_recovered")
+            self._logger.info("worker.outcome_write_recovered")
