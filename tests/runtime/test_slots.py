@@ -33,13 +33,19 @@ def job(job_type: str) -> ClaimedJob:
     )
 
 
+def some_turn(turns: ClaimTurns, *, free: int = 8) -> Turn:
+    turn = turns.next(free)
+    assert turn is not None
+    return turn
+
+
 def test_without_limits_every_claim_asks_for_all_types() -> None:
     turns = ClaimTurns(TypeLimits({}), ["a", "b"])
 
     assert turns.next(5) == Turn(limit=5, job_types=["a", "b"])
-    assert not turns.answered(5, is_short=False)
+    assert not turns.answered(Turn(limit=5, job_types=["a", "b"]), is_short=False)
     assert turns.next(3) == Turn(limit=3, job_types=["a", "b"])
-    assert turns.answered(3, is_short=True)
+    assert turns.answered(Turn(limit=3, job_types=["a", "b"]), is_short=True)
 
 
 def test_nothing_is_asked_for_without_a_free_slot_or_a_type() -> None:
@@ -50,8 +56,9 @@ def test_nothing_is_asked_for_without_a_free_slot_or_a_type() -> None:
 def test_while_little_is_due_one_claim_asks_for_all_types_within_the_scarcest_limit() -> None:
     turns = ClaimTurns(TypeLimits({"a": 2}), ["a", "b"])
 
-    assert turns.next(8) == Turn(limit=2, job_types=["b", "a"])
-    assert turns.answered(8, is_short=True)
+    turn = some_turn(turns)
+    assert turn == Turn(limit=2, job_types=["b", "a"])
+    assert turns.answered(turn, is_short=True)
 
 
 def test_a_type_at_its_limit_is_left_out() -> None:
@@ -71,17 +78,43 @@ def test_nothing_is_asked_for_while_all_types_are_at_their_limits() -> None:
 
 def test_with_a_backlog_scarce_types_and_the_others_take_turns_until_none_is_full() -> None:
     turns = ClaimTurns(TypeLimits({"a": 1, "b": 3}), ["a", "b", "c"])
-    assert not turns.answered(8, is_short=False)
+    assert not turns.answered(some_turn(turns), is_short=False)
 
-    asked: list[Turn | None] = []
+    asked: list[Turn] = []
     for is_short in (False, True, True, True):
-        asked.append(turns.next(8))
-        is_waiting = turns.answered(8, is_short=is_short)
+        asked.append(turn := some_turn(turns))
+        is_waiting = turns.answered(turn, is_short=is_short)
 
     of_others = Turn(limit=8, job_types=["c"])
     assert asked == [of_others, Turn(limit=1, job_types=["a"]), Turn(limit=3, job_types=["b"]), of_others]
     assert is_waiting
     assert turns.next(8) == Turn(limit=1, job_types=["c", "a", "b"])
+
+
+def test_a_type_that_gets_room_while_the_others_are_claimed_has_its_turn_before_the_wait() -> None:
+    """With room for all of them the types would be one group, of which one claim came back short already."""
+    limits = TypeLimits({"a": 2})
+    turns = ClaimTurns(limits, ["a", "b"])
+    limits.take([job("a")])
+    turns.answered(some_turn(turns), is_short=False)
+    of_others = some_turn(turns, free=2)
+    assert of_others.job_types == ["b"]
+    limits.free("a")
+
+    assert not turns.answered(of_others, is_short=True)
+    assert turns.answered(some_turn(turns, free=2), is_short=True)
+
+
+def test_a_type_whose_claim_came_back_short_has_another_turn_after_a_wake_up() -> None:
+    """The wake-up may be for a job of it that was committed since."""
+    turns = ClaimTurns(TypeLimits({"a": 1}), ["b", "a"])
+    turns.answered(some_turn(turns), is_short=False)
+    assert not turns.answered(some_turn(turns), is_short=True)
+
+    turns.woken()
+
+    assert not turns.answered(some_turn(turns), is_short=True)
+    assert turns.answered(some_turn(turns), is_short=True)
 
 
 def test_a_freed_slot_tells_when_its_type_may_be_claimed_again() -> None:
@@ -112,7 +145,7 @@ def test_no_type_ever_exceeds_its_limit(limits: dict[str, int], steps: list[tupl
             brought = [favourite] * turn.limit if favourite in turn.job_types else []
             counts.take(job(job_type) for job_type in brought)
             running += brought
-            turns.answered(free, is_short=not brought)
+            turns.answered(turn, is_short=not brought)
         elif running:
             counts.free(running.pop(0))
         for job_type, limit in limits.items():

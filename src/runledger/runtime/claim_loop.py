@@ -101,10 +101,10 @@ class ClaimLoop:
 
     async def run_once(self) -> int:
         """Claim once, looking at everything that is due, and return how many jobs that brought."""
-        while (turn := self._turns.next(free := self._limit())) is not None:
+        while (turn := self._turns.next(self._limit())) is not None:
             claim = await self._claim(turn, is_sweep=True)
             self._begin(claim)
-            is_done = self._turns.answered(free, is_short=_is_short(claim, turn))
+            is_done = self._turns.answered(turn, is_short=_is_short(claim, turn))
             if claim.jobs or is_done:
                 return len(claim.jobs)
         return 0
@@ -139,12 +139,13 @@ class ClaimLoop:
     async def _claim_until_stopped(self) -> None:
         is_woken = False
         while not self._is_over:
-            turn = self._turns.next(free := self._limit())
+            turn = self._turns.next(self._limit())
             if turn is None:
                 await self._has_room.wait()
                 continue
             # What was there when a wake-up came is seen by a claim that begins after it.
-            self._has_work.clear()
+            if self._has_work.clear():
+                self._turns.woken()
             try:
                 claim = await self._claim(turn)
             except RunledgerError as error:
@@ -164,7 +165,7 @@ class ClaimLoop:
             self._begin_soon(claim)
             self._eagerness.claimed(len(claim.jobs), is_woken=is_woken)
             is_woken = False
-            if self._turns.answered(free, is_short=_is_short(claim, turn)) and not self._is_over:
+            if self._turns.answered(turn, is_short=_is_short(claim, turn)) and not self._is_over:
                 is_woken = await self._wait_for_work()
 
     async def _wait_for_work(self) -> bool:

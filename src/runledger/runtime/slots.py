@@ -55,7 +55,8 @@ class ClaimTurns:
 
     A claim has one limit for all its types. While little is due, one claim asks for all types that have a free slot,
     for as many jobs as the scarcest of them may still start. When that comes back full there may be more: then the
-    types without scarcity and each scarce one take turns with claims of their own, until none brings a full one.
+    types without scarcity and each scarce one take turns with claims of their own, until a claim for each type that has
+    a free slot came back short.
 
     Args:
         limits: The limits, and what runs.
@@ -67,7 +68,7 @@ class ClaimTurns:
         self._job_types = job_types
         self._is_taking_turns = False
         self._next = 0
-        self._short_turns = 0
+        self._short_types: set[str] = set()
 
     def next(self, free: int) -> Turn | None:
         """Return what to claim with so many free slots; ``None`` when nothing may be claimed."""
@@ -85,23 +86,36 @@ class ClaimTurns:
             job_types=[job_type for group in groups for job_type in group.job_types],
         )
 
-    def answered(self, free: int, *, is_short: bool) -> bool:
+    def answered(self, turn: Turn, *, is_short: bool) -> bool:
         """Take note of how a claim came back, and tell whether to wait before the next one.
 
         Args:
-            free: As given to :meth:`next`.
+            turn: What was asked for.
             is_short: It brought less than it asked for, so that no more is due of its types.
         """
         if not self._is_taking_turns:
             self._is_taking_turns = bool(self._limits.limits) and not is_short
-            self._short_turns = self._next = 0
+            self._short_types.clear()
+            self._next = 0
             return is_short
         self._next += 1
-        self._short_turns = self._short_turns + 1 if is_short else 0
-        if self._short_turns < len(self._groups(free)):
+        if not is_short:
+            self._short_types.clear()
+            return False
+        # By type: which of them are scarce changes while claims are on their way, and with it who takes turns.
+        self._short_types.update(turn.job_types)
+        if any(self._has_room(job_type) for job_type in self._job_types if job_type not in self._short_types):
             return False
         self._is_taking_turns = False
         return True
+
+    def woken(self) -> None:
+        """More may be due, of any type, than the claims before this one have seen."""
+        self._short_types.clear()
+
+    def _has_room(self, job_type: str) -> bool:
+        """Whether one more of a type may run. A type without room wakes the claims when it gets some."""
+        return job_type not in self._limits.limits or self._limits.free_of(job_type) > 0
 
     def _groups(self, free: int) -> list[Turn]:
         left_of = {

@@ -19,9 +19,11 @@ class WakeableWait:
         """End the current wait, or the next one."""
         self._event.set()
 
-    def clear(self) -> None:
-        """Forget a wake-up that nobody has waited for yet."""
+    def clear(self) -> bool:
+        """Forget a wake-up that nobody has waited for yet, and tell whether there was one."""
+        was_woken = self._event.is_set()
         self._event.clear()
+        return was_woken
 
     async def wait(self, seconds: float | None = None) -> bool:
         """Wait for a wake-up, for at most so many seconds, and tell whether it came."""
