@@ -14,13 +14,13 @@ import re
 import subprocess
 import sys
 import tokenize
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 
 CLIENT = Path(__file__).resolve().parents[1] / "src" / "runledger" / "client"
 
-MODULES = ("ledger_part", "job_definitions", "held_jobs", "ledger")
+MODULES = ("ledger_part", "job_definitions", "held_jobs", "workflow_run_handle", "workflow_runs", "ledger")
 """The modules that have a blocking form; that of ``x`` is ``sync_x``."""
 
 _HEADER = "# Written by `make sync-ledger` from {module}.py; do not edit.\n"
@@ -30,6 +30,9 @@ _NAMES = {
     "LedgerPart": "SyncLedgerPart",
     "JobDefinitions": "SyncJobDefinitions",
     "HeldJobs": "SyncHeldJobs",
+    "WorkflowRunHandle": "SyncWorkflowRunHandle",
+    "WorkflowRuns": "SyncWorkflowRuns",
+    "RunWatch": "SyncRunWatch",
     "Ledger": "SyncLedger",
     "AsyncConnection": "Connection",
     "AsyncConnectionPool": "ConnectionPool",
@@ -39,9 +42,10 @@ _NAMES = {
     "__aexit__": "__exit__",
     "open_pool": "open_sync_pool",
     "open_transaction": "open_sync_transaction",
-    "run": "run_sync",
     **{module: f"sync_{module}" for module in MODULES if module != "ledger"},
 }
+# What is an ordinary word in other modules.
+_NAMES_OF_MODULE = {"ledger": {"run": "run_sync"}}
 _DROPPED = ("async", "await")
 # What words alone do not make right.
 _SENTENCES = {
@@ -72,7 +76,8 @@ def blocking_source(module: str, source: str) -> str:
         module: The name of the module.
         source: Its text.
     """
-    return _formatted(_HEADER.format(module=module) + _replaced(source))
+    names = _NAMES | _NAMES_OF_MODULE.get(module, {})
+    return _formatted(_HEADER.format(module=module) + _replaced(source, names))
 
 
 def blocking_path(module: str) -> Path:
@@ -105,12 +110,12 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _replaced(source: str) -> str:
+def _replaced(source: str, names: Mapping[str, str]) -> str:
     line_starts = [0, *accumulate(map(len, source.splitlines(keepends=True)))]
     pieces: list[str] = []
     kept_from = 0
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        replacement = _blocking(token)
+        replacement = _blocking(token, names)
         if replacement == token.string:
             continue
         (row, column), (end_row, end_column) = token.start, token.end
@@ -121,9 +126,9 @@ def _replaced(source: str) -> str:
     return "".join([*pieces, source[kept_from:]])
 
 
-def _blocking(token: tokenize.TokenInfo) -> str:
+def _blocking(token: tokenize.TokenInfo, names: Mapping[str, str]) -> str:
     if token.type == tokenize.NAME:
-        return "" if token.string in _DROPPED else _NAMES.get(token.string, token.string)
+        return "" if token.string in _DROPPED else names.get(token.string, token.string)
     if token.type == tokenize.STRING:
         return _IN_TEXT.sub(lambda found: _TEXTS.get(found[0], ""), token.string)
     if token.type == tokenize.COMMENT and _ASYNC_EXCEPTION.match(token.string):

@@ -16,10 +16,10 @@ from uuid import UUID
 import pytest
 
 from runledger.client import Ledger, SyncLedger
-from runledger.client.notifier import Notifier, SyncNotifier
 from runledger.core import EnqueueRequest, JobStatus
 from runledger.postgres import Database, Operation, jobs, run, run_sync
-from runledger.postgres.notices import Cancellation, WakeUp
+from runledger.postgres.notices import Cancellation, Notices, WakeUp
+from runledger.postgres.notifier import Notifier, SyncNotifier
 from runledger.testing import EphemeralDatabase
 from tests.channel import Channel, channel_to
 from tests.client.blocking import AwaitedLedger
@@ -195,10 +195,10 @@ async def test_what_comes_while_one_statement_is_on_its_way_is_told_together(
     pool = await Database(runledger_database.url).open_pool(min_size=1, max_size=1)
     notifier = Notifier(lambda operation: run(pool, operation))
     async with pool.connection():  # so that the first one waits
-        notifier.tell([wake_up(0)])
+        notifier.tell(Notices(is_sent_inside=False, payloads=[wake_up(0)]))
         assert await channel.notices() == []
         for number in range(1, 100):
-            notifier.tell([wake_up(number)])
+            notifier.tell(Notices(is_sent_inside=False, payloads=[wake_up(number)]))
 
     await notifier.finish()
     await pool.close()
@@ -220,14 +220,16 @@ async def test_a_thread_tells_together_what_comes_meanwhile_and_ends(
 
     notifier = SyncNotifier(run_noted)
     with pool.connection():
-        notifier.tell([wake_up(0)])
+        notifier.tell(Notices(is_sent_inside=False, payloads=[wake_up(0)]))
         await asyncio.to_thread(is_asked.wait, 20)
         for number in range(1, 100):
-            notifier.tell([wake_up(number)])
+            notifier.tell(Notices(is_sent_inside=False, payloads=[wake_up(number)]))
 
     await asyncio.to_thread(notifier.finish)
     assert "runledger-notifier" not in {thread.name for thread in threading.enumerate()}
-    notifier.tell([wake_up(7)])  # it goes on, as long as somebody has something to tell
+    notifier.tell(
+        Notices(is_sent_inside=False, payloads=[wake_up(7)])
+    )  # it goes on, as long as somebody has something to tell
     await asyncio.to_thread(notifier.finish)
     await asyncio.to_thread(pool.close)
 
@@ -268,10 +270,10 @@ async def test_a_statement_that_never_ends_does_not_hold_up_the_end(
     blocking = SyncNotifier(lambda operation: run_sync(blocking_pool, operation))
     try:
         async with pool.connection(), asyncio.timeout(10):
-            notifier.tell([wake_up(0)])
+            notifier.tell(Notices(is_sent_inside=False, payloads=[wake_up(0)]))
             await notifier.finish()
         with blocking_pool.connection():
-            blocking.tell([wake_up(0)])
+            blocking.tell(Notices(is_sent_inside=False, payloads=[wake_up(0)]))
             await asyncio.wait_for(asyncio.to_thread(blocking.finish), 10)
     finally:
         await asyncio.to_thread(blocking.finish)
@@ -283,23 +285,24 @@ def test_a_forked_process_tells_though_its_parent_was_telling() -> None:
     """The fork has no thread, and perhaps a lock that nobody there will let go."""
     script = (
         "import os, threading\n"
-        "from runledger.client.notifier import SyncNotifier\n"
-        "from runledger.postgres.notices import WakeUp\n"
+        "from runledger.postgres.notifier import SyncNotifier\n"
+        "from runledger.postgres.notices import Notices, WakeUp\n"
         "notice = WakeUp(job_types=frozenset({'email.send'}), due_at=None).encode()\n"
+        "notices = Notices(is_sent_inside=False, payloads=[notice])\n"
         "told, may_go_on = threading.Event(), threading.Event()\n"
         "def run(operation):\n"
         "    told.set()\n"
         "    if os.getpid() == parent: may_go_on.wait(20)\n"
         "parent = os.getpid()\n"
         "notifier = SyncNotifier(run)\n"
-        "notifier.tell([notice])\n"
+        "notifier.tell(notices)\n"
         "told.wait(20)\n"
         "lock = notifier._teller._changed\n"
         "with lock: child = os.fork()\n"
         "if child == 0:\n"
         "    notifier.finish()\n"
         "    told.clear()\n"
-        "    notifier.tell([notice])\n"
+        "    notifier.tell(notices)\n"
         "    has_told = told.wait(20)\n"
         "    notifier.finish()\n"
         "    os._exit(0 if has_told else 1)\n"

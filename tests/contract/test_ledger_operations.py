@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from runledger.client import Ledger
-from runledger.postgres import jobs
+from runledger.postgres import jobs, workflows
 from tools.sync_ledger import CLIENT, MODULES
 
 _WORKERS_OWN = "a set in one statement that skips locked rows; what it leaves out needs the care of a worker"
@@ -28,6 +28,8 @@ NOT_ON_THE_LEDGER: Mapping[str, str] = {
     "read_canceled_leases": _SETTLING,
     "read_attempt_outcomes": _SETTLING,
     "confirm_attempt_outcome": _SETTLING,
+    "append_workflow_steps_of_job": "what a handler appends goes through its context",
+    "read_prerequisite_outputs": "what a handler reads goes through its context",
 }
 
 LEDGER_METHODS = """
@@ -35,13 +37,22 @@ LEDGER_METHODS = """
     complete_job_success connect enqueue enqueue_many ensure_job_definitions get_dead_letter get_job
     get_job_by_idempotency_key get_job_definition get_job_payload_by_idempotency_key get_latest_job_payload_for_run
     heartbeat_job job_attempts job_events list_job_definitions migrate reap_expired_leases release_unstarted_job_claim
-    requeue_job transaction update_job_definition update_job_payload_uuid_array_field update_job_progress
+    requeue_job transaction update_job_definition
+    append_workflow_steps cancel_workflow_run complete_gate enqueue_workflow get_latest_workflow_run get_workflow_run
+    get_workflow_run_by_idempotency_key get_workflow_run_id_for_job list_workflow_runs list_workflow_step_dependencies
+    list_workflow_step_keys_for_update list_workflow_steps update_workflow_step_payload workflow_run
+    update_job_payload_uuid_array_field update_job_progress
     upsert_job_definitions
 """
 
 
 def operations() -> set[str]:
-    return {name for name in jobs.__all__ if not isinstance(getattr(jobs, name), type)}
+    return {
+        name
+        for package in (jobs, workflows)
+        for name in package.__all__
+        if not isinstance(getattr(package, name), type)
+    }
 
 
 def operations_of_the_ledger() -> set[str]:
@@ -53,7 +64,7 @@ def operations_of_the_ledger() -> set[str]:
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and isinstance(node.func.value, ast.Name)
-        and node.func.value.id == "jobs"
+        and node.func.value.id in {"jobs", "workflows"}
         and node.func.attr in operations()
     }
 

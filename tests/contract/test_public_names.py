@@ -19,7 +19,8 @@ PUBLIC_NAMES: dict[ModuleType, str] = {
         WorkflowRunEnqueueBuilder WorkflowRunStatus WorkflowStepDependencySpec WorkflowStepEnqueue
         WorkflowStepEnqueueBuilder WorkflowStepExecutionKind WorkflowStepHandle WorkflowStepStatus WorkflowType
         WorkerIdentity WorkerRecord
-        StepCounts WorkflowAppendOutcome WorkflowAppendResult WorkflowRunRecord WorkflowStepDependency
+        StepCounts WorkflowAppendOutcome WorkflowAppendResult WorkflowRunFailedError WorkflowRunRecord
+        WorkflowStepDependency
         WorkflowStepRecord run_status_of
         CatchUp CronDialect CronExpression FirePlan InvalidCronError
         clean_error_text decide_failure decode_json encode_json fire_jitter first_fire_at next_fire parse_cron

@@ -21,6 +21,7 @@ from runledger.runtime.handler_threads import HandlerThreads
 from runledger.runtime.job_context import RunningJobContext, ThreadJobContext
 from runledger.runtime.progress_writer import ProgressWriter
 from runledger.runtime.registry import JobRegistry
+from runledger.runtime.workflow_access import WorkflowAccess
 
 JOB = UUID("018fa1f8-0000-7000-8000-000000000123")
 ORGANIZATION = UUID("018fa1f8-0000-7000-8000-0000000000aa")
@@ -77,6 +78,9 @@ class Bench:
             self._threads,
             progress_writer=ProgressWriter(nowhere, worker_id="worker-1", lease_ttl=timedelta(seconds=60)),
             pools=HandlerPools(nowhere, None, max_size=1),
+            workflow_access=WorkflowAccess(
+                nowhere, worker_id="worker-1", lease_ttl=timedelta(seconds=60), on_advanced=lambda _: None
+            ),
             is_stopping=lambda: self.is_stopping,
             worker_id="worker-1",
         )

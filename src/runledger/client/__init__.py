@@ -2,5 +2,7 @@
 
 from runledger.client.ledger import Ledger
 from runledger.client.sync_ledger import SyncLedger
+from runledger.client.sync_workflow_run_handle import SyncWorkflowRunHandle
+from runledger.client.workflow_run_handle import WorkflowRunHandle
 
-__all__ = ["Ledger", "SyncLedger"]
+__all__ = ["Ledger", "SyncLedger", "SyncWorkflowRunHandle", "WorkflowRunHandle"]

@@ -198,7 +198,9 @@ class HeldJobs(LedgerPart):
         """
         check_lease(lease)
         output_json = None if output is None else encode_json(output, field="output")
-        await self._run(jobs.complete_job(jobs.JobSuccess(lease=lease, output_json=output_json)), connection)
+        notices = self._notices(connection)
+        success = jobs.JobSuccess(lease=lease, output_json=output_json)
+        await self._run(jobs.complete_job(success, notices=notices), connection, notices)
 
     async def complete_job_failure(
         self,
@@ -238,7 +240,8 @@ class HeldJobs(LedgerPart):
         failure = jobs.AttemptFailure(
             lease=lease, kind=kind, error_code=error_code, error_message=error_message, retry_delay=retry_delay
         )
-        return await self._run(jobs.fail_job(failure), connection)
+        notices = self._notices(connection)
+        return await self._run(jobs.fail_job(failure, notices=notices), connection, notices)
 
     async def reap_expired_leases(
         self, *, limit: int, retry_delay: timedelta, connection: AsyncConnection[Any] | None = None
@@ -257,4 +260,6 @@ class HeldJobs(LedgerPart):
         Returns:
             What was done, with the jobs that were given up. Hooks of handlers are not called.
         """
-        return await self._run(jobs.reap_expired_leases(limit=limit, retry_delay=retry_delay), connection)
+        notices = self._notices(connection)
+        operation = jobs.reap_expired_leases(limit=limit, retry_delay=retry_delay, notices=notices)
+        return await self._run(operation, connection, notices)

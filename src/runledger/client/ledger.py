@@ -12,7 +12,9 @@ from uuid import UUID
 from runledger.client.argument_checks import check_connection, check_organization, check_pool
 from runledger.client.held_jobs import HeldJobs
 from runledger.client.job_definitions import JobDefinitions
-from runledger.client.notifier import Notifier
+from runledger.client.run_watch import RunWatch
+from runledger.client.workflow_runs import WorkflowRuns
+from runledger.core.errors import InvalidArgumentError
 from runledger.core.jobs.enqueue_request import EnqueueRequest
 from runledger.core.jobs.records import JobAttempt, JobDeadLetter, JobEvent, JobPayload, JobRecord
 from runledger.core.jobs.requeue_outcome import RequeueOutcome
@@ -33,13 +35,14 @@ from runledger.postgres import (
 from runledger.postgres.drivers.psycopg import AsyncConnection, AsyncConnectionPool
 from runledger.postgres.drivers.psycopg.pooled_transaction import open_transaction
 from runledger.postgres.notices import Notices
+from runledger.postgres.notifier import Notifier
 
 T = TypeVar("T")
 
 _GLOBAL = Global()
 
 
-class Ledger(JobDefinitions, HeldJobs):
+class Ledger(JobDefinitions, HeldJobs, WorkflowRuns):
     """What an application calls: enqueue jobs, read what became of them, cancel them and start them over.
 
     ::
@@ -83,6 +86,7 @@ class Ledger(JobDefinitions, HeldJobs):
         self._owns_pool = False
         self._notifies = notifies
         self._notifier = Notifier(lambda operation: run(pool, operation, schema=schema))
+        self._run_watch = RunWatch(_database_of(pool, schema))
 
     @classmethod
     async def connect(
@@ -119,6 +123,7 @@ class Ledger(JobDefinitions, HeldJobs):
     async def close(self) -> None:
         """Let go what workers are to be told, for a second at most, and close the pool, if the ledger opened it."""
         await self._notifier.finish()
+        await self._run_watch.close()
         if self._owns_pool:
             await self._pool.close()
 
@@ -493,9 +498,17 @@ class Ledger(JobDefinitions, HeldJobs):
         target = self._pool if connection is None else connection
         result = await run(target, operation, schema=self._schema, classifier=self._classifier)
         if notices is not None:
-            self._notifier.tell(notices.payloads)
+            self._notifier.tell(notices)
         return result
 
     def _notices(self, connection: AsyncConnection[Any] | None) -> Notices | None:
         """Say how workers are told: in the caller's transaction, which alone knows its commit, or after our own."""
         return Notices(is_sent_inside=connection is not None) if self._notifies else None
+
+
+def _database_of(pool: AsyncConnectionPool[Any], schema: str) -> Database | None:
+    """Return where a pool connects to; ``None`` where only the pool itself knows."""
+    try:
+        return Database.of_pool(pool, schema=schema)
+    except InvalidArgumentError:
+        return None

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from runledger.postgres import Operation
 from runledger.postgres.drivers.psycopg import AsyncConnection
+from runledger.postgres.notices import Notices
 
 T = TypeVar("T")
 
@@ -18,5 +19,17 @@ class LedgerPart(ABC):
     """
 
     @abstractmethod
-    async def _run(self, operation: Operation[T], connection: AsyncConnection[Any] | None) -> T:
-        """Run an operation on the caller's connection, or without one in a transaction of its own."""
+    async def _run(
+        self, operation: Operation[T], connection: AsyncConnection[Any] | None, notices: Notices | None = None
+    ) -> T:
+        """Run an operation on the caller's connection, or without one in a transaction of its own.
+
+        Args:
+            operation: What to do.
+            connection: The caller's.
+            notices: What it has to tell, which is told afterwards.
+        """
+
+    @abstractmethod
+    def _notices(self, connection: AsyncConnection[Any] | None) -> Notices | None:
+        """Say how others are told: in the caller's transaction, which alone knows its commit, or after our own."""

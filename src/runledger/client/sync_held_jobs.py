@@ -199,7 +199,9 @@ class SyncHeldJobs(SyncLedgerPart):
         """
         check_lease(lease)
         output_json = None if output is None else encode_json(output, field="output")
-        self._run(jobs.complete_job(jobs.JobSuccess(lease=lease, output_json=output_json)), connection)
+        notices = self._notices(connection)
+        success = jobs.JobSuccess(lease=lease, output_json=output_json)
+        self._run(jobs.complete_job(success, notices=notices), connection, notices)
 
     def complete_job_failure(
         self,
@@ -239,7 +241,8 @@ class SyncHeldJobs(SyncLedgerPart):
         failure = jobs.AttemptFailure(
             lease=lease, kind=kind, error_code=error_code, error_message=error_message, retry_delay=retry_delay
         )
-        return self._run(jobs.fail_job(failure), connection)
+        notices = self._notices(connection)
+        return self._run(jobs.fail_job(failure, notices=notices), connection, notices)
 
     def reap_expired_leases(
         self, *, limit: int, retry_delay: timedelta, connection: Connection[Any] | None = None
@@ -258,4 +261,6 @@ class SyncHeldJobs(SyncLedgerPart):
         Returns:
             What was done, with the jobs that were given up. Hooks of handlers are not called.
         """
-        return self._run(jobs.reap_expired_leases(limit=limit, retry_delay=retry_delay), connection)
+        notices = self._notices(connection)
+        operation = jobs.reap_expired_leases(limit=limit, retry_delay=retry_delay, notices=notices)
+        return self._run(operation, connection, notices)

@@ -11,9 +11,11 @@ from typing import Any, Self, TypeVar
 from uuid import UUID
 
 from runledger.client.argument_checks import check_connection, check_organization, check_pool
-from runledger.client.notifier import SyncNotifier
+from runledger.client.run_watch import SyncRunWatch
 from runledger.client.sync_held_jobs import SyncHeldJobs
 from runledger.client.sync_job_definitions import SyncJobDefinitions
+from runledger.client.sync_workflow_runs import SyncWorkflowRuns
+from runledger.core.errors import InvalidArgumentError
 from runledger.core.jobs.enqueue_request import EnqueueRequest
 from runledger.core.jobs.records import JobAttempt, JobDeadLetter, JobEvent, JobPayload, JobRecord
 from runledger.core.jobs.requeue_outcome import RequeueOutcome
@@ -34,13 +36,14 @@ from runledger.postgres import (
 from runledger.postgres.drivers.psycopg import Connection, ConnectionPool
 from runledger.postgres.drivers.psycopg.pooled_transaction import open_sync_transaction
 from runledger.postgres.notices import Notices
+from runledger.postgres.notifier import SyncNotifier
 
 T = TypeVar("T")
 
 _GLOBAL = Global()
 
 
-class SyncLedger(SyncJobDefinitions, SyncHeldJobs):
+class SyncLedger(SyncJobDefinitions, SyncHeldJobs, SyncWorkflowRuns):
     """What an application calls: enqueue jobs, read what became of them, cancel them and start them over.
 
     ::
@@ -84,6 +87,7 @@ class SyncLedger(SyncJobDefinitions, SyncHeldJobs):
         self._owns_pool = False
         self._notifies = notifies
         self._notifier = SyncNotifier(lambda operation: run_sync(pool, operation, schema=schema))
+        self._run_watch = SyncRunWatch(_database_of(pool, schema))
 
     @classmethod
     def connect(
@@ -120,6 +124,7 @@ class SyncLedger(SyncJobDefinitions, SyncHeldJobs):
     def close(self) -> None:
         """Let go what workers are to be told, for a second at most, and close the pool, if the ledger opened it."""
         self._notifier.finish()
+        self._run_watch.close()
         if self._owns_pool:
             self._pool.close()
 
@@ -492,9 +497,17 @@ class SyncLedger(SyncJobDefinitions, SyncHeldJobs):
         target = self._pool if connection is None else connection
         result = run_sync(target, operation, schema=self._schema, classifier=self._classifier)
         if notices is not None:
-            self._notifier.tell(notices.payloads)
+            self._notifier.tell(notices)
         return result
 
     def _notices(self, connection: Connection[Any] | None) -> Notices | None:
         """Say how workers are told: in the caller's transaction, which alone knows its commit, or after our own."""
         return Notices(is_sent_inside=connection is not None) if self._notifies else None
+
+
+def _database_of(pool: ConnectionPool[Any], schema: str) -> Database | None:
+    """Return where a pool connects to; ``None`` where only the pool itself knows."""
+    try:
+        return Database.of_pool(pool, schema=schema)
+    except InvalidArgumentError:
+        return None

@@ -35,6 +35,7 @@ from runledger.core.errors import (
     RunledgerError,
     UndecodableJsonError,
     UnknownStoredTextError,
+    WorkflowRunFailedError,
 )
 from runledger.core.identifiers import JobType, StepKey, WorkflowType
 from runledger.core.jobs.enqueue_request import EnqueueRequest
@@ -171,6 +172,7 @@ __all__ = [
     "WorkflowDependencyReleaseMode",
     "WorkflowRunEnqueue",
     "WorkflowRunEnqueueBuilder",
+    "WorkflowRunFailedError",
     "WorkflowRunRecord",
     "WorkflowRunStatus",
     "WorkflowStepDependency",

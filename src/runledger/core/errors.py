@@ -18,6 +18,7 @@ names keys: ``WorkflowBuildError`` those of steps, and it has a message without 
     │   ├── UnknownStoredTextError            core.unknown_stored_text
     │   ├── UndecodableJsonError              core.json_undecodable
     │   ├── PayloadMismatchError              job.payload_invalid
+    │   ├── WorkflowRunFailedError            workflow.run_failed
     │   ├── QueryError                        one code per failure; in runledger.postgres
     │   ├── DatabaseConnectionError           in runledger.postgres
     │   └── SchemaCompatibilityError          one class per case; in runledger.postgres
@@ -30,6 +31,7 @@ handler that catches ``RunledgerError`` must not swallow it.
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 
 class RunledgerError(Exception):
@@ -173,3 +175,22 @@ class PayloadMismatchError(RunledgerError):
         super().__init__(f"{path}: {problem}", code="job.payload_invalid")
         self.path = path
         self.problem = problem
+
+
+class WorkflowRunFailedError(RunledgerError):
+    """A run has ended without the result that somebody waits for.
+
+    Attributes:
+        run_id: The run.
+        status: How it ended, such as ``"CANCELED"``.
+    """
+
+    run_id: UUID
+    status: str
+
+    def __init__(self, run_id: UUID, status: str) -> None:
+        super().__init__(
+            f"workflow run {run_id} ended as {status} and has no result; its steps tell why", code="workflow.run_failed"
+        )
+        self.run_id = run_id
+        self.status = status

@@ -6,27 +6,31 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
+from typing import TypeVar
 from uuid import UUID
 
 from runledger.core.jobs.handler import JobFailure
-from runledger.postgres import Database, DatabaseConnectionError, QueryError, jobs
+from runledger.postgres import Database, DatabaseConnectionError, Operation, QueryError, jobs
 from runledger.postgres.drivers.psycopg.own_connection import AsyncOwnConnection
-from runledger.postgres.sql_errors import COMMIT_UNCONFIRMED
+from runledger.postgres.notices import Notices
+from runledger.postgres.sql_errors import COMMIT_UNCONFIRMED, LOCK_NOT_AVAILABLE
 from runledger.runtime.backoff import Backoff
 from runledger.runtime.error_judgement import is_systemic, meets_any_statement
 from runledger.runtime.execution import Execution
 from runledger.runtime.executor import Dropped, Failed, Finished, Outcome, Succeeded
 from runledger.runtime.lifecycle import LifecycleEventKind
+from runledger.runtime.outcome_line import OutcomeLine
 from runledger.runtime.unwritten_outcome import Unwritten, take_batch
 from runledger.runtime.worker_log import WorkerLog
 from runledger.runtime.write_trouble import WriteTrouble
+
+T = TypeVar("T")
 
 _WRITERS = 2
 _BUSY_PAUSES_SECONDS = (0.01, 0.02, 0.04, 0.08)
 _LOCK_TIMEOUT = timedelta(seconds=5)
 _SHORTEST_ANSWER_TIMEOUT = timedelta(seconds=5)
-
-_LOCK_NOT_AVAILABLE = "55P03"
+_LARGE_RELEASE_TIMEOUT = timedelta(minutes=5)
 
 _LEASE_LOST = "job.lease_owner_mismatch"
 _JOB_CANCELED = "job.canceled"
@@ -38,7 +42,8 @@ class Completer:
     While a write is in flight the next outcomes gather; when idle an outcome is written at once. At most two batches
     are in flight, each on a connection of its own. An outcome that cannot be written with others, because somebody
     keeps its row locked or PostgreSQL refuses it, leaves its batch and joins a line of its own, where outcomes are
-    written one by one on a third connection, so that it holds up nobody.
+    written one by one on a third connection, so that it holds up nobody. So is, in another line, the end of a step
+    for which more than a thousand others wait.
 
     The answer to a write may be lost although the write was done. So an outcome is not lost when its lease is gone: the
     ledger tells whether the attempt ended as the outcome says.
@@ -50,6 +55,7 @@ class Completer:
         on_settled: Called for each execution when nothing is left to write, with what happened and the code of the
             failure, or of what kept it from being written.
         on_dead_letter: Called after the commit for each failure that became a dead letter.
+        on_advanced: Called after the commit with what the ends of workflow steps have to tell.
     """
 
     def __init__(
@@ -60,6 +66,7 @@ class Completer:
         lease_ttl: timedelta,
         on_settled: Callable[[Execution, LifecycleEventKind, str | None], None],
         on_dead_letter: Callable[[Execution, JobFailure], None],
+        on_advanced: Callable[[Notices], None],
     ) -> None:
         self._database = database
         self._worker_id = worker_id
@@ -67,11 +74,12 @@ class Completer:
         self._answer_timeout = max(lease_ttl, _SHORTEST_ANSWER_TIMEOUT)
         self._on_settled = on_settled
         self._on_dead_letter = on_dead_letter
+        self._on_advanced = on_advanced
         self._trouble = WriteTrouble(worker_id)
         self._pending: deque[Unwritten] = deque()
-        self._singles: deque[Unwritten] = deque()
         self._has_pending = asyncio.Event()
-        self._has_singles = asyncio.Event()
+        self._singles = OutcomeLine(self._answer_timeout + _LOCK_TIMEOUT)
+        self._large_releases = OutcomeLine(self._answer_timeout + _LARGE_RELEASE_TIMEOUT)
         self._is_empty = asyncio.Event()
         self._is_empty.set()
         self._unwritten_count = 0
@@ -86,7 +94,8 @@ class Completer:
         """Begin to write."""
         self._tasks = [
             *(asyncio.create_task(self._write_batches()) for _ in range(_WRITERS)),
-            asyncio.create_task(self._write_singles()),
+            asyncio.create_task(self._write_line(self._singles)),
+            asyncio.create_task(self._write_line(self._large_releases)),
         ]
 
     def submit(self, execution: Execution, outcome: Outcome) -> None:
@@ -99,7 +108,11 @@ class Completer:
             return
         self._unwritten_count += 1
         self._is_empty.clear()
-        self._stand_in_queue(Unwritten(execution, outcome))
+        item = Unwritten(execution, outcome)
+        if item.releases_many:
+            self._stand_in_line(item)
+        else:
+            self._stand_in_queue(item)
 
     async def drain(self) -> None:
         """Wait until every outcome is settled."""
@@ -153,8 +166,12 @@ class Completer:
         if late:
             await self._settle_ended(connection, late)
         successes = [item for item in batch if isinstance(item.outcome, Succeeded) and not item.is_settled]
-        if successes:
-            await self._write_group(connection, successes, self._complete)
+        plain = [item for item in successes if item.is_plain]
+        if plain:
+            await self._write_group(connection, plain, self._complete_plain)
+        of_workflows = [item for item in successes if not item.is_plain]
+        if of_workflows:
+            await self._write_group(connection, of_workflows, self._complete_of_workflows)
         failures = [item for item in batch if isinstance(item.outcome, Failed) and not item.is_settled]
         if failures:
             await self._write_group(connection, failures, self._fail)
@@ -189,15 +206,28 @@ class Completer:
             self._set_aside(item)
         return []
 
-    async def _complete(self, connection: AsyncOwnConnection, group: list[Unwritten]) -> set[UUID]:
-        written = await connection.run(jobs.complete_jobs(self._worker_id, [_success(item) for item in group]))
+    async def _complete_plain(self, connection: AsyncOwnConnection, group: list[Unwritten]) -> set[UUID]:
+        complete = jobs.complete_jobs(self._worker_id, [_success(item) for item in group], are_plain=True)
+        return self._completed(group, await connection.run(complete))
+
+    async def _complete_of_workflows(self, connection: AsyncOwnConnection, group: list[Unwritten]) -> set[UUID]:
+        successes = [_success(item) for item in group]
+        completed = await self._advance(
+            connection, lambda notices: jobs.complete_jobs(self._worker_id, successes, notices=notices)
+        )
+        return self._completed(group, completed)
+
+    def _completed(self, group: list[Unwritten], written: set[UUID]) -> set[UUID]:
         for item in group:
             if len(written) == len(group) or item.job_id in written:
                 self._settle_written(item, is_dead_letter=False)
         return written
 
     async def _fail(self, connection: AsyncOwnConnection, group: list[Unwritten]) -> set[UUID]:
-        dead_letters = await connection.run(jobs.fail_jobs(self._worker_id, [_failure(item) for item in group]))
+        failures = [_failure(item) for item in group]
+        dead_letters = await self._advance(
+            connection, lambda notices: jobs.fail_jobs(self._worker_id, failures, notices=notices)
+        )
         for item in group:
             if item.job_id in dead_letters:
                 self._settle_written(item, is_dead_letter=dead_letters[item.job_id])
@@ -224,21 +254,29 @@ class Completer:
             else:
                 self._settle_lost(item, _JOB_CANCELED if item.job_id in canceled else _LEASE_LOST)
 
-    async def _write_singles(self) -> None:
-        connection = self._own_connection(self._answer_timeout + _LOCK_TIMEOUT)
+    async def _advance(self, connection: AsyncOwnConnection, operation: Callable[[Notices], Operation[T]]) -> T:
+        """Run an operation that may end steps of workflows, and pass on what it has to tell."""
+        notices = Notices(is_sent_inside=False)
+        try:
+            return await connection.run(operation(notices))
+        finally:
+            # Also when a part failed: those before it are committed. What was not is told in vain, which harms nobody.
+            if notices:
+                self._on_advanced(notices)
+
+    async def _write_line(self, line: OutcomeLine) -> None:
+        connection = self._own_connection(line.answer_timeout)
         backoff = Backoff()
         try:
             while True:
-                await self._has_singles.wait()
-                item = self._singles.popleft()
-                if not self._singles:
-                    self._has_singles.clear()
+                item = await line.next()
                 try:
                     await self._write_single(connection, item)
                 except Exception as error:  # noqa: BLE001 (logged; the writer must not end)
                     self._trouble.failed(error, 1)
-                    self._stand_in_line(item)
-                    self._give_up_late_singles()
+                    line.add(item)
+                    # Those that nobody told anything about for so long are given up: their turn may be far away.
+                    line.keep(self._still_to_write(line.items))
                     await asyncio.sleep(backoff.failed())
                 else:
                     backoff.succeeded()
@@ -252,17 +290,19 @@ class Completer:
             return
         try:
             if isinstance(item.outcome, Succeeded):
-                await connection.run(jobs.complete_job(_success(item), lock_timeout=_LOCK_TIMEOUT))
+                success = _success(item)
+                await self._advance(
+                    connection, lambda notices: jobs.complete_job(success, lock_timeout=_LOCK_TIMEOUT, notices=notices)
+                )
                 self._settle_written(item, is_dead_letter=False)
             else:
-                is_dead_letter = await connection.run(jobs.fail_job(_failure(item), lock_timeout=_LOCK_TIMEOUT))
-                self._settle_written(item, is_dead_letter=is_dead_letter)
+                self._settle_written(item, is_dead_letter=await self._fail_single(connection, item))
         except DatabaseConnectionError:
             raise
         except QueryError as error:
             if error.code == _LEASE_LOST:
                 await self._settle_ended(connection, [item])
-            elif error.sqlstate == _LOCK_NOT_AVAILABLE:
+            elif error.sqlstate == LOCK_NOT_AVAILABLE:
                 self._stand_in_line(item)  # at its end, so that the others get their turn
             elif is_systemic(error):
                 raise
@@ -284,7 +324,7 @@ class Completer:
         )
         item.outcome = Failed(failure=failure, retry_delay=timedelta())  # what is written, or repeated, from now on
         try:
-            is_dead_letter = await connection.run(jobs.fail_job(_failure(item), lock_timeout=_LOCK_TIMEOUT))
+            is_dead_letter = await self._fail_single(connection, item)
         except QueryError as second:
             if is_systemic(second):
                 raise
@@ -294,6 +334,12 @@ class Completer:
                 self._settle_lost(item, second.code)
         else:
             self._settle_written(item, is_dead_letter=is_dead_letter)
+
+    async def _fail_single(self, connection: AsyncOwnConnection, item: Unwritten) -> bool:
+        failure = _failure(item)
+        return await self._advance(
+            connection, lambda notices: jobs.fail_job(failure, lock_timeout=_LOCK_TIMEOUT, notices=notices)
+        )
 
     def _own_connection(self, answer_timeout: timedelta) -> AsyncOwnConnection:
         return self._database.own_connection(answer_timeout_seconds=answer_timeout.total_seconds())
@@ -322,16 +368,7 @@ class Completer:
         self._stand_in_line(Unwritten(item.execution, item.outcome))
 
     def _stand_in_line(self, item: Unwritten) -> None:
-        self._singles.append(item)
-        self._has_singles.set()
-
-    def _give_up_late_singles(self) -> None:
-        """Give up those that nobody told anything about for so long: their turn may be far away."""
-        remaining = self._still_to_write(self._singles)
-        self._singles.clear()
-        self._singles.extend(remaining)
-        if not remaining:
-            self._has_singles.clear()
+        (self._large_releases if item.releases_many else self._singles).add(item)
 
     def _still_to_write(self, items: Iterable[Unwritten]) -> list[Unwritten]:
         """Return what is not settled. A lease that has been over for long while nobody could be asked settles it."""

@@ -64,6 +64,7 @@ class Execution:
         is_finishing: Whether the handler's own transaction is writing the success of the job just now.
         is_finished: Whether it has: no other outcome is written.
         lease_seconds: Time to live of the lease.
+        dependent_count: How many steps wait for the workflow step of the job, those included that its handler appended.
     """
 
     __slots__ = (
@@ -72,6 +73,7 @@ class Execution:
         "_timeouts",
         "_transaction",
         "cancel_cause",
+        "dependent_count",
         "ended_at",
         "holds_slot",
         "is_finished",
@@ -100,6 +102,7 @@ class Execution:
         self.holds_slot = True
         self.is_finishing = False
         self.is_finished = False
+        self.dependent_count = job.workflow_dependent_count
         self._task: asyncio.Task[Any] | None = None
         self._timeouts: AttemptTimeouts | None = None
         self._has_ended = False

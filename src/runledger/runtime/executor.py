@@ -26,6 +26,7 @@ from runledger.runtime.job_context import AsyncJobContext, ThreadJobContext
 from runledger.runtime.progress_writer import ProgressWriter
 from runledger.runtime.registry import JobRegistry, RegisteredJob
 from runledger.runtime.worker_log import WorkerLog
+from runledger.runtime.workflow_access import WorkflowAccess
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +90,7 @@ class Executor:
         threads: Where plain functions run.
         progress_writer: Takes what handlers report on their way.
         pools: What the transactions of handlers take their connections from.
+        workflow_access: Carries out what handlers do with their workflows.
         is_stopping: Tells whether the worker ends, so that a cancellation from outside is its end.
         worker_id: Whose attempts they are, for the log.
     """
@@ -100,6 +102,7 @@ class Executor:
         *,
         progress_writer: ProgressWriter,
         pools: HandlerPools,
+        workflow_access: WorkflowAccess,
         is_stopping: Callable[[], bool],
         worker_id: str,
     ) -> None:
@@ -107,6 +110,7 @@ class Executor:
         self._registry = registry
         self._progress_writer = progress_writer
         self._pools = pools
+        self._workflow_access = workflow_access
         self._is_stopping = is_stopping
         self._threads = threads
 
@@ -156,8 +160,9 @@ class Executor:
     def _context(self, execution: Execution, registered: RegisteredJob) -> AsyncJobContext | ThreadJobContext:
         transaction = HandlerTransaction(execution, self._pools)
         if registered.is_async:
-            return AsyncJobContext(execution, transaction, self._progress_writer)
-        return ThreadJobContext(execution, transaction, self._progress_writer, asyncio.get_running_loop())
+            return AsyncJobContext(execution, transaction, self._progress_writer, self._workflow_access)
+        loop = asyncio.get_running_loop()
+        return ThreadJobContext(execution, transaction, self._progress_writer, self._workflow_access, loop)
 
     async def _in_thread(
         self,

@@ -24,6 +24,7 @@ from runledger.postgres.drivers.psycopg.handler_transaction import (
     transaction_ending_with,
 )
 from runledger.postgres.drivers.psycopg.own_connection import shut_down
+from runledger.postgres.notices import Notices
 from runledger.postgres.sql_errors import COMMIT_UNCONFIRMED
 from runledger.runtime.backoff import Backoff
 from runledger.runtime.error_judgement import is_systemic
@@ -211,7 +212,12 @@ class HandlerTransaction:
         self._attempt.is_finishing = True
         success = jobs.JobSuccess(lease=self._attempt.lease, output_json=self._output_json)
         # COMMIT follows at once, or never.
-        return jobs.complete_job(success, lock_timeout=_LOCK_TIMEOUT, idle_timeout=_IDLE_TIMEOUT)
+        return jobs.complete_job(
+            success,
+            lock_timeout=_LOCK_TIMEOUT,
+            idle_timeout=_IDLE_TIMEOUT,
+            notices=Notices(is_sent_inside=True),
+        )
 
     def _raise_refused(self, error: RunledgerError) -> None:
         if error.code == _LEASE_LOST:

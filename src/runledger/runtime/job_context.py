@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from runledger.core.errors import InvalidArgumentError
 from runledger.core.jobs.handler import JobContext, JobProgress
 from runledger.core.json_form import JsonEncodable
 from runledger.core.json_value import JsonValue
+from runledger.core.workflows.enqueue_request import WorkflowStepEnqueue
+from runledger.core.workflows.records import WorkflowAppendResult
+from runledger.core.workflows.workflow import WorkflowAppend
+from runledger.postgres.workflows import WorkflowAppendRequest
 from runledger.runtime.execution import Execution, monotonic
 from runledger.runtime.handler_transaction import HandlerTransaction
 from runledger.runtime.progress_writer import ProgressWriter
+from runledger.runtime.workflow_access import WorkflowAccess, not_in_a_workflow
+
+T = TypeVar("T")
 
 
 class RunningJobContext(JobContext):
@@ -31,6 +38,8 @@ class RunningJobContext(JobContext):
             organization_id=job.organization_id,
             worker_id=job.worker_id,
             saved_checkpoint=None if job.checkpoint_json is None else job.checkpoint,
+            workflow_run_id=job.workflow_run_id,
+            workflow_step_key=job.workflow_step_key,
         )
         self._execution = execution
         self._transaction = transaction
@@ -59,6 +68,25 @@ class RunningJobContext(JobContext):
             QueryError: ``job.lease_owner_mismatch``: the lease was lost, so nothing is committed.
         """
         return self._transaction
+
+    def _append_request(
+        self,
+        steps: WorkflowAppend | Sequence[WorkflowStepEnqueue],
+        mutation_key: str | None,
+        metadata: JsonEncodable,
+    ) -> WorkflowAppendRequest:
+        if self.workflow_step_key is None:
+            raise not_in_a_workflow("append_steps")
+        return WorkflowAppendRequest(
+            mutation_key=self.workflow_step_key if mutation_key is None else mutation_key,
+            window_step_key=self.workflow_step_key,
+            steps=steps.build() if isinstance(steps, WorkflowAppend) else steps,
+            metadata={} if metadata is None else metadata,
+        )
+
+    def _check_workflow(self, call: str) -> None:
+        if self.workflow_run_id is None:
+            raise not_in_a_workflow(call)
 
     def set_output(self, output: JsonEncodable) -> None:
         """Set what is stored as the job's output, inside the block of :meth:`transaction`.
@@ -89,9 +117,16 @@ class RunningJobContext(JobContext):
 class AsyncJobContext(RunningJobContext):
     """The context of an ``async`` handler."""
 
-    def __init__(self, execution: Execution, transaction: HandlerTransaction, writer: ProgressWriter) -> None:
+    def __init__(
+        self,
+        execution: Execution,
+        transaction: HandlerTransaction,
+        writer: ProgressWriter,
+        workflow_access: WorkflowAccess,
+    ) -> None:
         super().__init__(execution, transaction)
         self._writer = writer
+        self._workflow_access = workflow_access
 
     async def progress(self, done: int | None = None, total: int | None = None, *, stage: str | None = None) -> None:
         """Tell how far the job has come; returns when it is in the ledger.
@@ -122,6 +157,58 @@ class AsyncJobContext(RunningJobContext):
         """
         await self._writer.write(self._execution, _checkpoint(value))
 
+    async def append_steps(
+        self,
+        steps: WorkflowAppend | Sequence[WorkflowStepEnqueue],
+        *,
+        mutation_key: str | None = None,
+        metadata: JsonEncodable = None,
+    ) -> WorkflowAppendResult:
+        """Append steps to the run of this job; returns when they are committed, in a transaction of their own.
+
+        As long as this handler runs, its step keeps the run open. New steps may wait for it, for each other and for any
+        step of the run; those that wait for nothing unfinished begin at once. Steps of the run never wait for new ones,
+        so what has to come after them is appended with them::
+
+            more = WorkflowAppend()
+            me = more.existing(context.workflow_step_key)
+            built = [more.job(f"build-{name}", "release.build", {"package": name}, after=me) for name in found]
+            more.job("merge", "release.merge", after=built)
+            await context.append_steps(more)
+
+        A later attempt that appends the same steps again appends nothing, and gets the same answer. Let what is
+        appended depend on the payload, or on a checkpoint that was saved before, and not on what may differ the next
+        time.
+
+        A database that is away is waited for while the lease lasts.
+
+        Args:
+            steps: The new steps.
+            mutation_key: Names the append within the run; the key of this step when not given. A second append of the
+                same step needs another one.
+            metadata: Any JSON value about the append.
+
+        Raises:
+            asyncio.CancelledError: The job was canceled or its lease is lost; the handler is to end.
+            WorkflowBuildError: The steps are none that can be appended.
+            InvalidArgumentError: The job belongs to no workflow, or an argument breaks a rule.
+            QueryError: Nothing was written: ``workflow.append_conflicting_retry`` (other steps were appended with this
+                key), ``workflow.definition_not_found_or_disabled``.
+        """
+        return await self._workflow_access.append(self._execution, self._append_request(steps, mutation_key, metadata))
+
+    async def prerequisite_outputs(self) -> dict[str, JsonValue]:
+        """Return what the steps have put out that this one waited for, by their keys.
+
+        ``None`` is that of a step which put out nothing, or has not succeeded.
+
+        Raises:
+            asyncio.CancelledError: The job was canceled or its lease is lost; the handler is to end.
+            InvalidArgumentError: The job belongs to no workflow.
+        """
+        self._check_workflow("prerequisite_outputs")
+        return await self._workflow_access.prerequisite_outputs(self._execution)
+
 
 class ThreadJobContext(RunningJobContext):
     """The context of a plain handler, which runs in a thread. Its methods block that thread until they are done."""
@@ -131,10 +218,12 @@ class ThreadJobContext(RunningJobContext):
         execution: Execution,
         transaction: HandlerTransaction,
         writer: ProgressWriter,
+        workflow_access: WorkflowAccess,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         super().__init__(execution, transaction)
         self._writer = writer
+        self._workflow_access = workflow_access
         self._loop = loop
 
     def progress(self, done: int | None = None, total: int | None = None, *, stage: str | None = None) -> None:
@@ -149,6 +238,25 @@ class ThreadJobContext(RunningJobContext):
         """Save what a later attempt of this run needs; the same as :meth:`AsyncJobContext.checkpoint`."""
         self._wait(self._writer.write(self._execution, _checkpoint(value)))
 
+    def append_steps(
+        self,
+        steps: WorkflowAppend | Sequence[WorkflowStepEnqueue],
+        *,
+        mutation_key: str | None = None,
+        metadata: JsonEncodable = None,
+    ) -> WorkflowAppendResult:
+        """Append steps to the run of this job; the same as :meth:`AsyncJobContext.append_steps`."""
+        request = self._append_request(steps, mutation_key, metadata)
+        return self._wait(self._workflow_access.append(self._execution, request))
+
+    def prerequisite_outputs(self) -> dict[str, JsonValue]:
+        """Return what the steps have put out that this one waited for, by their keys.
+
+        The same as :meth:`AsyncJobContext.prerequisite_outputs`.
+        """
+        self._check_workflow("prerequisite_outputs")
+        return self._wait(self._workflow_access.prerequisite_outputs(self._execution))
+
     def raise_if_cancel_requested(self) -> None:
         """End the attempt here if it is to end: job canceled, time over, lease lost, or the worker shuts down.
 
@@ -162,14 +270,14 @@ class ThreadJobContext(RunningJobContext):
         if self.cancel_requested:
             raise asyncio.CancelledError
 
-    def _wait(self, write: Coroutine[Any, Any, None]) -> None:
+    def _wait(self, call: Coroutine[Any, Any, T]) -> T:
         try:
-            future = asyncio.run_coroutine_threadsafe(write, self._loop)
+            future = asyncio.run_coroutine_threadsafe(call, self._loop)
         except RuntimeError:  # the event loop is closed: the worker has gone, and its leases with it
-            write.close()
+            call.close()
             raise asyncio.CancelledError from None
         try:
-            future.result()
+            return future.result()
         except concurrent.futures.CancelledError:
             # As in the event loop: `except Exception` in a handler must not catch it.
             raise asyncio.CancelledError from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ from runledger.core.jobs.handler import JobContext, JobDeadLetterInfo, JobFailur
 from runledger.core.jobs.records import LeaseIdentity
 from runledger.core.jobs.status import JobDeadLetterReason
 from runledger.postgres import Database, jobs, workers
+from runledger.postgres.notices import Notices, send_notices
 from runledger.runtime.argument_checks import check_database, check_registry
 from runledger.runtime.backoff import Backoff
 from runledger.runtime.config import JobsConfig
@@ -156,9 +158,13 @@ class Reaper:
 
     async def _reap(self, taken: list[LeaseIdentity], now: datetime | None) -> None:
         while True:
+            notices = Notices(is_sent_inside=False)
             result = await self._connection.run(
                 jobs.reap_expired_leases(
-                    limit=self._config.reaper_batch_size, retry_delay=self._config.reaper_retry_delay, now=now
+                    limit=self._config.reaper_batch_size,
+                    retry_delay=self._config.reaper_retry_delay,
+                    notices=notices,
+                    now=now,
                 )
             )
             taken += result.leases
@@ -169,6 +175,8 @@ class Reaper:
             for dead_letter in result.dead_letters:
                 self._tell(dead_letter)
                 self._call_hook(dead_letter)
+            with contextlib.suppress(RunledgerError):  # a hint: workers poll, and clients look by themselves
+                await self._connection.run(send_notices(notices.payloads, ended_run_ids=notices.ended_run_ids))
             # A full batch of which nothing was taken away would be found again at once: it waits for the next pass.
             if not result.is_full or self._is_stopping or not result.leases:
                 return

@@ -13,6 +13,7 @@ from runledger.runtime.execution import Execution, monotonic
 from runledger.runtime.executor import Failed, Succeeded
 
 _MAX_BATCH = 500
+_MANY_DEPENDENTS = 1_000
 
 
 @dataclass(slots=True, eq=False)
@@ -35,6 +36,16 @@ class Unwritten:
     def job_id(self) -> UUID:
         """The job."""
         return self.execution.job.job_id
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the job carries out no step of a workflow."""
+        return self.execution.job.workflow_run_id is None
+
+    @property
+    def releases_many(self) -> bool:
+        """Whether so many steps wait for that of the job that its end would hold up other outcomes."""
+        return self.execution.dependent_count > _MANY_DEPENDENTS
 
     def seconds_late(self) -> float:
         """How long ago its lease was last sure to be held; negative while it is."""

@@ -13,6 +13,7 @@ from runledger.core.jobs.handler import JobContext, JobDeadLetterInfo, JobFailur
 from runledger.core.jobs.status import JobDeadLetterReason
 from runledger.postgres import Database
 from runledger.runtime.abandoned_threads import AbandonedThreads
+from runledger.runtime.announcer import Announcer
 from runledger.runtime.argument_checks import check_config, check_database, check_registry
 from runledger.runtime.claim_loop import ClaimLoop
 from runledger.runtime.claimer import Claim, Claimer
@@ -33,6 +34,7 @@ from runledger.runtime.settlement import WorkerSettlement
 from runledger.runtime.slots import ClaimTurns, TypeLimits
 from runledger.runtime.worker_identity import worker_identity
 from runledger.runtime.worker_log import WorkerLog
+from runledger.runtime.workflow_access import WorkflowAccess
 
 _CANCEL_GRACE_SECONDS = 5.0
 _ABANDON_SECONDS = 0.25
@@ -88,11 +90,19 @@ class Worker:
         self._hooks = DeadLetterHooks([registry])
         self._progress_writer = ProgressWriter(database, worker_id=config.worker_id, lease_ttl=config.lease_ttl)
         self._pools = HandlerPools(database, pool, max_size=config.max_global_concurrency)
+        self._announcer = Announcer(database, notifies=config.listens, on_due=self.wake)
+        self._workflow_access = WorkflowAccess(
+            database,
+            worker_id=config.worker_id,
+            lease_ttl=config.lease_ttl,
+            on_advanced=self._announcer.announce,
+        )
         self._executor = Executor(
             registry,
             self._threads,
             progress_writer=self._progress_writer,
             pools=self._pools,
+            workflow_access=self._workflow_access,
             is_stopping=self._is_ending,
             worker_id=config.worker_id,
         )
@@ -110,6 +120,7 @@ class Worker:
             lease_ttl=config.lease_ttl,
             on_settled=self._settled,
             on_dead_letter=self._dead_lettered,
+            on_advanced=self._announcer.announce,
         )
         self._claims = ClaimLoop(
             self._claimer,
@@ -307,7 +318,9 @@ class Worker:
             stack.push_async_callback(self._keeper.stop)
             if self._listener is not None:
                 stack.push_async_callback(self._listener.stop)
+            stack.push_async_callback(self._announcer.close)
             stack.push_async_callback(self._progress_writer.stop)
+            stack.push_async_callback(self._workflow_access.stop)
             stack.push_async_callback(self._hooks.stop)
             stack.push_async_callback(self._completer.stop)
             try:
@@ -427,6 +440,8 @@ class Worker:
             max_attempts=job.max_attempts,
             organization_id=job.organization_id,
             worker_id=job.worker_id,
+            workflow_run_id=job.workflow_run_id,
+            workflow_step_key=job.workflow_step_key,
         )
         info = JobDeadLetterInfo(failure=failure, reason=reason, max_attempts=job.max_attempts)
         self._hooks.call_soon(context, payload, info)

@@ -81,6 +81,8 @@ class JobContext:
         organization_id: The tenant that the job belongs to, or ``None``.
         worker_id: Who holds the lease; ``"reaper"`` when the reaper calls the dead-letter hook.
         saved_checkpoint: What an earlier attempt of this run saved, or ``None``.
+        workflow_run_id: The run of the workflow whose step the job carries out, or ``None``.
+        workflow_step_key: The key of that step, or ``None``.
     """
 
     def __init__(
@@ -94,6 +96,8 @@ class JobContext:
         worker_id: str,
         organization_id: UUID | None = None,
         saved_checkpoint: JsonValue | None = None,
+        workflow_run_id: UUID | None = None,
+        workflow_step_key: str | None = None,
     ) -> None:
         self.job_id = job_id
         self.job_type = job_type
@@ -103,6 +107,8 @@ class JobContext:
         self.organization_id = organization_id
         self.worker_id = worker_id
         self.saved_checkpoint = saved_checkpoint
+        self.workflow_run_id = workflow_run_id
+        self.workflow_step_key = workflow_step_key
 
     @property
     def is_last_attempt(self) -> bool:
@@ -111,10 +117,15 @@ class JobContext:
 
     def __repr__(self) -> str:
         """Show which attempt it is; the checkpoint is left out, it may hold secrets."""
+        step = (
+            ""
+            if self.workflow_run_id is None
+            else f", workflow_run_id={self.workflow_run_id!r}, workflow_step_key={self.workflow_step_key!r}"
+        )
         return (
             f"{type(self).__name__}(job_id={self.job_id!r}, job_type={self.job_type!r}, "
             f"run_number={self.run_number}, attempt={self.attempt}, max_attempts={self.max_attempts}, "
-            f"organization_id={self.organization_id!r}, worker_id={self.worker_id!r})"
+            f"organization_id={self.organization_id!r}, worker_id={self.worker_id!r}{step})"
         )
 
 

@@ -102,6 +102,7 @@ class ClaimedJob:
         workflow_run_id: The run of the workflow whose step it carries out, or ``None``.
         workflow_step_id: That step, or ``None``.
         workflow_step_key: The key of that step, or ``None``.
+        workflow_dependent_count: How many steps wait for that step; 1,001 stands for any number above a thousand.
     """
 
     job_id: UUID
@@ -121,6 +122,7 @@ class ClaimedJob:
     workflow_run_id: UUID | None = None
     workflow_step_id: UUID | None = None
     workflow_step_key: str | None = None
+    workflow_dependent_count: int = 0
 
     @property
     def lease(self) -> LeaseIdentity:

@@ -10,7 +10,7 @@ from uuid import UUID
 from runledger.core.jobs.records import LeaseIdentity
 from runledger.core.jobs.status import JobFailureKind
 from runledger.postgres.document import lease_document
-from runledger.postgres.jobs.lease import lock_job
+from runledger.postgres.locks import lock_job
 from runledger.postgres.operation import Row, Rows, Statement, Steps, operation
 from runledger.postgres.row_decoding import decode_failure_kind
 from runledger.postgres.sql_files import SqlFile

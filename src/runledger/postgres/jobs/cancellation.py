@@ -10,12 +10,12 @@ from runledger.core.jobs.setting_checks import check_reason
 from runledger.core.scope import Admin, Scope
 from runledger.postgres.document import check_now, encode_document
 from runledger.postgres.jobs.locking import invalid_state_transition, lock_job_in_scope, read_changed_job
-from runledger.postgres.jobs.workflow_jobs import find_run_of_job
 from runledger.postgres.notices import Notices, sends_inside
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.sql_files import SqlFile
 from runledger.postgres.workflows.advance import TERMINAL_COMPLETION_ISOLATION, end_job_steps
 from runledger.postgres.workflows.run_lock import lock_run
+from runledger.postgres.workflows.run_of_job import find_run_of_job
 
 _CANCEL = SqlFile("jobs", "cancel_job")
 

@@ -21,7 +21,8 @@ from runledger.postgres.document import (
     milliseconds,
     retry_delay_milliseconds,
 )
-from runledger.postgres.jobs.lease import check_lease_ttl, lock_job
+from runledger.postgres.jobs.lease import check_lease_ttl
+from runledger.postgres.locks import lock_job
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.row_decoding import decode_claimed_job, decode_lease, job_ids
 from runledger.postgres.sql_errors import QueryErrorCategory, lease_owner_mismatch, refusal

@@ -12,8 +12,9 @@ from runledger.core.errors import InvalidArgumentError
 from runledger.core.jobs.enqueue_request import EnqueueRequest
 from runledger.core.json_value import encode_json
 from runledger.postgres.document import MAX_BATCH_BYTES, MAX_BATCH_ROWS, check_now, encode_document, json_text
-from runledger.postgres.jobs.idempotency import definition_missing, existing_job_of, key_taken_by_nobody
-from runledger.postgres.jobs.lease import set_lock_timeout
+from runledger.postgres.jobs.idempotency import existing_job_of, key_taken_by_nobody
+from runledger.postgres.locks import set_lock_timeout
+from runledger.postgres.missing_definitions import definition_missing
 from runledger.postgres.notices import Notices, sends_inside
 from runledger.postgres.operation import Operation, Row, Rows, Statement, Steps, operation
 from runledger.postgres.sql_errors import DatabaseConnectionError, QueryError, QueryErrorCategory, commit_unconfirmed

@@ -12,8 +12,8 @@ from runledger.core.jobs.records import LeaseIdentity
 from runledger.core.jobs.status import JobFailureKind
 from runledger.core.scope import Admin
 from runledger.postgres.document import check_duration, check_now, json_text, keyed_document, retry_delay_milliseconds
-from runledger.postgres.jobs.lease import lock_job
 from runledger.postgres.jobs.workflow_jobs import jobs_by_run, run_of
+from runledger.postgres.locks import lock_job
 from runledger.postgres.notices import Notices
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.sql_errors import lease_owner_mismatch

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from runledger.postgres.missing_definitions import definition_missing
 from runledger.postgres.operation import Row
 from runledger.postgres.sql_errors import QueryError, QueryErrorCategory, refusal
-
-_SHOWN_TYPES = 3
 
 
 def existing_job_of(row: Row) -> UUID | None:
@@ -45,24 +44,6 @@ def existing_job_of(row: Row) -> UUID | None:
             )
         case _:
             raise definition_missing([job_type])
-
-
-def definition_missing(job_types: list[str], *, area: str = "job") -> QueryError:
-    """Return the error of requests whose types have no enabled definition; its code begins with their area."""
-    return refusal(
-        QueryErrorCategory.VALIDATION,
-        f"{area}.definition_not_found_or_disabled",
-        f"{_named(job_types)} no enabled definition; check the name, or define it with ensure_job_definitions",
-        internal=f"{area}s.enqueue: no enabled definition of {', '.join(job_types)}",
-    )
-
-
-def _named(job_types: list[str]) -> str:
-    shown = ", ".join(repr(job_type) for job_type in job_types[:_SHOWN_TYPES])
-    if len(job_types) == 1:
-        return f"job type {shown} has"
-    more = len(job_types) - _SHOWN_TYPES
-    return f"job types {shown}{f' and {more} more' if more > 0 else ''} have"
 
 
 def key_taken_by_nobody() -> QueryError:

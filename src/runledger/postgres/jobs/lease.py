@@ -13,11 +13,11 @@ from runledger.core.workers import WorkerIdentity
 from runledger.postgres.document import (
     check_duration,
     check_now,
-    encode_document,
     lease_document,
     milliseconds,
     worker_fields,
 )
+from runledger.postgres.locks import lock_job
 from runledger.postgres.operation import Rows, Statement, Steps, operation
 from runledger.postgres.row_decoding import job_ids
 from runledger.postgres.sql_errors import lease_owner_mismatch
@@ -27,8 +27,6 @@ _RENEW = SqlFile("jobs", "renew_leases")
 _HEARTBEAT = SqlFile("jobs", "heartbeat_job")
 _READ_HELD = SqlFile("jobs", "read_held_leases")
 _READ_CANCELED = SqlFile("jobs", "read_canceled_leases")
-_LOCK_JOB = SqlFile("jobs", "lock_job")
-_SET_LOCK_TIMEOUT = SqlFile("connection", "set_local_lock_timeout")
 
 LONGEST_LEASE = timedelta(days=7)
 """How long a lease may last without renewal."""
@@ -169,20 +167,3 @@ def run_on_locked_job(statement: Statement, job_id: UUID, *, lock_timeout: timed
         yield from lock_job(job_id, lock_timeout=lock_timeout)
         rows = yield statement
     return rows
-
-
-def lock_job(job_id: UUID, *, lock_timeout: timedelta | None = None) -> Steps[None]:
-    """Wait for the lock of one job row, as a part of an operation that must have this job.
-
-    Args:
-        job_id: The job; a missing row is no error here, the fence that follows notices.
-        lock_timeout: Bound on this and the later waits of the transaction; ``None`` leaves the setting alone.
-    """
-    if lock_timeout is not None:
-        yield from set_lock_timeout(lock_timeout)
-    yield Statement(sql=_LOCK_JOB, document=encode_document(job_id=job_id))
-
-
-def set_lock_timeout(lock_timeout: timedelta) -> Steps[None]:
-    """Bound this and the later waits for locks of the transaction."""
-    yield Statement(sql=_SET_LOCK_TIMEOUT, document=encode_document(lock_timeout_ms=milliseconds(lock_timeout)))

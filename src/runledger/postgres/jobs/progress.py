@@ -12,7 +12,7 @@ from runledger.core.jobs.handler import JobProgress
 from runledger.core.jobs.records import LeaseIdentity
 from runledger.core.json_value import encode_json
 from runledger.postgres.document import check_now, json_text, keyed_document
-from runledger.postgres.jobs.lease import lock_job
+from runledger.postgres.locks import lock_job
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.row_decoding import job_ids
 from runledger.postgres.sql_errors import lease_owner_mismatch

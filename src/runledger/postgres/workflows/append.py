@@ -22,7 +22,7 @@ from runledger.core.workflows.run_outcome import StepCounts
 from runledger.core.workflows.status import WorkflowStepExecutionKind, WorkflowStepStatus
 from runledger.core.workflows.step_release import start_steps
 from runledger.postgres.document import check_now, encode_document, lease_document
-from runledger.postgres.jobs.lease import lock_job
+from runledger.postgres.locks import lock_job
 from runledger.postgres.notices import Notices
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.sql_errors import QueryError, QueryErrorCategory, lease_owner_mismatch, refusal

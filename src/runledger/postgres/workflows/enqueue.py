@@ -15,7 +15,7 @@ from runledger.core.workflows.records import WorkflowRunRecord
 from runledger.core.workflows.run_outcome import StepCounts, run_status_of
 from runledger.core.workflows.step_release import StepStart, start_steps
 from runledger.postgres.document import check_now, encode_document
-from runledger.postgres.jobs.lease import set_lock_timeout
+from runledger.postgres.locks import set_lock_timeout
 from runledger.postgres.notices import Notices
 from runledger.postgres.operation import Operation, Statement, Steps, operation
 from runledger.postgres.sql_errors import QueryError, QueryErrorCategory, commit_unconfirmed, refusal

@@ -13,7 +13,6 @@ from runledger.core.scope import Admin, Scope
 from runledger.core.workflows.records import WorkflowRunRecord, WorkflowStepDependency, WorkflowStepRecord
 from runledger.core.workflows.status import WorkflowRunStatus
 from runledger.postgres.document import check_limit, encode_document, scope_fields
-from runledger.postgres.jobs.workflow_jobs import find_run_of_job
 from runledger.postgres.operation import Operation, Statement, Steps, operation
 from runledger.postgres.row_decoding import (
     decode_json_text,
@@ -22,6 +21,7 @@ from runledger.postgres.row_decoding import (
     decode_workflow_step_dependency,
 )
 from runledger.postgres.sql_files import SqlFile
+from runledger.postgres.workflows.run_of_job import find_run_of_job
 
 _GET_RUN = SqlFile("workflows", "get_workflow_run")
 _LIST_RUNS = SqlFile("workflows", "list_workflow_runs")

@@ -11,7 +11,7 @@ from runledger.core.json_form import JsonEncodable
 from runledger.core.json_value import encode_json
 from runledger.core.scope import Admin, Scope
 from runledger.postgres.document import check_now, encode_document
-from runledger.postgres.jobs.lease import lock_job
+from runledger.postgres.locks import lock_job
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.sql_files import SqlFile
 from runledger.postgres.workflows.cancellation import run_not_found

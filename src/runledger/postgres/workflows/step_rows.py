@@ -12,7 +12,7 @@ from runledger.core.workflows.enqueue_request import WorkflowStepEnqueue
 from runledger.core.workflows.status import WorkflowStepStatus
 from runledger.core.workflows.step_release import StepStart
 from runledger.postgres.document import MAX_BATCH_BYTES, MAX_BATCH_ROWS, encode_document, json_text
-from runledger.postgres.jobs.idempotency import definition_missing
+from runledger.postgres.missing_definitions import definition_missing
 from runledger.postgres.notices import Notices, sends_inside
 from runledger.postgres.operation import Operation, Statement, Steps
 from runledger.postgres.sql_files import SqlFile

@@ -10,14 +10,14 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from runledger.core.errors import InvalidArgumentError
 from runledger.postgres.drivers.psycopg.connecting import connection_parameters, describe_server, unreachable
-from runledger.postgres.drivers.psycopg.listening_connection import ListeningConnection
+from runledger.postgres.drivers.psycopg.listening_connection import ListeningConnection, SyncListeningConnection
 from runledger.postgres.drivers.psycopg.own_connection import (
     AsyncOwnConnection,
     SyncOwnConnection,
     configure,
     configure_sync,
 )
-from runledger.postgres.schema_name import DEFAULT_SCHEMA, quote_schema
+from runledger.postgres.schema_name import DEFAULT_SCHEMA, channel_of, quote_schema, run_channel_of
 
 _POOL_OPEN_TIMEOUT_SECONDS = 15
 
@@ -40,7 +40,7 @@ class Database:
         self.schema = schema
 
     @classmethod
-    def of_pool(cls, pool: AsyncConnectionPool[Any], *, schema: str = DEFAULT_SCHEMA) -> Self:
+    def of_pool(cls, pool: AsyncConnectionPool[Any] | ConnectionPool[Any], *, schema: str = DEFAULT_SCHEMA) -> Self:
         """Return the database that an application's pool connects to.
 
         Raises:
@@ -91,7 +91,15 @@ class Database:
 
     def listening_connection(self) -> ListeningConnection:
         """Return a connection that hears the notifications about the jobs of the schema, opened when it is told to."""
-        return ListeningConnection(self._parameters, schema=self.schema)
+        return ListeningConnection(self._parameters, channel=channel_of(self.schema))
+
+    def run_listening_connection(self) -> ListeningConnection:
+        """Return a connection that hears which workflow runs of the schema have ended, opened when it is told to."""
+        return ListeningConnection(self._parameters, channel=run_channel_of(self.schema))
+
+    def run_sync_listening_connection(self) -> SyncListeningConnection:
+        """Return the blocking form of :meth:`run_listening_connection`."""
+        return SyncListeningConnection(self._parameters, channel=run_channel_of(self.schema))
 
     async def open_pool(self, *, min_size: int, max_size: int) -> AsyncConnectionPool[psycopg.AsyncConnection[Any]]:
         """Open a pool of autocommit connections.

@@ -1,4 +1,4 @@
-"""A connection that does nothing but listen."""
+"""Connections that do nothing but listen."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from runledger.postgres.drivers.psycopg.connecting import ConnectionParameters, unreachable
-from runledger.postgres.drivers.psycopg.own_connection import connect_configured
-from runledger.postgres.schema_name import channel_of
+from runledger.postgres.drivers.psycopg.own_connection import connect_configured, connect_sync_configured
 from runledger.postgres.sql_errors import DatabaseConnectionError
 
 _OPEN_TIMEOUT_SECONDS = 15.0
 
 
 class ListeningConnection:
-    """Hears what is notified on the channel of a schema. While it waits it sends nothing to the server.
+    """Hears what is notified on a channel. While it waits it sends nothing to the server.
 
     Args:
         parameters: How to connect.
-        schema: The schema of Runledger's tables.
+        channel: The channel.
     """
 
-    def __init__(self, parameters: ConnectionParameters, *, schema: str) -> None:
+    def __init__(self, parameters: ConnectionParameters, *, channel: str) -> None:
         self._parameters = parameters
-        self._channel = channel_of(schema)
+        self._channel = channel
         self._connection: psycopg.AsyncConnection[Any] | None = None
 
     async def open(self) -> bool:
@@ -73,3 +72,52 @@ class ListeningConnection:
         if connection is not None:
             with contextlib.suppress(psycopg.Error):
                 await connection.close()
+
+
+class SyncListeningConnection:
+    """The blocking form of :class:`ListeningConnection`."""
+
+    def __init__(self, parameters: ConnectionParameters, *, channel: str) -> None:
+        self._parameters = parameters
+        self._channel = channel
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def open(self) -> bool:
+        """Connect and listen, and tell whether that is of any use; as :meth:`ListeningConnection.open`.
+
+        Raises:
+            DatabaseConnectionError: PostgreSQL cannot be reached.
+        """
+        failure: psycopg.Error
+        try:
+            self._connection, is_direct = connect_sync_configured(self._parameters, _OPEN_TIMEOUT_SECONDS)
+            if is_direct:
+                self._connection.execute(SQL("LISTEN {}").format(Identifier(self._channel)), prepare=False)
+            return is_direct
+        except psycopg.Error as error:
+            failure = error
+        self.close()
+        raise unreachable(self._parameters, failure)
+
+    def hear(self, seconds: float) -> list[str]:
+        """Wait for a notification, for so long at most, and return the payloads of all that are there.
+
+        Raises:
+            DatabaseConnectionError: The connection was lost, or is not open.
+        """
+        failure: psycopg.Error | None = None
+        if self._connection is not None:
+            try:
+                heard = self._connection.notifies(timeout=seconds, stop_after=1)
+                return [notification.payload for notification in heard]
+            except psycopg.Error as error:
+                failure = error
+        self.close()
+        raise DatabaseConnectionError("the connection for notifications was lost", source=failure)
+
+    def close(self) -> None:
+        """Close the connection; it may be opened again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(psycopg.Error):
+                connection.close()

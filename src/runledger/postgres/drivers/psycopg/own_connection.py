@@ -247,16 +247,25 @@ async def connect_configured(
 
 
 def _connect_sync(parameters: ConnectionParameters, statement_timeout_seconds: float | None) -> psycopg.Connection[Any]:
+    connection, _ = connect_sync_configured(parameters, statement_timeout_seconds)
+    return connection
+
+
+def connect_sync_configured(
+    parameters: ConnectionParameters, statement_timeout_seconds: float | None
+) -> tuple[psycopg.Connection[Any], bool]:
+    """Open a connection with our settings, and tell whether it reaches the server without a pooler."""
     connection = psycopg.Connection.connect(autocommit=True, **parameters)
     try:
         connection.prepare_threshold = 0
         # A session setting would leak to other clients of a pooler's server connection.
-        if configure_sync(connection):
+        is_direct = configure_sync(connection)
+        if is_direct:
             connection.execute(_SET_ALL, [_settings(statement_timeout_seconds)])
     except BaseException:
         connection.close()
         raise
-    return connection
+    return connection, is_direct
 
 
 def _settings(statement_timeout_seconds: float | None) -> str:

@@ -1,5 +1,6 @@
 -- Lease due jobs to a worker: PENDING -> LEASED, one attempt row and one LEASED event each. The step of a workflow
--- begins to run with its job: ENQUEUED -> RUNNING. Nobody else changes a step whose job is locked here.
+-- begins to run with its job: ENQUEUED -> RUNNING. Nobody else changes a step whose job is locked here. Whether more than
+-- a thousand others wait for it is told, since its end may take long then.
 -- Guard: status PENDING and due by the database clock, locked with SKIP LOCKED, so two claimers never share a job.
 -- Index: idx_job_queue_claim_type, three times for each type that is asked for, merged in the order of the claim; so what
 -- waits of other types costs nothing. For any type, and for more than 16, idx_job_queue_claim in its own order. The
@@ -138,7 +139,11 @@ started_step AS (
            started_at = coalesce(s.started_at, (SELECT at FROM parameter)),
            updated_at = (SELECT at FROM parameter)
      WHERE s.id = ANY (ARRAY(SELECT workflow_step_id FROM claimed WHERE workflow_step_id IS NOT NULL))
-    RETURNING s.id, s.workflow_run_id, s.step_key
+    RETURNING s.id, s.workflow_run_id, s.step_key,
+              (SELECT count(*)
+                 FROM (SELECT FROM {schema}.workflow_step_dependencies AS d
+                        WHERE d.workflow_run_id = s.workflow_run_id AND d.prerequisite_step_id = s.id
+                        LIMIT 1001) AS first) AS dependent_count
 ),
 opened_attempt AS (
     INSERT INTO {schema}.job_attempts
@@ -156,7 +161,8 @@ leased_event AS (
 SELECT c.id AS job_id, c.job_type, c.organization_id, c.payload::text AS payload_json, c.run_number, c.attempt,
        c.max_attempts, c.timeout_seconds, c.priority, c.next_run_at, c.checkpoint::text AS checkpoint_json,
        p.worker_id, p.at AS leased_at, p.lease_expires_at, (SELECT count(*) FROM picked) AS due_count,
-       s.workflow_run_id, s.id AS workflow_step_id, s.step_key AS workflow_step_key
+       s.workflow_run_id, s.id AS workflow_step_id, s.step_key AS workflow_step_key,
+       coalesce(s.dependent_count, 0) AS workflow_dependent_count
   FROM parameter AS p
   LEFT JOIN claimed AS c ON true
   LEFT JOIN started_step AS s ON s.id = c.workflow_step_id

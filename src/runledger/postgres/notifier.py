@@ -1,4 +1,4 @@
-"""Telling workers what was committed: soon after the commit, together, and never in the way of the caller."""
+"""Telling workers and clients what was committed: soon after it, together, and never in the way of the caller."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 from runledger.core.errors import RunledgerError
-from runledger.postgres import Operation
 from runledger.postgres.notices import (
     Cancellation,
     InvalidNoticeError,
+    Notices,
     WakeUp,
     decode_notice,
     encode_cancellations,
     send_notices,
 )
+from runledger.postgres.operation import Operation
 
 _logger = logging.getLogger("runledger.notifier")
 
@@ -28,20 +29,24 @@ _LINGER_SECONDS = 1.0
 _PAUSE_SECONDS = 0.005
 # The renewal of their leases tells of those that find no room here.
 _MAX_CANCELED = 10_000
+# Who waits for a run that finds no room here looks by itself.
+_MAX_ENDED = 1_000
 
 
 class _Pending:
-    """What is to be told, joined to the least that does: one wake-up, and the canceled jobs."""
+    """What is to be told, joined to the least that does: one wake-up, the canceled jobs, and the runs that ended."""
 
     def __init__(self) -> None:
         self._wake_up: WakeUp | None = None
         self._canceled: dict[UUID, None] = {}
+        self._ended: list[UUID] = []
 
     def __bool__(self) -> bool:
-        return self._wake_up is not None or bool(self._canceled)
+        return self._wake_up is not None or bool(self._canceled) or bool(self._ended)
 
-    def add(self, payloads: Iterable[str]) -> None:
-        for payload in payloads:
+    def add(self, notices: Notices) -> None:
+        self._ended += notices.ended_run_ids[: _MAX_ENDED - len(self._ended)]
+        for payload in notices.payloads:
             try:
                 notice = decode_notice(payload)
             except InvalidNoticeError:  # such as an instant that Python does not have
@@ -53,11 +58,14 @@ class _Pending:
                     if len(self._canceled) < _MAX_CANCELED:
                         self._canceled.update(dict.fromkeys(job_ids))
 
-    def take(self) -> list[str]:
-        """Return the payloads to send, and start over."""
-        wake_up, canceled = self._wake_up, self._canceled
-        self._wake_up, self._canceled = None, {}
-        return [*([] if wake_up is None else [wake_up.encode()]), *encode_cancellations(canceled)]
+    def take(self) -> Operation[None] | None:
+        """Return what sends it, and start over; ``None`` when there is nothing."""
+        if not self:
+            return None
+        wake_up, canceled, ended = self._wake_up, self._canceled, self._ended
+        self._wake_up, self._canceled, self._ended = None, {}, []
+        payloads = [*([] if wake_up is None else [wake_up.encode()]), *encode_cancellations(canceled)]
+        return send_notices(payloads, ended_run_ids=ended)
 
 
 class Notifier:
@@ -75,9 +83,9 @@ class Notifier:
         self._pending = _Pending()
         self._task: asyncio.Task[None] | None = None
 
-    def tell(self, payloads: Iterable[str]) -> None:
+    def tell(self, notices: Notices) -> None:
         """Tell this soon. Returns at once and never fails."""
-        self._pending.add(payloads)
+        self._pending.add(notices)
         if self._pending and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._tell_pending())
 
@@ -89,9 +97,9 @@ class Notifier:
             await asyncio.wait([self._task])
 
     async def _tell_pending(self) -> None:
-        while payloads := self._pending.take():
+        while (send := self._pending.take()) is not None:
             try:
-                await self._run(send_notices(payloads))
+                await self._run(send)
             except Exception as error:  # noqa: BLE001 (whatever it is, it is no reason to fail anybody)
                 _log_failure(error)
             await asyncio.sleep(_PAUSE_SECONDS)
@@ -110,11 +118,11 @@ class SyncNotifier:
         self._run = run
         self._teller = _Teller(run)
 
-    def tell(self, payloads: Iterable[str]) -> None:
+    def tell(self, notices: Notices) -> None:
         """Tell this soon. Returns at once and never fails."""
         if self._teller.process_id != os.getpid():
             self._teller = _Teller(self._run)
-        self._teller.tell(payloads)
+        self._teller.tell(notices)
 
     def finish(self) -> None:
         """Wait until everything is told, for a moment, and end the thread."""
@@ -133,9 +141,9 @@ class _Teller:
         self._thread: threading.Thread | None = None
         self._is_finishing = False
 
-    def tell(self, payloads: Iterable[str]) -> None:
+    def tell(self, notices: Notices) -> None:
         with self._changed:
-            self._pending.add(payloads)
+            self._pending.add(notices)
             if not self._pending:
                 return
             self._changed.notify()
@@ -159,15 +167,15 @@ class _Teller:
             self._is_finishing = False
 
     def _tell_until_idle(self) -> None:
-        while payloads := self._next():
+        while (send := self._next()) is not None:
             try:
-                self._run(send_notices(payloads))
+                self._run(send)
             except Exception as error:  # noqa: BLE001 (whatever it is, it is no reason to fail anybody)
                 _log_failure(error)
             with self._changed:
                 self._changed.wait_for(lambda: self._is_finishing, _PAUSE_SECONDS)
 
-    def _next(self) -> list[str]:
+    def _next(self) -> Operation[None] | None:
         with self._changed:
             self._changed.wait_for(lambda: self._pending or self._is_finishing, _LINGER_SECONDS)
             if not self._pending:

@@ -1,0 +1,117 @@
+"""A run of a workflow in the hands of who waits for it, for asyncio applications."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import Protocol
+from uuid import UUID
+
+from runledger.client.run_watch import POLL_SECONDS, RunWatch
+from runledger.core.errors import WorkflowRunFailedError
+from runledger.core.json_value import JsonValue
+from runledger.core.scope import Scope
+from runledger.core.workflows.records import WorkflowRunRecord, WorkflowStepRecord
+from runledger.core.workflows.status import WorkflowRunStatus
+from runledger.postgres.workflows.cancellation import run_not_found
+
+_FIVE_MINUTES = timedelta(minutes=5)
+
+
+class RunReader(Protocol):
+    """What a handle asks; a ledger is one."""
+
+    async def get_workflow_run(self, run_id: UUID, *, scope: Scope) -> WorkflowRunRecord | None:
+        """Return a run."""
+        ...
+
+    async def list_workflow_steps(self, run_id: UUID, *, scope: Scope) -> list[WorkflowStepRecord]:
+        """Return its steps."""
+        ...
+
+
+class WorkflowRunHandle:
+    """Asks for one run, in the scope that the handle was made with.
+
+    Not made by callers: ``ledger.enqueue_workflow`` and ``ledger.workflow_run`` return it.
+
+    Attributes:
+        id: The run.
+        scope: Whose runs may be seen.
+    """
+
+    def __init__(self, ledger: RunReader, watch: RunWatch, run_id: UUID, scope: Scope) -> None:
+        self.id = run_id
+        self.scope = scope
+        self._ledger = ledger
+        self._watch = watch
+
+    def __repr__(self) -> str:
+        """Show which run it is."""
+        return f"{type(self).__name__}(id={self.id!r}, scope={self.scope!r})"
+
+    async def run(self) -> WorkflowRunRecord:
+        """Return the run as it is now.
+
+        Raises:
+            QueryError: ``workflow.run_not_found``: there is none in the scope, or it is not committed yet.
+        """
+        run = await self._ledger.get_workflow_run(self.id, scope=self.scope)
+        if run is None:
+            raise run_not_found("WorkflowRunHandle.run")
+        return run
+
+    async def status(self) -> WorkflowRunStatus:
+        """Return where the run stands.
+
+        Raises:
+            QueryError: As by :meth:`run`.
+        """
+        return (await self.run()).status
+
+    async def steps(self) -> list[WorkflowStepRecord]:
+        """Return the steps of the run in the order in which they were made."""
+        return await self._ledger.list_workflow_steps(self.id, scope=self.scope)
+
+    async def wait(self, *, timeout: timedelta | None = _FIVE_MINUTES) -> WorkflowRunRecord:  # noqa: ASYNC109 (a timedelta)
+        """Wait until the run has ended, and return it.
+
+        A notification ends the wait at once; where none can be heard, the run is looked at every second.
+
+        Args:
+            timeout: How long to wait at most; ``None`` is for ever.
+
+        Raises:
+            TimeoutError: It has not ended in time. It goes on.
+            QueryError: As by :meth:`run`.
+        """
+        give_up_at = None if timeout is None else time.monotonic() + timeout.total_seconds()
+        async with self._watch.watching(self.id) as ending:
+            while True:
+                run = await self.run()
+                if run.status.is_terminal:
+                    return run
+                seconds = POLL_SECONDS if give_up_at is None else min(POLL_SECONDS, give_up_at - time.monotonic())
+                if seconds <= 0:
+                    raise TimeoutError(f"workflow run {self.id} has not ended in time; it is {run.status.value}")
+                await ending.wait(seconds)
+
+    async def result(self, *, timeout: timedelta | None = _FIVE_MINUTES) -> JsonValue:  # noqa: ASYNC109 (a timedelta)
+        """Wait until the run has ended, and return its result.
+
+        The result is the output of the step that was declared for it. It is there as soon as that step has succeeded,
+        whatever became of others; a run without such a step has the result ``None`` if it SUCCEEDED.
+
+        Args:
+            timeout: How long to wait at most; ``None`` is for ever.
+
+        Raises:
+            WorkflowRunFailedError: The run has ended without a result.
+            TimeoutError: It has not ended in time. It goes on.
+            QueryError: As by :meth:`run`.
+        """
+        run = await self.wait(timeout=timeout)
+        is_successful = run.status is WorkflowRunStatus.SUCCEEDED if run.result_step_key is None else run.has_result
+        if not is_successful:
+            raise WorkflowRunFailedError(run.id, run.status.value)
+        return run.result

@@ -1,0 +1,118 @@
+"""What handlers do with the workflow that their job belongs to: append steps, and read what came before."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypeVar
+
+from runledger.core.errors import InvalidArgumentError, RunledgerError
+from runledger.core.json_value import JsonValue
+from runledger.core.workflows.records import WorkflowAppendResult
+from runledger.postgres import Database, DatabaseConnectionError, Operation, QueryError, workflows
+from runledger.postgres.notices import Notices
+from runledger.runtime.backoff import Backoff
+from runledger.runtime.error_judgement import is_systemic
+from runledger.runtime.execution import CancelCause, Execution, monotonic
+from runledger.runtime.worker_log import WorkerLog
+
+T = TypeVar("T")
+
+_SHORTEST_ANSWER_TIMEOUT = timedelta(seconds=30)
+
+_LEASE_LOST = "job.lease_owner_mismatch"
+
+
+class WorkflowAccess:
+    """Runs these calls of all handlers of a worker, one after the other, on a connection of its own.
+
+    A database that is away, and a run that somebody keeps locked, are waited for while the lease lasts: an append can
+    be repeated.
+
+    Args:
+        database: Where the workflows are.
+        worker_id: Whose handlers they are.
+        lease_ttl: Time to live of leases. A call without an answer for so long is given up with its connection.
+        on_advanced: Called after the commit with what appended steps have to tell.
+    """
+
+    def __init__(
+        self, database: Database, *, worker_id: str, lease_ttl: timedelta, on_advanced: Callable[[Notices], None]
+    ) -> None:
+        self._logger = WorkerLog("worker", worker_id)
+        answer_timeout = max(lease_ttl, _SHORTEST_ANSWER_TIMEOUT)
+        self._connection = database.own_connection(answer_timeout_seconds=answer_timeout.total_seconds())
+        self._on_advanced = on_advanced
+        self._turn = asyncio.Lock()
+        self._is_stopped = False
+
+    async def append(self, execution: Execution, request: workflows.WorkflowAppendRequest) -> WorkflowAppendResult:
+        """Append steps through the step of a job.
+
+        Raises:
+            asyncio.CancelledError: The lease is lost, so the handler is canceled.
+            WorkflowBuildError: They are no steps that can be appended.
+            QueryError: They were refused; nothing was written.
+        """
+        run_id = execution.job.workflow_run_id
+        assert run_id is not None  # noqa: S101 (the context has looked)
+        notices = Notices(is_sent_inside=False)
+        append = workflows.append_workflow_steps_of_job(run_id, request, execution.lease, notices=notices)
+        result = await self._run(execution, append)
+        key = execution.job.workflow_step_key
+        execution.dependent_count += sum(
+            dependency.prerequisite_step_key == key for step in request.steps for dependency in step.dependencies
+        )
+        if notices:
+            self._on_advanced(notices)
+        return result
+
+    async def prerequisite_outputs(self, execution: Execution) -> dict[str, JsonValue]:
+        """Return what the steps have put out that the step of a job waited for, by their keys."""
+        run_id, step_id = execution.job.workflow_run_id, execution.job.workflow_step_id
+        assert run_id is not None  # noqa: S101 (the context has looked)
+        assert step_id is not None  # noqa: S101 (as above)
+        return await self._run(execution, workflows.read_prerequisite_outputs(run_id, step_id))
+
+    async def stop(self) -> None:
+        """Close the connection. Handlers that come later are canceled."""
+        self._is_stopped = True
+        await self._connection.close()
+
+    async def _run(self, execution: Execution, operation: Operation[T]) -> T:
+        backoff = Backoff()
+        while True:
+            delaying: RunledgerError
+            if self._is_stopped:
+                raise asyncio.CancelledError
+            try:
+                async with self._turn:
+                    return await self._connection.run(operation)
+            except DatabaseConnectionError as error:
+                delaying = error
+            except QueryError as error:
+                if error.code == _LEASE_LOST:
+                    execution.cancel(CancelCause.LEASE_LOST)
+                    await asyncio.sleep(0)  # in the handler's own task the cancellation arrives here
+                    raise asyncio.CancelledError from None
+                if not is_systemic(error):
+                    raise
+                delaying = error
+            if execution.lease_good_until <= monotonic():
+                execution.cancel(CancelCause.LEASE_MAINTENANCE_FAILED)
+                await asyncio.sleep(0)
+                raise asyncio.CancelledError
+            if backoff.is_first:
+                self._logger.warning(
+                    "worker.workflow_call_delayed",
+                    extra={"job_id": str(execution.job.job_id), "code": delaying.code},
+                )
+            await asyncio.sleep(backoff.failed())
+
+
+def not_in_a_workflow(call: str) -> InvalidArgumentError:
+    """Return the error of a handler that asks for a workflow which its job does not belong to."""
+    return InvalidArgumentError(
+        call, "is for jobs of workflows, and this job belongs to none", "look at `context.workflow_run_id` first"
+    )
