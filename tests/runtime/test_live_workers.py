@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -166,6 +168,21 @@ def test_only_what_this_host_can_see_is_known_to_be_dead(changes: dict[str, Any]
     )
 
     assert is_known_dead(other, own=own) is is_dead
+
+
+def test_a_forked_process_is_another_instance() -> None:
+    """Otherwise it would be taken for its parent, and the id of one that died for that of a live one."""
+    script = (
+        "import os\n"
+        "from runledger.runtime.worker_identity import worker_identity\n"
+        "own = worker_identity('one', job_types=[], slots=1)\n"
+        "assert worker_identity('one', job_types=[], slots=1) == own\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    os._exit(worker_identity('one', job_types=[], slots=1).instance_id == own.instance_id)\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
 
 async def test_the_reaper_forgets_workers_that_died_an_hour_ago(app: App) -> None:
