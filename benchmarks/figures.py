@@ -62,6 +62,13 @@ FIGURES: Mapping[str, Figure] = {
     "worker_memory_mib": Figure("memory of a worker process at the end", 1, " MiB"),
     "worker_memory_growth_percent": Figure("… its growth after the warm-up", 1, " %", "≤ 5"),
     "enqueue_many_ids_mib": Figure("memory of the ids that one large `enqueue_many` returns", 1, " MiB"),
+    "chain_steps_per_s": Figure("steps per second of chains of four"),
+    "fan_steps_per_s": Figure("steps per second of fans of a thousand with their fan-in"),
+    "diamond_steps_per_s": Figure("steps per second of diamonds"),
+    "workflow_steps_per_s": Figure("steps per second of all these", bound="≥ 4,000"),
+    "workflow_to_plain_ratio": Figure("… by plain jobs drained", 2, bound="≥ 0.35"),
+    "fanout_step_us": Figure("a step of the widest fan", 0, " µs"),
+    "fanout_growth_ratio": Figure("… the dearest by one of the narrowest fan", 2, bound="≤ 1.5"),
     "enqueue_many_memory_mib": Figure("memory that this `enqueue_many` takes, ids included", 1, " MiB"),
 }
 

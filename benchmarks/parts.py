@@ -19,6 +19,7 @@ from benchmarks.server import fresh_database
 from benchmarks.sizes import Sizes
 from benchmarks.throughput import measure_default_configuration, measure_drain_beside_yardstick, measure_large_drain
 from benchmarks.two_workers import measure_two_workers
+from benchmarks.workflow_runs import measure_fanout_growth, measure_workflows
 from benchmarks.workload import enqueue
 from benchmarks.write_ahead_log import measure_wal_bytes_per_job
 from runledger.embedded import EmbeddedServer
@@ -86,6 +87,20 @@ def _memory(server: EmbeddedServer, sizes: Sizes) -> dict[str, float]:
     }
 
 
+def _workflows(server: EmbeddedServer, sizes: Sizes) -> dict[str, float]:
+    measure = partial(
+        measure_workflows,
+        server,
+        chains=sizes.workflow_chains,
+        fans=sizes.workflow_fans,
+        diamonds=sizes.workflow_diamonds,
+    )
+    return {
+        **median_of_rounds(sizes.comparison_rounds, measure),
+        **measure_fanout_growth(server, sizes.fanout_widths),
+    }
+
+
 PARTS: Mapping[str, Part] = {
     "drain": _drain,
     "wal": _wal,
@@ -101,6 +116,7 @@ PARTS: Mapping[str, Part] = {
     "held-snapshot": _held_snapshot,
     "idle": _idle,
     "memory": _memory,
+    "workflows": _workflows,
 }
 """In the order in which they run."""
 

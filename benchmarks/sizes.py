@@ -29,6 +29,10 @@ class Sizes:
         memory_jobs: Jobs over which the memory of a worker is watched.
         memory_wave_jobs: Jobs after which it is looked at again.
         memory_enqueues: Jobs of the one ``enqueue_many`` whose memory is watched.
+        workflow_chains: Runs of four steps in a row.
+        workflow_fans: Runs of a thousand steps between one and one.
+        workflow_diamonds: Runs of two steps between one and one.
+        fanout_widths: How many steps stand between one and one in runs of growing size.
     """
 
     drain_rounds: int
@@ -50,6 +54,10 @@ class Sizes:
     memory_jobs: int
     memory_wave_jobs: int
     memory_enqueues: int
+    workflow_chains: int
+    workflow_fans: int
+    workflow_diamonds: int
+    fanout_widths: tuple[int, ...]
 
 
 FULL = Sizes(
@@ -72,6 +80,10 @@ FULL = Sizes(
     memory_jobs=1_000_000,
     memory_wave_jobs=20_000,
     memory_enqueues=1_000_000,
+    workflow_chains=2_500,
+    workflow_fans=10,
+    workflow_diamonds=500,
+    fanout_widths=(1_000, 10_000, 100_000),
 )
 
 QUICK = Sizes(
@@ -94,5 +106,9 @@ QUICK = Sizes(
     memory_jobs=100_000,
     memory_wave_jobs=5_000,
     memory_enqueues=100_000,
+    workflow_chains=1_000,
+    workflow_fans=4,
+    workflow_diamonds=500,
+    fanout_widths=(1_000, 10_000, 50_000),
 )
 """Every figure that the short run gives, in little more than a minute. What it leaves out is in ``parts``."""

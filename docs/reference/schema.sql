@@ -68,22 +68,29 @@ DECLARE
 BEGIN
     IF TG_TABLE_NAME = 'job_queue' THEN
         SELECT coalesce(bool_and(
-                   (q.workflow_step_id IS NULL OR EXISTS (
-                       SELECT FROM "runledger".workflow_steps s WHERE s.id = q.workflow_step_id AND s.job_id = q.id))
-                   AND NOT EXISTS (
-                       SELECT FROM "runledger".workflow_steps s
-                        WHERE s.job_id = q.id AND s.id IS DISTINCT FROM q.workflow_step_id)), true)
+                   q.workflow_step_id IS NULL OR EXISTS (
+                       SELECT FROM "runledger".workflow_steps s WHERE s.id = q.workflow_step_id AND s.job_id = q.id)), true)
           INTO is_symmetric
           FROM "runledger".job_queue q WHERE q.id = NEW.id;
+        IF is_symmetric AND TG_OP = 'UPDATE' AND OLD.workflow_step_id IS NOT NULL THEN
+            SELECT NOT EXISTS (
+                       SELECT FROM "runledger".workflow_steps s JOIN "runledger".job_queue q ON q.id = s.job_id
+                        WHERE s.id = OLD.workflow_step_id AND q.id = NEW.id
+                          AND q.workflow_step_id IS DISTINCT FROM s.id)
+              INTO is_symmetric;
+        END IF;
     ELSIF TG_TABLE_NAME = 'workflow_steps' THEN
         SELECT coalesce(bool_and(
-                   (s.job_id IS NULL OR EXISTS (
-                       SELECT FROM "runledger".job_queue q WHERE q.id = s.job_id AND q.workflow_step_id = s.id))
-                   AND NOT EXISTS (
-                       SELECT FROM "runledger".job_queue q
-                        WHERE q.workflow_step_id = s.id AND q.id IS DISTINCT FROM s.job_id)), true)
+                   s.job_id IS NULL OR EXISTS (
+                       SELECT FROM "runledger".job_queue q WHERE q.id = s.job_id AND q.workflow_step_id = s.id)), true)
           INTO is_symmetric
           FROM "runledger".workflow_steps s WHERE s.id = NEW.id;
+        IF is_symmetric AND TG_OP = 'UPDATE' AND OLD.job_id IS NOT NULL THEN
+            SELECT NOT EXISTS (
+                       SELECT FROM "runledger".job_queue q JOIN "runledger".workflow_steps s ON s.id = q.workflow_step_id
+                        WHERE q.id = OLD.job_id AND s.id = NEW.id AND s.job_id IS DISTINCT FROM q.id)
+              INTO is_symmetric;
+        END IF;
     ELSE
         RAISE EXCEPTION 'enforce_workflow_job_linkage_symmetry does not know table %', TG_TABLE_NAME
             USING ERRCODE = '23514', CONSTRAINT = 'os_workflow_job_linkage_symmetry_trigger_table';
@@ -575,13 +582,9 @@ CREATE UNIQUE INDEX uq_job_queue_type_idempotency_global ON runledger.job_queue 
 
 CREATE UNIQUE INDEX uq_job_queue_type_idempotency_org ON runledger.job_queue USING btree (job_type, organization_id, idempotency_key) WHERE ((idempotency_key IS NOT NULL) AND (organization_id IS NOT NULL));
 
-CREATE UNIQUE INDEX uq_job_queue_workflow_step_id ON runledger.job_queue USING btree (workflow_step_id) WHERE (workflow_step_id IS NOT NULL);
-
 CREATE UNIQUE INDEX uq_workflow_runs_type_idempotency_global ON runledger.workflow_runs USING btree (workflow_type, idempotency_key) WHERE ((idempotency_key IS NOT NULL) AND (organization_id IS NULL));
 
 CREATE UNIQUE INDEX uq_workflow_runs_type_idempotency_org ON runledger.workflow_runs USING btree (workflow_type, organization_id, idempotency_key) WHERE ((idempotency_key IS NOT NULL) AND (organization_id IS NOT NULL));
-
-CREATE UNIQUE INDEX uq_workflow_steps_job_id ON runledger.workflow_steps USING btree (job_id) WHERE (job_id IS NOT NULL);
 
 CREATE CONSTRAINT TRIGGER trg_job_queue_workflow_step_linkage_symmetry AFTER INSERT ON runledger.job_queue DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.workflow_step_id IS NOT NULL)) EXECUTE FUNCTION runledger.enforce_workflow_job_linkage_symmetry();
 
@@ -593,9 +596,6 @@ CREATE CONSTRAINT TRIGGER trg_workflow_steps_job_linkage_symmetry_update AFTER U
 
 ALTER TABLE ONLY runledger.job_queue
     ADD CONSTRAINT fk_job_queue_job_type FOREIGN KEY (job_type) REFERENCES runledger.job_definitions(job_type) ON DELETE RESTRICT;
-
-ALTER TABLE ONLY runledger.job_queue
-    ADD CONSTRAINT fk_job_queue_workflow_step FOREIGN KEY (workflow_step_id) REFERENCES runledger.workflow_steps(id) ON DELETE SET NULL;
 
 ALTER TABLE ONLY runledger.job_runtime_configs
     ADD CONSTRAINT fk_job_runtime_configs_job_type FOREIGN KEY (job_type) REFERENCES runledger.job_definitions(job_type) ON DELETE CASCADE;
@@ -614,9 +614,6 @@ ALTER TABLE ONLY runledger.workflow_step_dependencies
 
 ALTER TABLE ONLY runledger.workflow_step_dependencies
     ADD CONSTRAINT fk_workflow_step_dependencies_run FOREIGN KEY (workflow_run_id) REFERENCES runledger.workflow_runs(id) ON DELETE CASCADE;
-
-ALTER TABLE ONLY runledger.workflow_steps
-    ADD CONSTRAINT fk_workflow_steps_job FOREIGN KEY (job_id) REFERENCES runledger.job_queue(id) ON DELETE SET NULL;
 
 ALTER TABLE ONLY runledger.workflow_steps
     ADD CONSTRAINT fk_workflow_steps_job_type FOREIGN KEY (job_type) REFERENCES runledger.job_definitions(job_type) ON DELETE RESTRICT;

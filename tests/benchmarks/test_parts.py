@@ -38,6 +38,10 @@ _TINY = Sizes(
     memory_jobs=50,
     memory_wave_jobs=10,
     memory_enqueues=50,
+    workflow_chains=2,
+    workflow_fans=1,
+    workflow_diamonds=2,
+    fanout_widths=(3, 6),
 )
 
 _PERFORMANCE_PAGE = Path(__file__).parents[2] / "docs/explanation/performance.md"

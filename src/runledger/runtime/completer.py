@@ -83,6 +83,8 @@ class Completer:
         self._is_empty = asyncio.Event()
         self._is_empty.set()
         self._unwritten_count = 0
+        # Two batches would wait for each other, since many outcomes at a time belong to few runs.
+        self._workflow_turn = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -212,9 +214,10 @@ class Completer:
 
     async def _complete_of_workflows(self, connection: AsyncOwnConnection, group: list[Unwritten]) -> set[UUID]:
         successes = [_success(item) for item in group]
-        completed = await self._advance(
-            connection, lambda notices: jobs.complete_jobs(self._worker_id, successes, notices=notices)
-        )
+        async with self._workflow_turn:
+            completed = await self._advance(
+                connection, lambda notices: jobs.complete_jobs(self._worker_id, successes, notices=notices)
+            )
         return self._completed(group, completed)
 
     def _completed(self, group: list[Unwritten], written: set[UUID]) -> set[UUID]:
@@ -412,7 +415,11 @@ class Completer:
 
 def _success(item: Unwritten) -> jobs.JobSuccess:
     assert isinstance(item.outcome, Succeeded)  # noqa: S101 (the caller sorted them)
-    return jobs.JobSuccess(lease=item.execution.lease, output_json=item.outcome.output_json)
+    return jobs.JobSuccess(
+        lease=item.execution.lease,
+        output_json=item.outcome.output_json,
+        workflow_run_id=item.execution.job.workflow_run_id,
+    )
 
 
 def _failure(item: Unwritten) -> jobs.AttemptFailure:

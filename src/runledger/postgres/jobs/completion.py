@@ -33,10 +33,13 @@ class JobSuccess:
     Attributes:
         lease: Who reports it.
         output_json: JSON text to keep as the job's output; ``None`` keeps nothing.
+        workflow_run_id: The run of the workflow whose step the job carries out, as its claim has told; ``None`` where
+            that is not known, or there is none.
     """
 
     lease: LeaseIdentity
     output_json: str | None = field(default=None, repr=False)
+    workflow_run_id: UUID | None = None
 
 
 @operation("jobs.complete_jobs")
@@ -56,7 +59,7 @@ def complete_jobs(
     Args:
         worker_id: Who held them.
         successes: What to report.
-        are_plain: None of them belongs to a workflow, as their claim has told; one that does is left alone.
+        are_plain: Those without a run belong to no workflow, as their claim has told; one that does is left alone.
         notices: How workers are told of released steps, and clients of ended runs.
         now: Instant to use instead of the database's clock, for tests.
 
@@ -64,19 +67,26 @@ def complete_jobs(
         The ids that were completed. The others are held no longer, or they or their run are locked by another
         transaction: :func:`~runledger.postgres.jobs.lease.read_held_leases` tells which.
     """
-    if not successes:
-        return set()
     check_now(now)
-    document = _document(worker_id, successes, now=now, finds_runs=None if are_plain else True)
-    rows = yield Statement(sql=_COMPLETE, document=document, is_only=True)
-    completed = {row["job_id"] for row in rows if row["workflow_run_id"] is None}
+    completed: set[UUID] = set()
+    of_workflows: dict[UUID, list[JobSuccess]] = {}
+    for success in successes:
+        if success.workflow_run_id is not None:
+            of_workflows.setdefault(success.workflow_run_id, []).append(success)
+    others = [success for success in successes if success.workflow_run_id is None] if of_workflows else successes
+    if others:
+        document = _document(worker_id, others, now=now, finds_runs=None if are_plain else True)
+        rows = yield Statement(sql=_COMPLETE, document=document, is_only=True)
+        completed.update(row["job_id"] for row in rows if row["workflow_run_id"] is None)
+        found = jobs_by_run(rows, {success.lease.job_id: success for success in others})
+        for run_id, of_run in found.items():
+            of_workflows.setdefault(run_id, []).extend(of_run)
 
     def complete(of_runs: Sequence[JobSuccess]) -> Steps[list[UUID]]:
         rows = yield Statement(sql=_COMPLETE, document=_document(worker_id, of_runs, now=now, ends_steps=True))
         completed.update(row["job_id"] for row in rows)
         return [row["workflow_step_id"] for row in rows]
 
-    of_workflows = jobs_by_run(rows, {success.lease.job_id: success for success in successes})
     yield from end_jobs_of_workflows(of_workflows, complete, notices=notices, now=now)
     return completed
 

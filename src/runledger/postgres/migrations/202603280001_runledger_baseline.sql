@@ -123,9 +123,6 @@ CREATE UNIQUE INDEX uq_job_queue_type_idempotency_global
     ON {schema}.job_queue (job_type, idempotency_key)
     WHERE idempotency_key IS NOT NULL AND organization_id IS NULL;
 
-CREATE UNIQUE INDEX uq_job_queue_workflow_step_id ON {schema}.job_queue (workflow_step_id)
-    WHERE workflow_step_id IS NOT NULL;
-
 
 -- The history of a job -----------------------------------------------------------------------------------
 
@@ -365,8 +362,6 @@ CREATE TABLE {schema}.workflow_steps (
         REFERENCES {schema}.workflow_runs (id) ON DELETE CASCADE,
     CONSTRAINT fk_workflow_steps_job_type FOREIGN KEY (job_type)
         REFERENCES {schema}.job_definitions (job_type) ON DELETE RESTRICT,
-    CONSTRAINT fk_workflow_steps_job FOREIGN KEY (job_id)
-        REFERENCES {schema}.job_queue (id) ON DELETE SET NULL,
     CONSTRAINT chk_workflow_steps_step_key_not_blank CHECK (length(trim(step_key)) > 0),
     CONSTRAINT chk_workflow_steps_max_attempts_positive CHECK (max_attempts IS NULL OR max_attempts > 0),
     CONSTRAINT chk_workflow_steps_timeout_positive CHECK (timeout_seconds IS NULL OR timeout_seconds > 0),
@@ -383,8 +378,6 @@ CREATE TABLE {schema}.workflow_steps (
     -- A step is changed by its release, its claim and its end; the last two touch no index and stay on the page (HOT).
     fillfactor = 60
 );
-
-CREATE UNIQUE INDEX uq_workflow_steps_job_id ON {schema}.workflow_steps (job_id) WHERE job_id IS NOT NULL;
 
 CREATE TABLE {schema}.workflow_step_dependencies (
     workflow_run_id       uuid NOT NULL,
@@ -423,10 +416,9 @@ CREATE TABLE {schema}.workflow_run_mutations (
 
 -- Linkage of jobs and steps ------------------------------------------------------------------------------
 
-ALTER TABLE {schema}.job_queue ADD CONSTRAINT fk_job_queue_workflow_step FOREIGN KEY (workflow_step_id)
-    REFERENCES {schema}.workflow_steps (id) ON DELETE SET NULL;
-
--- An assertion, not a mechanism: the statements write both directions, the check at commit proves it.
+-- A job of a workflow and its step point at each other, and neither ever changes. An assertion, not a mechanism: the
+-- statements write both directions, the check at commit proves it. So there are no foreign keys and no unique indexes for
+-- the two columns: one job per step and one step per job follow, and what no query needs would be paid by each release.
 CREATE FUNCTION {schema}.enforce_workflow_job_linkage_symmetry() RETURNS trigger
 LANGUAGE plpgsql AS $function$
 DECLARE
@@ -434,22 +426,29 @@ DECLARE
 BEGIN
     IF TG_TABLE_NAME = 'job_queue' THEN
         SELECT coalesce(bool_and(
-                   (q.workflow_step_id IS NULL OR EXISTS (
-                       SELECT FROM {schema}.workflow_steps s WHERE s.id = q.workflow_step_id AND s.job_id = q.id))
-                   AND NOT EXISTS (
-                       SELECT FROM {schema}.workflow_steps s
-                        WHERE s.job_id = q.id AND s.id IS DISTINCT FROM q.workflow_step_id)), true)
+                   q.workflow_step_id IS NULL OR EXISTS (
+                       SELECT FROM {schema}.workflow_steps s WHERE s.id = q.workflow_step_id AND s.job_id = q.id)), true)
           INTO is_symmetric
           FROM {schema}.job_queue q WHERE q.id = NEW.id;
+        IF is_symmetric AND TG_OP = 'UPDATE' AND OLD.workflow_step_id IS NOT NULL THEN
+            SELECT NOT EXISTS (
+                       SELECT FROM {schema}.workflow_steps s JOIN {schema}.job_queue q ON q.id = s.job_id
+                        WHERE s.id = OLD.workflow_step_id AND q.id = NEW.id
+                          AND q.workflow_step_id IS DISTINCT FROM s.id)
+              INTO is_symmetric;
+        END IF;
     ELSIF TG_TABLE_NAME = 'workflow_steps' THEN
         SELECT coalesce(bool_and(
-                   (s.job_id IS NULL OR EXISTS (
-                       SELECT FROM {schema}.job_queue q WHERE q.id = s.job_id AND q.workflow_step_id = s.id))
-                   AND NOT EXISTS (
-                       SELECT FROM {schema}.job_queue q
-                        WHERE q.workflow_step_id = s.id AND q.id IS DISTINCT FROM s.job_id)), true)
+                   s.job_id IS NULL OR EXISTS (
+                       SELECT FROM {schema}.job_queue q WHERE q.id = s.job_id AND q.workflow_step_id = s.id)), true)
           INTO is_symmetric
           FROM {schema}.workflow_steps s WHERE s.id = NEW.id;
+        IF is_symmetric AND TG_OP = 'UPDATE' AND OLD.job_id IS NOT NULL THEN
+            SELECT NOT EXISTS (
+                       SELECT FROM {schema}.job_queue q JOIN {schema}.workflow_steps s ON s.id = q.workflow_step_id
+                        WHERE q.id = OLD.job_id AND s.id = NEW.id AND s.job_id IS DISTINCT FROM q.id)
+              INTO is_symmetric;
+        END IF;
     ELSE
         RAISE EXCEPTION 'enforce_workflow_job_linkage_symmetry does not know table %', TG_TABLE_NAME
             USING ERRCODE = '23514', CONSTRAINT = 'os_workflow_job_linkage_symmetry_trigger_table';

@@ -139,11 +139,6 @@ started_step AS (
            started_at = coalesce(s.started_at, (SELECT at FROM parameter)),
            updated_at = (SELECT at FROM parameter)
      WHERE s.id = ANY (ARRAY(SELECT workflow_step_id FROM claimed WHERE workflow_step_id IS NOT NULL))
-    RETURNING s.id, s.workflow_run_id, s.step_key,
-              (SELECT count(*)
-                 FROM (SELECT FROM {schema}.workflow_step_dependencies AS d
-                        WHERE d.workflow_run_id = s.workflow_run_id AND d.prerequisite_step_id = s.id
-                        LIMIT 1001) AS first) AS dependent_count
 ),
 opened_attempt AS (
     INSERT INTO {schema}.job_attempts
@@ -165,5 +160,12 @@ SELECT c.id AS job_id, c.job_type, c.organization_id, c.payload::text AS payload
        coalesce(s.dependent_count, 0) AS workflow_dependent_count
   FROM parameter AS p
   LEFT JOIN claimed AS c ON true
-  LEFT JOIN started_step AS s ON s.id = c.workflow_step_id
+  LEFT JOIN LATERAL (
+       SELECT s.id, s.workflow_run_id, s.step_key,
+              (SELECT count(*)
+                 FROM (SELECT FROM {schema}.workflow_step_dependencies AS d
+                        WHERE d.workflow_run_id = s.workflow_run_id AND d.prerequisite_step_id = s.id
+                        LIMIT 1001) AS first) AS dependent_count
+         FROM {schema}.workflow_steps AS s
+        WHERE s.id = c.workflow_step_id OFFSET 0) AS s ON true
  ORDER BY c.priority DESC, c.next_run_at, c.id

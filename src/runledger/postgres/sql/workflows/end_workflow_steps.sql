@@ -64,7 +64,7 @@ edge AS MATERIALIZED (
             WHERE d.workflow_run_id = f.workflow_run_id AND d.prerequisite_step_id = f.id OFFSET 0) AS d
      GROUP BY d.dependent_step_id
 ),
-dependent AS MATERIALIZED (
+judged AS MATERIALIZED (
     SELECT s.id, s.workflow_run_id, s.pending, s.unsatisfied,
            CASE WHEN s.pending > 0 THEN 'BLOCKED'
                 WHEN s.unsatisfied > 0 THEN 'CANCELED'
@@ -78,21 +78,25 @@ dependent AS MATERIALIZED (
              FROM {schema}.workflow_steps AS s
             WHERE s.id = e.id AND s.status = 'BLOCKED' OFFSET 0) AS s
 ),
-release AS MATERIALIZED (
-    SELECT d.id AS step_id, d.workflow_run_id, uuidv7() AS job_id FROM dependent AS d WHERE d.status = 'ENQUEUED' ORDER BY d.id
+-- Each with the id of its job, if it gets one: joined later, they would be compared each with each.
+dependent AS MATERIALIZED (
+    SELECT j.id, j.workflow_run_id, j.pending, j.unsatisfied, j.status,
+           CASE WHEN j.status = 'ENQUEUED' THEN uuidv7() END AS job_id
+      FROM (SELECT * FROM judged ORDER BY id) AS j
 ),
 enqueued AS (
     INSERT INTO {schema}.job_queue
            (id, job_type, organization_id, payload, priority, max_attempts, timeout_seconds, stage, next_run_at,
             workflow_step_id, created_at, updated_at)
-    SELECT r.job_id, s.job_type, s.organization_id, s.payload, s.priority, s.max_attempts, s.timeout_seconds, s.stage,
-           p.at, r.step_id, p.at, p.at
-      FROM release AS r
+    SELECT d.job_id, s.job_type, s.organization_id, s.payload, s.priority, s.max_attempts, s.timeout_seconds, s.stage,
+           p.at, d.id, p.at, p.at
+      FROM dependent AS d
       CROSS JOIN parameter AS p
       CROSS JOIN LATERAL (
            SELECT s.job_type, s.organization_id, s.payload, s.priority, s.max_attempts, s.timeout_seconds, s.stage
-             FROM {schema}.workflow_steps AS s WHERE s.id = r.step_id OFFSET 0) AS s
-     ORDER BY r.job_id
+             FROM {schema}.workflow_steps AS s WHERE s.id = d.id OFFSET 0) AS s
+     WHERE d.job_id IS NOT NULL
+     ORDER BY d.job_id
     RETURNING id, job_type, stage, created_at
 ),
 enqueued_event AS (
@@ -100,8 +104,7 @@ enqueued_event AS (
     SELECT id, 'ENQUEUED', stage, jsonb_build_object('job_type', job_type), created_at FROM enqueued
 ),
 changed AS MATERIALIZED (
-    SELECT jsonb_object_agg(d.id, jsonb_build_array(d.pending, d.unsatisfied, d.status, r.job_id)) AS steps
-      FROM dependent AS d LEFT JOIN release AS r ON r.step_id = d.id
+    SELECT jsonb_object_agg(id, jsonb_build_array(pending, unsatisfied, status, job_id)) AS steps FROM dependent
 ),
 moved_dependent AS (
     UPDATE {schema}.workflow_steps AS s
@@ -114,7 +117,8 @@ moved_dependent AS (
                   CASE WHEN change ->> 2 = 'CANCELED' THEN p.unsatisfied_code END,
                   CASE WHEN change ->> 2 = 'CANCELED' THEN p.unsatisfied_message END,
                   p.at
-             FROM parameter AS p CROSS JOIN LATERAL (SELECT (SELECT steps FROM changed) -> s.id::text AS change) AS c)
+             FROM parameter AS p CROSS JOIN LATERAL (
+                      SELECT (SELECT steps FROM changed) -> s.id::text AS change OFFSET 0) AS c)
      WHERE s.id = ANY (ARRAY(SELECT id FROM dependent))
 ),
 ended_job_step AS (
@@ -166,11 +170,14 @@ counted AS MATERIALIZED (
                   r.step_count_unsuccessful + m.unsuccessful AS unsuccessful
              FROM {schema}.workflow_runs AS r WHERE r.id = m.run_id OFFSET 0) AS r
 ),
+awaiting_result AS MATERIALIZED (
+    SELECT id, result_step_key FROM counted WHERE result_step_key IS NOT NULL
+),
 resulting AS MATERIALIZED (
     SELECT c.id, coalesce(CASE WHEN e.was_waiting THEN (SELECT gate_output FROM parameter)
                                ELSE (SELECT q.output FROM {schema}.job_queue AS q WHERE q.id = e.job_id) END,
                           'null') AS result
-      FROM counted AS c JOIN ended AS e ON e.workflow_run_id = c.id AND e.step_key = c.result_step_key
+      FROM awaiting_result AS c JOIN ended AS e ON e.workflow_run_id = c.id AND e.step_key = c.result_step_key
      WHERE e.status = 'SUCCEEDED'
 ),
 moved_run AS (
