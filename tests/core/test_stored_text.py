@@ -15,6 +15,8 @@ from runledger.core.jobs.status import (
     JobStage,
     JobStatus,
 )
+from runledger.core.schedules.catch_up import CatchUp
+from runledger.core.schedules.schedule import Overlap, ScheduleOwner
 from runledger.core.stored_text import StoredTextEnum
 from runledger.core.workflows.status import (
     WorkflowDependencyReleaseMode,
@@ -55,6 +57,9 @@ STORED_TEXTS: dict[type[StoredTextEnum], list[str]] = {
     ],
     WorkflowDependencyReleaseMode: ["ON_TERMINAL", "ON_SUCCESS"],
     WorkflowStepExecutionKind: ["JOB", "EXTERNAL"],
+    CatchUp: ["latest", "skip", "all"],
+    Overlap: ["allow", "skip"],
+    ScheduleOwner: ["operator", "catalog"],
 }
 
 every_enum = pytest.mark.parametrize("enum", STORED_TEXTS, ids=lambda enum: enum.__name__)

@@ -22,6 +22,7 @@ Layout, lowest first; a module imports only from lines above its own:
 - ``schedules.cron_expression``, ``schedules.matching_times``, ``schedules.next_fire``: from an expression to local
   times, and to the instants of a zone.
 - ``schedules.jitter``, ``schedules.catch_up``: which of them a schedule fires, and when.
+- ``schedules.schedule``: schedules as they are asked for, and as they are stored.
 """
 
 from runledger.core.errors import (
@@ -78,6 +79,7 @@ from runledger.core.schedules.catch_up import CatchUp, FirePlan, first_fire_at, 
 from runledger.core.schedules.cron_expression import CronDialect, CronExpression, parse_cron
 from runledger.core.schedules.jitter import fire_jitter
 from runledger.core.schedules.next_fire import next_fire, previous_fire
+from runledger.core.schedules.schedule import Overlap, ScheduleOwner, ScheduleRecord, ScheduleRequest
 from runledger.core.scope import Admin, Global, Organization, Scope
 from runledger.core.workers import WorkerIdentity, WorkerRecord
 from runledger.core.workflows.build_error import WorkflowBuildError
@@ -151,11 +153,15 @@ __all__ = [
     "JsonValue",
     "LeaseIdentity",
     "Organization",
+    "Overlap",
     "PayloadMismatchError",
     "RequeueOutcome",
     "Requeued",
     "RetryDecision",
     "RunledgerError",
+    "ScheduleOwner",
+    "ScheduleRecord",
+    "ScheduleRequest",
     "Scope",
     "StepCounts",
     "StepKey",

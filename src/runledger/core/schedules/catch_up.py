@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
-from enum import StrEnum
 from itertools import islice
 from uuid import UUID
 
@@ -14,12 +13,13 @@ from runledger.core.jobs.setting_checks import check_int32
 from runledger.core.schedules.cron_expression import CronExpression
 from runledger.core.schedules.jitter import fire_jitter
 from runledger.core.schedules.next_fire import next_fire, previous_fire
+from runledger.core.stored_text import StoredTextEnum
 
 _NO_GRACE = timedelta()
 _RESOLUTION = timedelta.resolution
 
 
-class CatchUp(StrEnum):
+class CatchUp(StoredTextEnum):
     """Which due times fire when several have passed, or one has long passed."""
 
     LATEST = "latest"
