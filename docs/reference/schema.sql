@@ -366,6 +366,7 @@ CREATE TABLE runledger.job_schedules (
     timezone text DEFAULT 'UTC'::text NOT NULL,
     is_active boolean DEFAULT true NOT NULL,
     next_fire_at timestamp with time zone NOT NULL,
+    deferred_due_at timestamp with time zone,
     last_fired_at timestamp with time zone,
     last_job_id uuid,
     max_jitter_seconds integer DEFAULT 0 NOT NULL,
@@ -374,14 +375,17 @@ CREATE TABLE runledger.job_schedules (
     overlap text DEFAULT 'allow'::text NOT NULL,
     owner text DEFAULT 'operator'::text NOT NULL,
     catalog_scope text,
+    absent_since timestamp with time zone,
     created_by_user_id uuid,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT chk_job_schedules_absent CHECK (((absent_since IS NULL) OR ((owner = 'catalog'::text) AND (NOT is_active)))),
     CONSTRAINT chk_job_schedules_catch_up CHECK ((catch_up = ANY (ARRAY['latest'::text, 'skip'::text, 'all'::text]))),
-    CONSTRAINT chk_job_schedules_catch_up_limit_positive CHECK ((catch_up_limit > 0)),
+    CONSTRAINT chk_job_schedules_catch_up_limit CHECK (((catch_up_limit >= 1) AND (catch_up_limit <= 1000))),
     CONSTRAINT chk_job_schedules_cron_not_blank CHECK ((length(TRIM(BOTH FROM cron_expr)) > 0)),
-    CONSTRAINT chk_job_schedules_jitter_nonnegative CHECK ((max_jitter_seconds >= 0)),
+    CONSTRAINT chk_job_schedules_jitter CHECK (((max_jitter_seconds >= 0) AND (max_jitter_seconds <= 86400))),
     CONSTRAINT chk_job_schedules_name_not_blank CHECK ((length(TRIM(BOTH FROM name)) > 0)),
+    CONSTRAINT chk_job_schedules_next_fire_in_range CHECK (((next_fire_at >= '0002-01-01 00:00:00+00'::timestamp with time zone) AND (next_fire_at < '9998-01-01 00:00:00+00'::timestamp with time zone))),
     CONSTRAINT chk_job_schedules_overlap CHECK ((overlap = ANY (ARRAY['allow'::text, 'skip'::text]))),
     CONSTRAINT chk_job_schedules_owner CHECK ((((owner = 'operator'::text) AND (catalog_scope IS NULL)) OR ((owner = 'catalog'::text) AND (catalog_scope IS NOT NULL)))),
     CONSTRAINT chk_job_schedules_timezone_not_blank CHECK ((length(TRIM(BOTH FROM timezone)) > 0))
@@ -571,6 +575,8 @@ CREATE INDEX idx_job_queue_claim_type ON runledger.job_queue USING btree (job_ty
 CREATE INDEX idx_job_queue_leased_expiry ON runledger.job_queue USING btree (lease_expires_at) WHERE (status = 'LEASED'::runledger.job_status);
 
 CREATE INDEX idx_job_queue_missing_enqueue_request_snapshot ON runledger.job_queue USING btree (id) WHERE ((idempotency_key IS NOT NULL) AND (enqueue_request IS NULL));
+
+CREATE INDEX idx_job_schedules_job_type ON runledger.job_schedules USING btree (job_type) WHERE is_active;
 
 CREATE INDEX idx_job_schedules_next_fire ON runledger.job_schedules USING btree (next_fire_at) WHERE is_active;
 

@@ -21,6 +21,7 @@ from runledger.core import (
     JobStatus,
     LeaseIdentity,
     Organization,
+    ScheduleRequest,
     WorkerIdentity,
     Workflow,
     WorkflowAppend,
@@ -33,6 +34,7 @@ from runledger.postgres import (
     ensure_schema_compatible_after_idempotency_cutover,
     jobs,
     migrate_after_idempotency_cutover,
+    schedules,
     workers,
     workflows,
 )
@@ -43,6 +45,9 @@ _NOTICES = Notices(is_sent_inside=True)
 
 JOB_ID = UUID("0198c0de-0000-7000-8000-000000000001")
 """The job of every case, and the uuid in every row that a case is given."""
+
+OTHER_ID = UUID("0198c0de-0000-7000-8000-000000000002")
+"""The id of another row, where a case needs two."""
 
 _NOW = datetime(2026, 5, 26, 12, 0, tzinfo=UTC)
 _TTL = timedelta(seconds=60)
@@ -80,6 +85,10 @@ _REQUEST_DUE_AT = EnqueueRequest(
 _REQUEST_DUE_IN = EnqueueRequest("email.send", None, run_in=_TTL)
 _KEYED_REQUEST = dataclasses.replace(_REQUEST_DUE_AT, idempotency_key="order-17")
 _KEYED_REQUEST_DUE_IN = dataclasses.replace(_REQUEST_DUE_IN, idempotency_key="order-18")
+# The names say how the statements are answered, see recording.
+_SCHEDULE = ScheduleRequest(name="stored", job_type="email.send", cron_expr="0 3 * * *", organization_id=_ORGANIZATION)
+_NEW_SCHEDULE = dataclasses.replace(_SCHEDULE, name="new")
+_CATALOG_SCHEDULES = [dataclasses.replace(_SCHEDULE, name="catalog's"), _NEW_SCHEDULE]
 
 
 def _run(idempotency_key: str | None) -> WorkflowRunEnqueue:
@@ -111,6 +120,7 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
     jobs.update_job_definition(
         "email.send", max_attempts=3, default_timeout=_TTL, default_priority=7, is_enabled=False
     ),
+    jobs.upsert_job_definitions([dataclasses.replace(_DEFINITION, is_enabled=False)]),
     jobs.enqueue_job(_REQUEST_DUE_AT, notices=_NOTICES, now=_NOW),
     jobs.enqueue_jobs([_REQUEST_DUE_AT, _REQUEST_DUE_IN], notices=_NOTICES, now=_NOW),
     jobs.enqueue_jobs([_KEYED_REQUEST, _KEYED_REQUEST_DUE_IN], notices=_NOTICES, now=_NOW),
@@ -224,4 +234,18 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
     workers.remove_worker(_WORKER, JOB_ID),
     workers.remove_dead_workers(dead_for=_TTL, now=_NOW),
     workers.list_workers(worker_id=_WORKER, after_worker_id="a", limit=10, now=_NOW),
+    schedules.upsert_schedule(_SCHEDULE, scope=Organization(_ORGANIZATION), now=_NOW),
+    schedules.upsert_schedule(_NEW_SCHEDULE, scope=Admin(), now=_NOW),
+    schedules.sync_catalog_schedules("shop", _CATALOG_SCHEDULES, absent=schedules.AbsentSchedules.PAUSE, now=_NOW),
+    schedules.sync_catalog_schedules("shop", _CATALOG_SCHEDULES, absent=schedules.AbsentSchedules.DELETE),
+    schedules.get_schedule("stored", scope=Organization(_ORGANIZATION)),
+    schedules.list_schedules(
+        scope=Organization(_ORGANIZATION), name_contains="o", job_type="email.send", after_name="a", limit=10
+    ),
+    schedules.pause_schedule("stored", scope=Organization(_ORGANIZATION)),
+    schedules.activate_schedule("paused", scope=Organization(_ORGANIZATION), now=_NOW),
+    schedules.set_schedule_next_fire("stored", _NOW, scope=Organization(_ORGANIZATION)),
+    schedules.delete_schedule("stored", scope=Organization(_ORGANIZATION)),
+    schedules.fire_due_schedules(limit=10, grace=_TTL, now=_NOW),
+    schedules.read_next_fire(now=_NOW),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -20,7 +20,7 @@ from runledger.postgres import (
 )
 from runledger.postgres.sql_errors import refusal
 from runledger.postgres.sql_files import SqlFile
-from tests.contract.operation_cases import JOB_ID
+from tests.contract.operation_cases import JOB_ID, OTHER_ID
 from tools.sql_lock.lock import Lock
 
 _APPLIED = MIGRATOR.migrations[0]
@@ -44,6 +44,11 @@ _VALUES_OF_COLUMNS: Mapping[tuple[str, str], object] = {
     ("canceled_step_ids", "uuid[]"): [JOB_ID],
     ("ended_run_ids", "uuid[]"): [JOB_ID],
     ("inconsistent_count", "bigint"): 0,
+    ("cron_expr", "text"): "30 2 * * *",
+    ("timezone", "text"): "UTC",
+    ("catch_up", "text"): "latest",
+    ("overlap", "text"): "allow",
+    ("owner", "text"): "operator",
 }
 # Where what fits one file does not fit another.
 _VALUES_IN_FILES: Mapping[tuple[str, str], object] = {
@@ -76,13 +81,62 @@ _VALUES_OF_TYPES: Mapping[str, object] = {
 }
 
 
+def _locked_definitions(document: Mapping[str, Any]) -> list[dict[str, object]]:
+    return [{"job_type": job_type} for job_type in document["job_types"]]
+
+
+def _locked_schedules(document: Mapping[str, Any]) -> list[dict[str, object]]:
+    """Answer for schedules whose names say what they are."""
+    return [
+        {
+            "name": name,
+            "schedule_id": None if name == "new" else JOB_ID,
+            "owner": "catalog" if name == "catalog's" else "operator",
+            "catalog_scope": "shop" if name == "catalog's" else None,
+            "is_active": name != "paused",
+        }
+        for name in document["names"]
+    ]
+
+
+def _inserted_schedules(document: Mapping[str, Any]) -> list[dict[str, object]]:
+    return [{"name": schedule["name"]} for schedule in document["schedules"]]
+
+
+def _due_schedules(_document: Mapping[str, Any]) -> list[dict[str, object]]:
+    """Answer with one that goes on and one that ends at this instant."""
+    ending: dict[str, object] = {
+        "schedule_id": OTHER_ID,
+        "cron_expr": "0 0 12 26 5 ? 2026",
+        "overlap": "skip",
+        "is_overlapping": False,
+    }
+    return [{}, ending]
+
+
+def _fired_schedules(_document: Mapping[str, Any]) -> list[dict[str, object]]:
+    return [{}, {"schedule_id": OTHER_ID, "is_fired": False}]
+
+
+# Rows that have to fit to what was asked, or that have to be more than one: what differs from the usual values.
+_ROWS_OF_FILES: Mapping[str, Callable[[Mapping[str, Any]], list[dict[str, object]]]] = {
+    "definitions/lock_definitions": _locked_definitions,
+    "schedules/lock_schedules": _locked_schedules,
+    "schedules/insert_schedules": _inserted_schedules,
+    "schedules/claim_due_schedules": _due_schedules,
+    "schedules/fire_schedules": _fired_schedules,
+    # That no active schedule needs a type which was disabled.
+    "definitions/list_types_in_active_schedules": lambda _document: [],
+}
+
+
 class RecordingRow(Mapping[str, Any]):
     """A row that remembers which of its columns were read."""
 
-    def __init__(self, file: str, columns: Mapping[str, str], *, is_again: bool) -> None:
+    def __init__(self, file: str, columns: Mapping[str, str], values: Mapping[str, object], *, is_again: bool) -> None:
         self._values = {
             column: _value(file, column, type_name, is_again=is_again) for column, type_name in columns.items()
-        }
+        } | dict(values)
         self.read_columns: set[str] = set()
 
     def __getitem__(self, name: str) -> Any:
@@ -108,17 +162,17 @@ def _value(file: str, column: str, type_name: str, *, is_again: bool) -> object:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """One statement of a file that an operation sent, and the row it was answered with.
+    """One statement of a file that an operation sent, and the rows it was answered with.
 
     Attributes:
         file: The file, ``<area>/<name>``.
         document_fields: Paths of the fields it sent, written as in the lock.
-        row: The row, which knows what was read of it.
+        rows: The rows, which know what was read of them.
     """
 
     file: str
     document_fields: set[str]
-    row: RecordingRow
+    rows: Sequence[RecordingRow]
 
 
 def drive(operation: Operation[Any], lock: Lock, *, refuse_guarded: bool) -> list[Exchange]:
@@ -160,10 +214,14 @@ def _answer(
         return []
     assert statement.document is not None
     file = f"{statement.sql.area}/{statement.sql.name}"
+    document = json.loads(statement.document)
     is_again = any(exchange.file == file for exchange in exchanges)
-    row = RecordingRow(file, lock[file].columns, is_again=is_again)
-    exchanges.append(Exchange(file=file, document_fields=_paths(json.loads(statement.document)), row=row))
-    return [] if file in _ROWS_ONLY_WHEN_REFUSING and not refuse_guarded else [row]
+    rows = [
+        RecordingRow(file, lock[file].columns, values, is_again=is_again)
+        for values in (_ROWS_OF_FILES[file](document) if file in _ROWS_OF_FILES else [{}])
+    ]
+    exchanges.append(Exchange(file=file, document_fields=_paths(document), rows=rows))
+    return [] if file in _ROWS_ONLY_WHEN_REFUSING and not refuse_guarded else rows
 
 
 def _paths(document: dict[str, object]) -> set[str]:

@@ -6,6 +6,7 @@ import re
 from enum import StrEnum
 
 import psycopg
+import pytest
 
 from runledger.core import (
     CatchUp,
@@ -13,6 +14,8 @@ from runledger.core import (
     JobEventType,
     JobFailureKind,
     JobStatus,
+    Overlap,
+    ScheduleOwner,
     WorkflowDependencyReleaseMode,
     WorkflowRunStatus,
     WorkflowStepExecutionKind,
@@ -54,11 +57,21 @@ def test_the_check_of_claim_origins_names_the_members_of_the_enum(runledger_data
     assert set(re.findall(r"'(\w+)'", row[0])) == {str(member) for member in JobClaimOrigin}
 
 
-def test_the_check_of_catch_up_names_the_members_of_the_enum(runledger_database: EphemeralDatabase) -> None:
+@pytest.mark.parametrize(
+    ("constraint", "enum"),
+    [
+        ("chk_job_schedules_catch_up", CatchUp),
+        ("chk_job_schedules_overlap", Overlap),
+        ("chk_job_schedules_owner", ScheduleOwner),
+    ],
+)
+def test_a_check_of_schedules_names_the_members_of_its_enum(
+    runledger_database: EphemeralDatabase, constraint: str, enum: type[StrEnum]
+) -> None:
     with psycopg.connect(runledger_database.url) as connection:
         row = connection.execute(
-            "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'chk_job_schedules_catch_up'"
+            "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = %s", [constraint]
         ).fetchone()
 
     assert row is not None
-    assert set(re.findall(r"'(\w+)'", row[0])) == {str(member) for member in CatchUp}
+    assert set(re.findall(r"'(\w+)'", row[0])) == {str(member) for member in enum}

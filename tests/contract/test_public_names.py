@@ -5,7 +5,7 @@ from types import ModuleType
 import pytest
 
 from runledger import core, postgres
-from runledger.postgres import jobs, workers, workflows
+from runledger.postgres import jobs, schedules, workers, workflows
 
 PUBLIC_NAMES: dict[ModuleType, str] = {
     core: """
@@ -23,6 +23,7 @@ PUBLIC_NAMES: dict[ModuleType, str] = {
         WorkflowStepDependency
         WorkflowStepRecord run_status_of
         CatchUp CronDialect CronExpression FirePlan InvalidCronError
+        Overlap ScheduleOwner ScheduleRecord ScheduleRequest
         clean_error_text decide_failure decode_json encode_json fire_jitter first_fire_at next_fire parse_cron
         plan_fires previous_fire retry_delay validate_workflow_append
         validate_workflow_dag validate_workflow_run_enqueue validate_workflow_step
@@ -33,7 +34,7 @@ PUBLIC_NAMES: dict[ModuleType, str] = {
         LegacyIdempotencySnapshotsMissingError MIGRATOR Migration Migrator MissingMigrationHistoryError Operation
         QueryError QueryErrorCategory SchemaCompatibilityError SchemaProblem Statement
         ensure_schema_compatible_after_idempotency_cutover jobs migrate_after_idempotency_cutover run run_sync
-        workers workflows
+        schedules workers workflows
     """,
     jobs: """
         AttemptFailure AttemptOutcome ClaimPosition ClaimedBatch JobProgressUpdate JobSuccess ReapResult
@@ -52,6 +53,11 @@ PUBLIC_NAMES: dict[ModuleType, str] = {
         get_workflow_run_by_type_and_idempotency_key get_workflow_run_id_for_job list_workflow_runs
         list_workflow_step_dependencies list_workflow_step_keys_for_update list_workflow_steps read_prerequisite_outputs
         update_workflow_step_and_pending_job_payload
+    """,
+    schedules: """
+        AbsentSchedules CatalogSync DeferredSchedule FireResult FiredSchedule activate_schedule delete_schedule
+        fire_due_schedules get_schedule list_schedules pause_schedule read_next_fire set_schedule_next_fire
+        sync_catalog_schedules upsert_schedule
     """,
     workers: "list_workers register_worker remove_dead_workers remove_worker",
 }

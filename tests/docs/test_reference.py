@@ -13,7 +13,9 @@ from runledger import JobsConfig
 from runledger.postgres.sql_errors import CONSTRAINT_CLASSES, SQLSTATE_CLASSES
 from tests.docs.pages import DOCS, ROOT
 
-_ERROR_CODE = re.compile(r"(argument|cli|config|core|db|embedded|job|job_schedule|schema|testing|workflow)\.[a-z_]+")
+_ERROR_CODE = re.compile(
+    r"(argument|cli|config|core|db|embedded|job|job_definition|job_schedule|schema|testing|workflow)\.[a-z_]+"
+)
 _DURATION = re.compile(r"(?P<number>\d+) (?P<unit>ms|s)")
 
 

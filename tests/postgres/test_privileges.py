@@ -14,7 +14,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from runledger import JobContext, JobFailure, JobRegistry, JobsConfig, Ledger, Supervisor
-from runledger.core import InvalidArgumentError, JobDefinition, JobStatus, LeaseIdentity
+from runledger.core import Admin, InvalidArgumentError, JobDefinition, JobStatus, LeaseIdentity
 from runledger.postgres import (
     DEFAULT_SCHEMA,
     Database,
@@ -23,6 +23,7 @@ from runledger.postgres import (
     jobs,
     migrate_after_idempotency_cutover,
     run_sync,
+    schedules,
 )
 from runledger.postgres.privileges import TABLE_PRIVILEGES, Duty, grant_statements, quote_role
 from runledger.postgres.sql_files import SqlFile
@@ -87,6 +88,10 @@ STATEMENTS: dict[Duty, set[str]] = {
         "jobs/return_claims",
         "jobs/update_job_payload_uuid_array_field",
         "jobs/update_job_progress",
+        "schedules/claim_due_schedules",
+        "schedules/defer_schedules",
+        "schedules/fire_schedules",
+        "schedules/read_next_fire",
         "workers/list_workers",
         "workers/register_worker",
         "workers/remove_dead_workers",
@@ -112,16 +117,29 @@ STATEMENTS: dict[Duty, set[str]] = {
         "jobs/get_latest_job_payload_for_run",
         "jobs/list_job_attempts",
         "jobs/list_job_events",
+        "schedules/get_schedule",
+        "schedules/list_schedules",
         "workers/list_workers",
     },
 }
 OF_THE_MIGRATOR = {
+    "definitions/list_types_in_active_schedules",
+    "definitions/lock_definitions",
     "definitions/update_definition",
     "definitions/upsert_definitions",
     "migrations/check_session",
     "migrations/lock_migrations",
     "migrations/record_migration",
     "migrations/schema_exists",
+    "schedules/activate_schedule",
+    "schedules/delete_absent_schedules",
+    "schedules/delete_schedule",
+    "schedules/insert_schedules",
+    "schedules/lock_schedules",
+    "schedules/pause_absent_schedules",
+    "schedules/pause_schedule",
+    "schedules/set_schedule_next_fire",
+    "schedules/update_schedules",
 }
 
 
@@ -229,9 +247,12 @@ async def test_a_whole_life_under_the_printed_rights(roles: Roles, runledger_dat
         (Duty.PRODUCER, jobs.complete_jobs("w", [jobs.JobSuccess(lease=LEASE)])),
         (Duty.PRODUCER, jobs.return_claims("w", [LEASE], reason="MINE")),
         (Duty.PRODUCER, jobs.insert_missing_job_definitions([JobDefinition(job_type="a")])),
+        (Duty.PRODUCER, schedules.fire_due_schedules(limit=1, grace=MINUTE)),
+        (Duty.PRODUCER, schedules.pause_schedule("nightly", scope=Admin())),
         (Duty.PRODUCER, migrate_after_idempotency_cutover()),
         (Duty.WORKER, jobs.update_job_definition("a", is_enabled=False)),
         (Duty.WORKER, jobs.upsert_job_definitions([JobDefinition(job_type="a")])),
+        (Duty.WORKER, schedules.delete_schedule("nightly", scope=Admin())),
         (Duty.WORKER, migrate_after_idempotency_cutover()),
     ],
     ids=lambda value: value.value if isinstance(value, Duty) else value.name,

@@ -1,10 +1,10 @@
 """PostgreSQL: operations, the statements behind them, migrations and drivers.
 
-``run`` and ``run_sync`` execute the operations of ``jobs``, of ``workflows``, of ``workers`` and those on the schema on
-psycopg connections and pools.
+``run`` and ``run_sync`` execute the operations of ``jobs``, ``schedules``, ``workflows`` and ``workers`` and those on
+the schema on psycopg connections and pools.
 """
 
-from runledger.postgres import jobs, workers, workflows
+from runledger.postgres import jobs, schedules, workers, workflows
 from runledger.postgres.compatibility import (
     IdempotencyCheck,
     IncompatibleSchemaError,
@@ -52,6 +52,7 @@ __all__ = [
     "migrate_after_idempotency_cutover",
     "run",
     "run_sync",
+    "schedules",
     "workers",
     "workflows",
 ]

@@ -25,11 +25,12 @@ class Duty(StrEnum):
 
     WORKER = "worker"
     """Runs jobs and repairs them: claims, renews, completes, fails, gives back, reaps, cancels, requeues, inserts
-    missing definitions, and keeps the table of workers. Advances workflows, appends to them and cancels them."""
+    missing definitions, fires schedules, and keeps the table of workers. Advances workflows, appends to them and
+    cancels them."""
 
     PRODUCER = "producer"
     """Enqueues jobs and workflows, appends to workflows and completes their gates, and reads what became of them and
-    which workers there are."""
+    which workers and schedules there are."""
 
 
 # What the check of the schema reads.
@@ -53,6 +54,7 @@ TABLE_PRIVILEGES: Mapping[Duty, Mapping[str, str]] = {
         "job_definitions": "SELECT, INSERT",
         "job_events": "SELECT, INSERT",
         "job_queue": "SELECT, INSERT, UPDATE",
+        "job_schedules": "SELECT, UPDATE",
         "job_workers": "SELECT, INSERT, UPDATE, DELETE",
         **_CHECKING,
         **_WORKFLOWS,
@@ -63,6 +65,7 @@ TABLE_PRIVILEGES: Mapping[Duty, Mapping[str, str]] = {
         "job_definitions": "SELECT",
         "job_events": "SELECT, INSERT",
         "job_queue": "SELECT, INSERT",
+        "job_schedules": "SELECT",
         "job_workers": "SELECT",
         **_CHECKING,
         **_WORKFLOWS,

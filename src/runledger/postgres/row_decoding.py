@@ -19,6 +19,8 @@ from runledger.core.jobs.records import (
 )
 from runledger.core.jobs.status import JobClaimOrigin, JobEventType, JobFailureKind, JobStatus
 from runledger.core.json_value import JsonValue, decode_json
+from runledger.core.schedules.catch_up import CatchUp
+from runledger.core.schedules.schedule import Overlap, ScheduleOwner, ScheduleRecord
 from runledger.core.workers import WorkerRecord
 from runledger.core.workflows.records import WorkflowRunRecord, WorkflowStepDependency, WorkflowStepRecord
 from runledger.core.workflows.run_outcome import StepCounts
@@ -104,6 +106,16 @@ def decode_worker(row: Row) -> WorkerRecord:
     fields = dict(row)
     fields["job_types"] = tuple(row["job_types"])
     return WorkerRecord(**fields)
+
+
+def decode_schedule(row: Row) -> ScheduleRecord:
+    """Return a row of ``job_schedules``."""
+    fields = dict(row)
+    fields["payload_template"] = _json(fields.pop("payload_template_json"))
+    fields["max_jitter"] = timedelta(seconds=fields.pop("max_jitter_seconds"))
+    for name, enum in (("catch_up", CatchUp), ("overlap", Overlap), ("owner", ScheduleOwner)):
+        fields[name] = _stored(enum, row[name])
+    return ScheduleRecord(**fields)
 
 
 def decode_workflow_run(row: Row) -> WorkflowRunRecord:

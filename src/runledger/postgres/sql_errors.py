@@ -171,6 +171,11 @@ CONSTRAINT_CLASSES: Mapping[str, ErrorClass] = {
     "uq_job_queue_type_idempotency_global": _JOB_ENQUEUED,
     "fk_job_queue_job_type": _DEFINITION,
     "fk_job_runtime_configs_job_type": _DEFINITION,
+    "fk_job_schedules_job_type": ErrorClass(
+        _VALIDATION,
+        "job_schedule.definition_not_found_or_disabled",
+        "the job type has no definition, which a schedule needs",
+    ),
     "fk_job_queue_organization": ErrorClass(
         _VALIDATION, "job.organization_not_found", "the organization of the job does not exist"
     ),

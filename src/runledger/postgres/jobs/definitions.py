@@ -11,6 +11,7 @@ from runledger.core.jobs.records import JobDefinition
 from runledger.postgres.document import check_limit, encode_document
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.row_decoding import decode_definition
+from runledger.postgres.sql_errors import QueryErrorCategory, refusal
 from runledger.postgres.sql_files import SqlFile
 
 _UPSERT = SqlFile("definitions", "upsert_definitions")
@@ -18,18 +19,29 @@ _INSERT_MISSING = SqlFile("definitions", "insert_missing_definitions")
 _GET = SqlFile("definitions", "get_definition")
 _LIST = SqlFile("definitions", "list_definitions")
 _UPDATE = SqlFile("definitions", "update_definition")
+_LIST_IN_SCHEDULES = SqlFile("definitions", "list_types_in_active_schedules")
 
 
 @operation("jobs.upsert_job_definitions")
 def upsert_job_definitions(definitions: Iterable[JobDefinition]) -> Steps[None]:
-    """Insert definitions, or overwrite all fields of those that exist. Existing jobs are untouched."""
-    yield Statement(sql=_UPSERT, document=_definitions_document(definitions), is_only=True)
+    """Insert definitions, or overwrite all fields of those that exist. Existing jobs are untouched.
+
+    Raises:
+        QueryError: ``job_definition.active_schedule_exists``: one is to be disabled, and an active schedule needs it.
+            Nothing was written.
+    """
+    by_type = _by_type(definitions)
+    disabled = sorted(definition.job_type for definition in by_type.values() if not definition.is_enabled)
+    yield Statement(sql=_UPSERT, document=_definitions_document(by_type), is_only=not disabled)
+    if disabled:
+        yield from _check_no_active_schedule("jobs.upsert_job_definitions", disabled)
 
 
 @operation("jobs.insert_missing_job_definitions")
 def insert_missing_job_definitions(definitions: Iterable[JobDefinition]) -> Steps[list[str]]:
     """Insert the definitions that do not exist yet and return their types; leave the others as they are."""
-    rows = yield Statement(sql=_INSERT_MISSING, document=_definitions_document(definitions), is_only=True)
+    document = _definitions_document(_by_type(definitions))
+    rows = yield Statement(sql=_INSERT_MISSING, document=document, is_only=True)
     return [row["job_type"] for row in rows]
 
 
@@ -71,6 +83,10 @@ def update_job_definition(
     """Change the given fields of a definition and return it, or ``None`` when the type is unknown.
 
     Disabling a type stops new jobs of it; pending ones still run.
+
+    Raises:
+        QueryError: ``job_definition.active_schedule_exists``: it is to be disabled, and an active schedule needs it.
+            Nothing was written.
     """
     # The record knows the rules of its fields; building one with the changes applies them.
     given = {
@@ -87,8 +103,27 @@ def update_job_definition(
         default_priority=default_priority,
         is_enabled=is_enabled,
     )
-    rows = yield Statement(sql=_UPDATE, document=document, is_only=True)
+    rows = yield Statement(sql=_UPDATE, document=document, is_only=is_enabled is not False)
+    if rows and is_enabled is False:
+        yield from _check_no_active_schedule("jobs.update_job_definition", [job_type])
     return decode_definition(rows[0]) if rows else None
+
+
+def _check_no_active_schedule(operation_name: str, job_types: list[str]) -> Steps[None]:
+    """Refuse what the statement before has done, if active schedules need the types that it disabled.
+
+    Afterwards, because it holds the locks of the definitions now: a schedule that was made before is committed and
+    seen, one that is to be made waits. Beforehand each upsert would have to lock its rows in a statement of its own.
+    """
+    rows = yield Statement(sql=_LIST_IN_SCHEDULES, document=encode_document(job_types=job_types))
+    if rows:
+        types = ", ".join(repr(row["job_type"]) for row in rows)
+        raise refusal(
+            QueryErrorCategory.VALIDATION,
+            "job_definition.active_schedule_exists",
+            f"active schedules make jobs of {types}; pause or delete them before the type is disabled",
+            internal=f"{operation_name}: active schedules of {types}",
+        )
 
 
 def _no_definitions(given: object) -> InvalidArgumentError:
@@ -97,15 +132,18 @@ def _no_definitions(given: object) -> InvalidArgumentError:
     )
 
 
-def _definitions_document(definitions: Iterable[JobDefinition]) -> str:
+def _by_type(definitions: Iterable[JobDefinition]) -> dict[str, JobDefinition]:
+    """Return one definition for each type; as with single calls, the last. ON CONFLICT cannot touch a row twice."""
     if not isinstance(definitions, Iterable) or isinstance(definitions, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise _no_definitions(definitions)
     definitions = list(definitions)
     for definition in definitions:
         if not isinstance(definition, JobDefinition):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise _no_definitions(definition)
-    # One row per type: ON CONFLICT cannot touch a row twice. As with single calls, the last one counts.
-    by_type = {definition.job_type: definition for definition in definitions}
+    return {definition.job_type: definition for definition in definitions}
+
+
+def _definitions_document(by_type: dict[str, JobDefinition]) -> str:
     return json.dumps(
         {
             "definitions": [

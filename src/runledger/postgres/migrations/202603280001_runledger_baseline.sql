@@ -218,6 +218,8 @@ CREATE TABLE {schema}.job_logs (
 
 -- Schedules, configuration, live workers -----------------------------------------------------------------
 
+-- next_fire_at is when a scheduler looks at the schedule next. A due time that could not fire is in deferred_due_at until
+-- it can; next_fire_at is then when that is tried again. absent_since tells a pause by the catalog from one by a person.
 CREATE TABLE {schema}.job_schedules (
     id                  uuid PRIMARY KEY DEFAULT uuidv7(),
     name                text NOT NULL,
@@ -228,6 +230,7 @@ CREATE TABLE {schema}.job_schedules (
     timezone            text NOT NULL DEFAULT 'UTC',
     is_active           boolean NOT NULL DEFAULT true,
     next_fire_at        timestamptz NOT NULL,
+    deferred_due_at     timestamptz,
     last_fired_at       timestamptz,
     last_job_id         uuid,
     max_jitter_seconds  integer NOT NULL DEFAULT 0,
@@ -236,6 +239,7 @@ CREATE TABLE {schema}.job_schedules (
     overlap             text NOT NULL DEFAULT 'allow',
     owner               text NOT NULL DEFAULT 'operator',
     catalog_scope       text,
+    absent_since        timestamptz,
     created_by_user_id  uuid,
     created_at          timestamptz NOT NULL DEFAULT now(),
     updated_at          timestamptz NOT NULL DEFAULT now(),
@@ -245,15 +249,21 @@ CREATE TABLE {schema}.job_schedules (
     CONSTRAINT chk_job_schedules_name_not_blank CHECK (length(trim(name)) > 0),
     CONSTRAINT chk_job_schedules_cron_not_blank CHECK (length(trim(cron_expr)) > 0),
     CONSTRAINT chk_job_schedules_timezone_not_blank CHECK (length(trim(timezone)) > 0),
-    CONSTRAINT chk_job_schedules_jitter_nonnegative CHECK (max_jitter_seconds >= 0),
+    CONSTRAINT chk_job_schedules_next_fire_in_range CHECK (
+        next_fire_at >= '0002-01-01 00:00+00' AND next_fire_at < '9998-01-01 00:00+00'),
+    CONSTRAINT chk_job_schedules_jitter CHECK (max_jitter_seconds BETWEEN 0 AND 86400),
     CONSTRAINT chk_job_schedules_catch_up CHECK (catch_up IN ('latest', 'skip', 'all')),
-    CONSTRAINT chk_job_schedules_catch_up_limit_positive CHECK (catch_up_limit > 0),
+    CONSTRAINT chk_job_schedules_catch_up_limit CHECK (catch_up_limit BETWEEN 1 AND 1000),
     CONSTRAINT chk_job_schedules_overlap CHECK (overlap IN ('allow', 'skip')),
     CONSTRAINT chk_job_schedules_owner CHECK (
-        (owner = 'operator' AND catalog_scope IS NULL) OR (owner = 'catalog' AND catalog_scope IS NOT NULL))
+        (owner = 'operator' AND catalog_scope IS NULL) OR (owner = 'catalog' AND catalog_scope IS NOT NULL)),
+    CONSTRAINT chk_job_schedules_absent CHECK (absent_since IS NULL OR (owner = 'catalog' AND NOT is_active))
 );
 
 CREATE INDEX idx_job_schedules_next_fire ON {schema}.job_schedules (next_fire_at) WHERE is_active;
+
+-- Whether a definition may be disabled.
+CREATE INDEX idx_job_schedules_job_type ON {schema}.job_schedules (job_type) WHERE is_active;
 
 CREATE TABLE {schema}.job_runtime_configs (
     job_type            text PRIMARY KEY,
