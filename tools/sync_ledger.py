@@ -20,7 +20,15 @@ from pathlib import Path
 
 CLIENT = Path(__file__).resolve().parents[1] / "src" / "runledger" / "client"
 
-MODULES = ("ledger_part", "job_definitions", "held_jobs", "workflow_run_handle", "workflow_runs", "ledger")
+MODULES = (
+    "ledger_part",
+    "job_definitions",
+    "job_schedules",
+    "held_jobs",
+    "workflow_run_handle",
+    "workflow_runs",
+    "ledger",
+)
 """The modules that have a blocking form; that of ``x`` is ``sync_x``."""
 
 _HEADER = "# Written by `make sync-ledger` from {module}.py; do not edit.\n"
@@ -29,6 +37,7 @@ _NAMES = {
     "Notifier": "SyncNotifier",
     "LedgerPart": "SyncLedgerPart",
     "JobDefinitions": "SyncJobDefinitions",
+    "JobSchedules": "SyncJobSchedules",
     "HeldJobs": "SyncHeldJobs",
     "WorkflowRunHandle": "SyncWorkflowRunHandle",
     "WorkflowRuns": "SyncWorkflowRuns",

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 import pytest
 
 from runledger.client import Ledger
-from runledger.postgres import jobs, workflows
+from runledger.postgres import jobs, schedules, workflows
 from tools.sync_ledger import CLIENT, MODULES
+
+AREAS = (jobs, schedules, workflows)
 
 _WORKERS_OWN = "a set in one statement that skips locked rows; what it leaves out needs the care of a worker"
 _SETTLING = "settles what a worker does not know about its own leases; a loop without it is repaired by the reaper"
@@ -30,29 +32,27 @@ NOT_ON_THE_LEDGER: Mapping[str, str] = {
     "confirm_attempt_outcome": _SETTLING,
     "append_workflow_steps_of_job": "what a handler appends goes through its context",
     "read_prerequisite_outputs": "what a handler reads goes through its context",
+    "fire_due_schedules": "the pass of a scheduler, which sleeps until the next one",
+    "read_next_fire": "how long a scheduler sleeps",
+    "sync_catalog_schedules": "for the catalog of an application, which has more than schedules",
 }
 
 LEDGER_METHODS = """
-    cancel_job check_schema claim_jobs claim_prestart_jobs close compare_and_requeue_job complete_job_failure
-    complete_job_success connect enqueue enqueue_many ensure_job_definitions get_dead_letter get_job
+    activate_schedule append_workflow_steps cancel_job cancel_workflow_run check_schema claim_jobs
+    claim_prestart_jobs close compare_and_requeue_job complete_gate complete_job_failure complete_job_success
+    connect delete_schedule enqueue enqueue_many enqueue_workflow ensure_job_definitions get_dead_letter get_job
     get_job_by_idempotency_key get_job_definition get_job_payload_by_idempotency_key get_latest_job_payload_for_run
-    heartbeat_job job_attempts job_events list_job_definitions migrate reap_expired_leases release_unstarted_job_claim
-    requeue_job transaction update_job_definition
-    append_workflow_steps cancel_workflow_run complete_gate enqueue_workflow get_latest_workflow_run get_workflow_run
-    get_workflow_run_by_idempotency_key get_workflow_run_id_for_job list_workflow_runs list_workflow_step_dependencies
-    list_workflow_step_keys_for_update list_workflow_steps update_workflow_step_payload workflow_run
-    update_job_payload_uuid_array_field update_job_progress
-    upsert_job_definitions
+    get_latest_workflow_run get_schedule get_workflow_run get_workflow_run_by_idempotency_key
+    get_workflow_run_id_for_job heartbeat_job job_attempts job_events list_job_definitions list_schedules
+    list_workflow_runs list_workflow_step_dependencies list_workflow_step_keys_for_update list_workflow_steps
+    migrate pause_schedule reap_expired_leases release_unstarted_job_claim requeue_job set_schedule_next_fire
+    transaction update_job_definition update_job_payload_uuid_array_field update_job_progress
+    update_workflow_step_payload upsert_job_definitions upsert_schedule workflow_run
 """
 
 
 def operations() -> set[str]:
-    return {
-        name
-        for package in (jobs, workflows)
-        for name in package.__all__
-        if not isinstance(getattr(package, name), type)
-    }
+    return {name for area in AREAS for name in area.__all__ if not isinstance(getattr(area, name), type)}
 
 
 def operations_of_the_ledger() -> set[str]:
@@ -64,7 +64,7 @@ def operations_of_the_ledger() -> set[str]:
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and isinstance(node.func.value, ast.Name)
-        and node.func.value.id in {"jobs", "workflows"}
+        and node.func.value.id in {area.__name__.rpartition(".")[2] for area in AREAS}
         and node.func.attr in operations()
     }
 

@@ -12,6 +12,7 @@ from uuid import UUID
 from runledger.client.argument_checks import check_connection, check_organization, check_pool
 from runledger.client.held_jobs import HeldJobs
 from runledger.client.job_definitions import JobDefinitions
+from runledger.client.job_schedules import JobSchedules
 from runledger.client.run_watch import RunWatch
 from runledger.client.workflow_runs import WorkflowRuns
 from runledger.core.errors import InvalidArgumentError
@@ -42,7 +43,7 @@ T = TypeVar("T")
 _GLOBAL = Global()
 
 
-class Ledger(JobDefinitions, HeldJobs, WorkflowRuns):
+class Ledger(JobDefinitions, JobSchedules, HeldJobs, WorkflowRuns):
     """What an application calls: enqueue jobs, read what became of them, cancel them and start them over.
 
     ::
