@@ -130,6 +130,12 @@ class Observer:
             yield
 
     @contextlib.asynccontextmanager
+    async def locked_schedules(self) -> AsyncGenerator[None]:
+        """Hold the rows of all schedules."""
+        async with self._holding(SQL("SELECT FROM runledger.job_schedules FOR UPDATE")):
+            yield
+
+    @contextlib.asynccontextmanager
     async def _holding(self, statement: SQL | Composed) -> AsyncGenerator[None]:
         async with await psycopg.AsyncConnection.connect(self._url, application_name="holder") as holder:
             await holder.execute(statement)

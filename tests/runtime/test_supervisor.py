@@ -475,9 +475,11 @@ async def test_a_reaper_without_a_worker_claims_nothing(app: App) -> None:
 
 
 async def test_a_supervisor_without_parts_is_refused(app: App) -> None:
-    supervisor = Supervisor(app.database, app.registry, quiet_config(), runs_worker=False, runs_reaper=False)
+    supervisor = Supervisor(
+        app.database, app.registry, quiet_config(), runs_worker=False, runs_scheduler=False, runs_reaper=False
+    )
 
-    with pytest.raises(InvalidArgumentError, match="neither worker nor reaper"):
+    with pytest.raises(InvalidArgumentError, match="has no part"):
         await supervisor.start()
 
 

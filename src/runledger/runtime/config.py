@@ -41,6 +41,7 @@ _TYPES: Mapping[str, type] = {
     "reaper_batch_size": int,
     "reaper_retry_delay": timedelta,
     "schedule_poll_interval": timedelta,
+    "scheduler_batch_size": int,
     "shutdown_timeout": timedelta,
     "listens": bool,
 }
@@ -69,7 +70,10 @@ class JobsConfig:
         reaper_batch_size: Expired leases that one transaction of the reaper takes at most; a pass goes on until none
             is left.
         reaper_retry_delay: Time until a job whose lease expired is due again.
-        schedule_poll_interval: Wait between two passes of the scheduler.
+        schedule_poll_interval: Longest wait between two passes of the scheduler, which sleeps until the next schedule
+            is due; how late it hears of schedules that were changed.
+        scheduler_batch_size: Due schedules that one transaction of the scheduler takes at most; a pass goes on until
+            none is left.
         shutdown_timeout: How long running handlers may go on after a stop was asked for; then they are canceled.
         listens: Hear of new and canceled jobs by LISTEN, on one more connection, and not by polls and renewals alone.
     """
@@ -85,6 +89,7 @@ class JobsConfig:
     reaper_batch_size: int = 500
     reaper_retry_delay: timedelta = timedelta(seconds=30)
     schedule_poll_interval: timedelta = timedelta(seconds=30)
+    scheduler_batch_size: int = 100
     shutdown_timeout: timedelta = timedelta(seconds=30)
     listens: bool = True
 
@@ -138,7 +143,13 @@ class JobsConfig:
         problem = unstorable_text_problem(self.worker_id)
         if problem is not None:
             raise ConfigError(f"worker_id {problem}, which PostgreSQL cannot store")
-        for name in ("claim_batch_size", "claim_max_payload_bytes", "max_global_concurrency", "reaper_batch_size"):
+        for name in (
+            "claim_batch_size",
+            "claim_max_payload_bytes",
+            "max_global_concurrency",
+            "reaper_batch_size",
+            "scheduler_batch_size",
+        ):
             if not 1 <= getattr(self, name) <= _INT32_MAX:
                 raise ConfigError(f"{name} must be at least 1 and fit 32 bits")
         self._check_limits_of_types()

@@ -10,6 +10,7 @@ from runledger.runtime.config import JobsConfig
 from runledger.runtime.handler_pools import HandlerPool
 from runledger.runtime.reaper import Reaper
 from runledger.runtime.registry import JobRegistry
+from runledger.runtime.scheduler import Scheduler
 from runledger.runtime.worker import Worker
 
 
@@ -41,6 +42,25 @@ async def run_worker_loop(
         await _until_set(shutdown, worker.until_ended())
     finally:
         await worker.stop()
+
+
+async def run_scheduler_loop(database: Database, config: JobsConfig, shutdown: asyncio.Event) -> None:
+    """Run a scheduler until ``shutdown`` is set.
+
+    Args:
+        database: Where the schedules are.
+        config: Settings.
+        shutdown: Set it to stop.
+
+    Raises:
+        DatabaseConnectionError: PostgreSQL cannot be reached at the start.
+    """
+    scheduler = Scheduler(database, config)
+    try:
+        await scheduler.start()
+        await _until_set(shutdown, scheduler.until_ended())
+    finally:
+        await scheduler.stop()
 
 
 async def run_reaper_loop(

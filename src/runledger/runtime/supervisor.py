@@ -18,6 +18,7 @@ from runledger.runtime.lifecycle import LifecycleObserver
 from runledger.runtime.observer_feed import ObserverFeed
 from runledger.runtime.reaper import Reaper
 from runledger.runtime.registry import JobRegistry
+from runledger.runtime.scheduler import Scheduler
 from runledger.runtime.settlement import SettlementReport, WorkerSettlement
 from runledger.runtime.stop_signals import calling_at_signals
 from runledger.runtime.worker import Worker
@@ -29,7 +30,7 @@ _STILL_SECONDS = 60.0
 
 
 class Supervisor:
-    """Runs workers and a reaper until it is told to stop.
+    """Runs workers, a scheduler and a reaper until it is told to stop.
 
     A worker inserts the definitions of registered types that the database does not have yet.
 
@@ -43,6 +44,7 @@ class Supervisor:
         config: Settings; from the ``JOBS_*`` environment variables when not given.
         pool: For the transactions of handlers, see :class:`Worker`.
         runs_worker: Whether there is a worker for ``registry``; :meth:`add_worker` adds others.
+        runs_scheduler: Whether there is a scheduler. Where schedules are to fire, at least one process has one.
         runs_reaper: Whether there is a reaper. At least one process should have one.
         observers: Who is told what happens to the jobs of all its parts.
 
@@ -59,6 +61,7 @@ class Supervisor:
         *,
         pool: HandlerPool | None = None,
         runs_worker: bool = True,
+        runs_scheduler: bool = True,
         runs_reaper: bool = True,
         observers: Sequence[LifecycleObserver] = (),
     ) -> None:
@@ -71,6 +74,7 @@ class Supervisor:
         self._workers: list[Worker] = []
         if runs_worker:
             self._workers.append(self._make_worker(registry, self._config, pool))
+        self._scheduler = Scheduler(self._database, self._config) if runs_scheduler else None
         # It looks into the list when it calls a hook, so it knows those of workers that are added later as well.
         self._reaper = (
             Reaper(self._database, self._registries, self._config, observers=self._observers) if runs_reaper else None
@@ -96,7 +100,7 @@ class Supervisor:
             return False
         if self._is_stopping:
             return True  # parts that are idle end before those whose handlers go on
-        return all(worker.is_live for worker in self._workers) and (self._reaper is None or self._reaper.is_live)
+        return all(part.is_live for part in self._parts)
 
     @property
     def is_ready(self) -> bool:
@@ -104,9 +108,7 @@ class Supervisor:
 
         May be read in any thread.
         """
-        is_reaping = self._reaper is None or self._reaper.is_ready
-        is_stopping = self._shutdown.is_set()
-        return self.is_live and not is_stopping and is_reaping and all(worker.is_ready for worker in self._workers)
+        return self.is_live and not self._shutdown.is_set() and all(part.is_ready for part in self._parts)
 
     def add_worker(self, registry: JobRegistry, config: JobsConfig, *, pool: HandlerPool | None = None) -> None:
         """Run one more worker, with types, slots and settings of its own. Call this before the start.
@@ -143,19 +145,17 @@ class Supervisor:
         """
         if self._was_started:
             raise InvalidArgumentError("supervisor", "was started before", "make another one")
-        if not self._workers and self._reaper is None:
-            raise InvalidArgumentError("supervisor", "has neither worker nor reaper", "leave runs_reaper=True, or add")
+        if not self._parts:
+            raise InvalidArgumentError("supervisor", "has no part", "leave runs_reaper=True, or add a worker")
         self._was_started = True
-        started: list[Worker] = []
+        started: list[Worker | Scheduler | Reaper] = []
         try:
-            for worker in self._workers:
-                started.append(worker)
-                await worker.start()
-            if self._reaper is not None:
-                await self._reaper.start()
+            for part in self._parts:
+                started.append(part)
+                await part.start()
         except BaseException:
-            for worker in started:
-                await worker.stop(handler_timeout=timedelta())
+            for part in started:
+                await (part.stop(handler_timeout=timedelta()) if isinstance(part, Worker) else part.stop())
             await self._observers.stop()
             self._is_stopped = True
             raise
@@ -210,6 +210,8 @@ class Supervisor:
         _logger.info("supervisor.stopping", extra={"job_count": self._running_count()})
         self._shutdown.set()
         self._is_stopping = True
+        # What is due from now on is another process's, or waits.
+        scheduler_stop = asyncio.create_task(self._stop_quietly(self._scheduler))
         stops = [asyncio.create_task(worker.stop(handler_timeout=handler_timeout)) for worker in self._workers]
         impatience = asyncio.create_task(self._shutdown_now.wait())
         settlements: list[WorkerSettlement] = []
@@ -225,6 +227,7 @@ class Supervisor:
                     self._note(worker, outcome)
         finally:
             impatience.cancel()
+            await scheduler_stop
             await self._stop_rest()
         report = SettlementReport(workers=tuple(settlements), errors=tuple(self._errors))
         _logger.info(
@@ -238,12 +241,16 @@ class Supervisor:
         )
         return report
 
-    async def _stop_rest(self) -> None:
+    async def _stop_quietly(self, part: Scheduler | Reaper | None) -> None:
+        if part is None:
+            return
         try:
-            if self._reaper is not None:
-                await self._reaper.stop()
+            await part.stop()
         except Exception as error:  # noqa: BLE001 (noted; the rest has to stop too)
-            self._note(None, error)
+            self._note(part, error)
+
+    async def _stop_rest(self) -> None:
+        await self._stop_quietly(self._reaper)
         await self._observers.stop()
         if self._pulse is not None:
             self._pulse.cancel()
@@ -251,11 +258,9 @@ class Supervisor:
 
     async def _until_shutdown(self) -> None:
         """Wait until somebody asks for a stop, or a part ends by itself."""
-        ends: dict[asyncio.Task[Any], Worker | None] = {
-            asyncio.create_task(worker.until_ended()): worker for worker in self._workers
+        ends: dict[asyncio.Task[Any], Worker | Scheduler | Reaper] = {
+            asyncio.create_task(part.until_ended()): part for part in self._parts
         }
-        if self._reaper is not None:
-            ends[asyncio.create_task(self._reaper.until_ended())] = None
         asked: asyncio.Task[Any] = asyncio.create_task(self._shutdown.wait())
         try:
             ended, _ = await asyncio.wait([asked, *ends], return_when=asyncio.FIRST_COMPLETED)
@@ -267,11 +272,16 @@ class Supervisor:
             for task in (asked, *ends):
                 task.cancel()
 
-    def _note(self, worker: Worker | None, error: BaseException) -> None:
-        """Note that a worker failed, or the reaper."""
+    @property
+    def _parts(self) -> list[Worker | Scheduler | Reaper]:
+        return [*self._workers, *(part for part in (self._scheduler, self._reaper) if part is not None)]
+
+    def _note(self, part: Worker | Scheduler | Reaper, error: BaseException) -> None:
+        """Note that a part failed."""
         self._errors.append(error)
-        part, worker_id = ("reaper", None) if worker is None else ("worker", worker.worker_id)
-        _logger.error("supervisor.part_failed", extra={"part": part, "worker_id": worker_id}, exc_info=error)
+        worker_id = part.worker_id if isinstance(part, Worker) else None
+        facts = {"part": type(part).__name__.lower(), "worker_id": worker_id}
+        _logger.error("supervisor.part_failed", extra=facts, exc_info=error)
 
     async def _feel_pulse(self) -> None:
         while True:
