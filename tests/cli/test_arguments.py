@@ -117,6 +117,8 @@ def test_embedded_that_took_another_word_for_its_name_is_explained(run_command: 
 COMMANDS_WITH_A_PLACE = [
     *(["migrate"], ["check"], ["grants"], ["worker"], ["job"], ["payload"], ["cancel"], ["requeue"], ["definition"]),
     *(["definition", "list"], ["definition", "show"], ["definition", "set"]),
+    *(["schedule"], ["schedule", "list"], ["schedule", "show"], ["schedule", "set"]),
+    *(["schedule", "pause"], ["schedule", "resume"], ["schedule", "delete"]),
 ]
 
 
@@ -173,6 +175,8 @@ def test_version_of_a_checkout_that_is_not_installed(run_command: RunCommand, mo
 
 def test_the_reference_has_every_option_and_no_other(run_command: RunCommand) -> None:
     reference = Path(__file__).parents[2].joinpath("docs/reference/command-line.md").read_text(encoding="utf-8")
-    helps = [run_command(*words, "--help").out for words in ([], *COMMANDS_WITH_A_PLACE, ["embedded"])]
+    helps = [
+        run_command(*words, "--help").out for words in ([], *COMMANDS_WITH_A_PLACE, ["embedded"], ["schedule", "next"])
+    ]
 
     assert set(_OPTION.findall(reference)) == set(_OPTION.findall("".join(helps)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -287,3 +288,25 @@ def test_types_get_limits_of_their_own(
         assert program.await_end() == 0
 
     assert row == (1,)
+
+
+@pytest.mark.parametrize("options", [[], ["--no-scheduler"]], ids=["scheduler", "none"])
+def test_a_worker_makes_the_jobs_of_schedules_unless_told_not_to(
+    runledger_database: EphemeralDatabase, ledger: SyncLedger, directory: Path, options: list[str]
+) -> None:
+    ledger.ensure_job_definitions([JobDefinition(job_type="warning")])
+    ledger.upsert_schedule("yearly", "warning", "0 0 1 1 *")
+    ledger.set_schedule_next_fire("yearly", datetime(2026, 1, 1, tzinfo=UTC))
+
+    with worker(runledger_database, directory, *options) as program:
+        program.await_line("supervisor.started")
+        if options:
+            ledger.enqueue("warning")
+        program.await_line("handler.warns")
+        program.send(signal.SIGTERM)
+        assert program.await_end() == 0
+
+    with psycopg.connect(runledger_database.url) as connection:
+        found = connection.execute("SELECT count(*) FROM runledger.job_queue WHERE stage = 'completed'").fetchone()
+        made = connection.execute("SELECT count(*) FROM runledger.job_queue WHERE payload ? '_schedule'").fetchone()
+    assert (found, made) == ((1,), (0 if options else 1,))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from runledger.cli.failures import BadInputError
@@ -53,8 +53,8 @@ done, and no database is needed. The roles have to exist when the statements run
 """
 
 _WORKER = """\
-Run a worker and a reaper for the job types of a registry until SIGTERM or Ctrl-C.
-Either stops it gracefully: it claims no more, lets running handlers go on for the
+Run a worker for the job types of a registry, a scheduler and a reaper, until SIGTERM
+or Ctrl-C. Either stops it gracefully: it claims no more, lets running handlers go on for the
 shutdown timeout, and exits with 0. A second one cancels the handlers.
 
 Settings that are not given come from the JOBS_* variables, else from the defaults.
@@ -89,6 +89,29 @@ are enqueued: a change leaves existing jobs alone.
 
 A type that is disabled takes no new jobs: to enqueue one is refused with
 job.definition_not_found_or_disabled. The jobs that it has are still run.
+"""
+
+_SCHEDULE = """\
+Schedules make jobs by themselves, at the times of a cron expression in a time zone.
+Schedules of all organizations are found. They need a scheduler to run, which
+`runledger worker` has.
+
+A payload may hold secrets: it is shown only with --show-payload.
+"""
+
+_SCHEDULE_SET = """\
+Make a schedule, or change what is given of one that there is. A new one needs --type
+and --cron. One that exists keeps its organization and whether it is paused; when it
+is due next changes only with --cron, --timezone and --next-fire-at.
+
+DURATION is a number of seconds, or has a unit: 30s, 5m, 1h.
+"""
+
+_SCHEDULE_NEXT = """\
+Print the coming times of a cron expression, local and in UTC. No database is needed.
+Five fields are minute, hour, day of month, month and day of week, as in Vixie cron;
+six begin with the second, and a seventh is the year. Jitter is not shown: it depends
+on the schedule.
 """
 
 _CANCEL = """\
@@ -126,6 +149,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_job(commands.add_parser)
     _add_payload(commands.add_parser)
     _add_definition(commands.add_parser)
+    _add_schedule(commands.add_parser)
     _add_cancel(commands.add_parser)
     _add_requeue(commands.add_parser)
     _add_embedded(commands.add_parser)
@@ -142,6 +166,8 @@ def check_together(arguments: argparse.Namespace) -> None:
         _check_job_choice(arguments)
     elif arguments.command == "definition" and arguments.action == "set":
         _check_changes(arguments)
+    elif arguments.command == "schedule" and arguments.action == "set":
+        _check_schedule_changes(arguments)
 
 
 def _add_migrate(add_parser: _AddParser) -> None:
@@ -202,10 +228,14 @@ def _add_worker(add_parser: _AddParser) -> None:
     for option, minimum, meaning in (
         ("--poll-interval", "1ms", "wait after a claim that found less than it asked for"),
         ("--lease-ttl", "10s", "how long a job stays with a worker that no longer renews its lease"),
+        ("--schedule-poll-interval", "1s", "longest wait before schedules that were changed are noticed"),
         ("--reaper-interval", "1s", "wait between two searches for leases that have ended"),
         ("--shutdown-timeout", "0s", "how long running handlers may go on after a stop was asked for"),
     ):
         parser.add_argument(option, type=_duration_from(minimum), metavar="DURATION", help=meaning)
+    parser.add_argument(
+        "--no-scheduler", dest="runs_scheduler", action="store_false", help="make no jobs of schedules that are due"
+    )
     parser.add_argument(
         "--log-level",
         type=str.lower,
@@ -334,6 +364,109 @@ def _add_definition_options(parser: argparse.ArgumentParser) -> None:
     _add_database_options(parser, default=argparse.SUPPRESS)
 
 
+def _add_schedule(add_parser: _AddParser) -> None:
+    parser = add_parser(
+        "schedule",
+        help="list, show, make, change, pause, resume and delete schedules",
+        description=_SCHEDULE,
+        epilog=_ENVIRONMENT_AND_CODES,
+    )
+    _add_database_options(parser, default=argparse.SUPPRESS)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _add_schedule_list(actions.add_parser)
+    _add_schedule_set(actions.add_parser)
+    for action, meaning in (
+        ("show", "show one schedule"),
+        ("pause", "let a schedule make no jobs; those that there are still run"),
+        ("resume", "let a paused schedule make jobs again, from its next time on"),
+        ("delete", "delete a schedule; its jobs stay"),
+    ):
+        one = actions.add_parser(action, help=meaning, description=_SCHEDULE, epilog=_ENVIRONMENT_AND_CODES)
+        one.add_argument("name", metavar="NAME", help="the schedule")
+        if action != "delete":
+            _add_schedule_output(one)
+        _add_database_options(one, default=argparse.SUPPRESS)
+    _add_schedule_next(actions.add_parser)
+
+
+def _add_schedule_list(add_parser: _AddParser) -> None:
+    parser = add_parser("list", help="list schedules", description=_SCHEDULE, epilog=_ENVIRONMENT_AND_CODES)
+    parser.add_argument("filter", metavar="TEXT", nargs="?", help="only names with this text in them, in any case")
+    parser.add_argument("--type", dest="job_type", metavar="TYPE", help="only those that make jobs of this type")
+    _add_schedule_output(parser)
+    _add_database_options(parser, default=argparse.SUPPRESS)
+
+
+def _add_schedule_set(add_parser: _AddParser) -> None:
+    parser = add_parser(
+        "set", help="make or change a schedule", description=_SCHEDULE_SET, epilog=_ENVIRONMENT_AND_CODES
+    )
+    parser.add_argument("name", metavar="NAME", help="the schedule")
+    parser.add_argument("--type", dest="job_type", metavar="TYPE", help="the type of its jobs")
+    parser.add_argument("--cron", dest="cron_expr", metavar="EXPRESSION", help="when it is due, such as '30 2 * * *'")
+    parser.add_argument("--timezone", metavar="ZONE", help="whose local time that is; default: UTC")
+    parser.add_argument("--payload", metavar="JSON", help="the payload of its jobs; default: {}")
+    parser.add_argument(
+        "--jitter", dest="max_jitter", type=_duration_from("0s"), metavar="DURATION", help="how late it may be at most"
+    )
+    parser.add_argument(
+        "--catch-up",
+        choices=("latest", "skip", "all"),
+        help="which due times fire when several have passed; default: latest",
+    )
+    parser.add_argument("--catch-up-limit", type=_count, metavar="N", help="how many fire at most with --catch-up all")
+    parser.add_argument(
+        "--overlap", choices=("allow", "skip"), help="whether it fires while its last job has not ended; default: allow"
+    )
+    parser.add_argument(
+        "--next-fire-at",
+        type=_instant,
+        metavar="INSTANT",
+        help="when it is due next, such as 2026-12-01T02:30Z; or now",
+    )
+    new = parser.add_argument_group("for a new schedule")
+    new.add_argument(
+        "--organization",
+        dest="organization_id",
+        type=_organization_id,
+        metavar="UUID",
+        help="the organization that it and its jobs belong to",
+    )
+    new.add_argument("--paused", dest="is_paused", action="store_true", help="make it, but do not let it fire yet")
+    _add_schedule_output(parser)
+    _add_database_options(parser, default=argparse.SUPPRESS)
+
+
+def _add_schedule_next(add_parser: _AddParser) -> None:
+    parser = add_parser("next", help="print the coming times of an expression", description=_SCHEDULE_NEXT)
+    parser.add_argument("cron_expr", metavar="EXPRESSION", help="in one word: '30 2 * * *'")
+    parser.add_argument("--timezone", metavar="ZONE", default="UTC", help="an IANA name; default: UTC")
+    parser.add_argument("--count", type=_count, metavar="N", default=5, help="how many times; default: 5")
+    parser.add_argument("--after", type=_instant, metavar="INSTANT", help="default: now")
+    parser.add_argument("--json", action="store_true", help="print one JSON object: times, in UTC")
+
+
+def _add_schedule_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object; times in UTC")
+    parser.add_argument("--show-payload", action="store_true", help="show the payload too")
+
+
+def _check_schedule_changes(arguments: argparse.Namespace) -> None:
+    changes = (
+        arguments.job_type,
+        arguments.cron_expr,
+        arguments.timezone,
+        arguments.payload,
+        arguments.max_jitter,
+        arguments.catch_up,
+        arguments.catch_up_limit,
+        arguments.overlap,
+        arguments.next_fire_at,
+    )
+    if all(change is None for change in changes):
+        raise BadInputError("nothing is to be changed; see `runledger schedule set --help`")
+
+
 def _add_cancel(add_parser: _AddParser) -> None:
     parser = add_parser("cancel", help="cancel jobs", description=_CANCEL, epilog=_ENVIRONMENT_AND_CODES)
     _add_control_options(parser, done="canceled")
@@ -459,6 +592,18 @@ def _duration_from(minimum: str) -> Callable[[str], timedelta]:
         return duration
 
     return convert
+
+
+def _instant(text: str) -> datetime:
+    if text == "now":
+        return datetime.now(UTC)
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no instant; write 2026-12-01T02:30Z, or now") from None
+    if instant.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text!r} has no time zone; add Z for UTC, or an offset such as +01:00")
+    return instant
 
 
 def _job_id(text: str) -> UUID:

@@ -7,12 +7,20 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from itertools import pairwise
+from typing import Protocol, cast
 
 from runledger.cli.arguments import build_parser, check_together
 from runledger.cli.failures import BAD_INPUT, BROKEN_PIPE, DONE, INTERRUPTED, BadInputError, CommandError
 
 _NEGATIVE = re.compile(r"-[0-9]")
+
+
+class _Command(Protocol):
+    """The module of a command, which has its name."""
+
+    def run(self, arguments: argparse.Namespace, /) -> int: ...
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -68,25 +76,10 @@ def _run_command(arguments: argparse.Namespace) -> int:
         from runledger.cli import control
 
         return control.run_cancel(arguments) if arguments.command == "cancel" else control.run_requeue(arguments)
-    if arguments.command == "migrate":
-        from runledger.cli import migrate as command
-    elif arguments.command == "check":
-        from runledger.cli import check as command
-    elif arguments.command == "grants":
-        from runledger.cli import grants as command
-    elif arguments.command == "workers":
-        from runledger.cli import workers as command
-    elif arguments.command == "worker":
-        from runledger.cli import worker as command
-    elif arguments.command == "payload":
-        from runledger.cli import payload as command
-    elif arguments.command == "definition":
-        from runledger.cli import definition as command
-    elif arguments.command == "embedded":
-        from runledger.cli import embedded as command
-    else:
-        from runledger.cli import job as command
-    return command.run(arguments)
+    name = arguments.command
+    if name == "schedule" and arguments.action == "next":
+        name = "schedule_times"
+    return cast("_Command", import_module(f"runledger.cli.{name}")).run(arguments)
 
 
 def _with_negative_values(words: Sequence[str]) -> list[str]:

@@ -25,13 +25,14 @@ _FIELD_OF_OPTION = {
     "batch_size": "claim_batch_size",
     "poll_interval": "poll_interval",
     "lease_ttl": "lease_ttl",
+    "schedule_poll_interval": "schedule_poll_interval",
     "reaper_interval": "reaper_interval",
     "shutdown_timeout": "shutdown_timeout",
 }
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run a worker and a reaper until a signal."""
+    """Run a worker, a scheduler and a reaper until a signal."""
     with logging_to_standard_error(level=arguments.log_level, style=arguments.log_format):
         config = _config(arguments)
         registry = load_registry(arguments.registry)
@@ -47,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
                     "schema": place.schema,
                 },
             )
-            report = asyncio.run(_supervise(place, registry, config))
+            report = asyncio.run(_supervise(place, registry, config, runs_scheduler=arguments.runs_scheduler))
     return FAILED if report.errors else DONE
 
 
@@ -70,8 +71,11 @@ def _check(place: Place, registry: JobRegistry) -> None:
         connection.run(jobs.insert_missing_job_definitions(registry.definitions()))
 
 
-async def _supervise(place: Place, registry: JobRegistry, config: JobsConfig) -> SettlementReport:
+async def _supervise(
+    place: Place, registry: JobRegistry, config: JobsConfig, *, runs_scheduler: bool
+) -> SettlementReport:
+    supervisor = Supervisor(place.database, registry, config, runs_scheduler=runs_scheduler)
     try:
-        return await Supervisor(place.database, registry, config).run_until_shutdown()
+        return await supervisor.run_until_shutdown()
     except ConfigError as error:
         raise CommandError(f"{error} ({error.code})") from None
