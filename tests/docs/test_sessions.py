@@ -22,6 +22,7 @@ from tests.docs.pages import DOCS, Block, blocks_of
 _PAGES = [
     "how-to/enqueue-in-your-transaction.md",
     "how-to/migrate.md",
+    "how-to/run-jobs-on-a-schedule.md",
     "how-to/run-workers.md",
     "how-to/run-your-own-loop.md",
     "how-to/write-a-handler.md",

@@ -15,6 +15,7 @@ from runledger.postgres import schedules
 from runledger.postgres.drivers.psycopg import AsyncConnection
 
 _GLOBAL = Global()
+_NO_PAYLOAD: dict[str, JsonEncodable] = {}  # None is a payload
 
 
 class JobSchedules(LedgerPart):
@@ -26,7 +27,7 @@ class JobSchedules(LedgerPart):
         job_type: str,
         cron_expr: str,
         *,
-        payload_template: JsonEncodable = None,
+        payload_template: JsonEncodable = _NO_PAYLOAD,
         timezone: str = "UTC",
         organization_id: UUID | None = None,
         max_jitter: timedelta = timedelta(),
@@ -69,7 +70,7 @@ class JobSchedules(LedgerPart):
             name=name,
             job_type=job_type,
             cron_expr=cron_expr,
-            payload_template={} if payload_template is None else payload_template,
+            payload_template=payload_template,
             organization_id=organization_id,
             timezone=timezone,
             max_jitter=max_jitter,

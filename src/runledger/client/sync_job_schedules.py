@@ -16,6 +16,7 @@ from runledger.postgres import schedules
 from runledger.postgres.drivers.psycopg import Connection
 
 _GLOBAL = Global()
+_NO_PAYLOAD: dict[str, JsonEncodable] = {}  # None is a payload
 
 
 class SyncJobSchedules(SyncLedgerPart):
@@ -27,7 +28,7 @@ class SyncJobSchedules(SyncLedgerPart):
         job_type: str,
         cron_expr: str,
         *,
-        payload_template: JsonEncodable = None,
+        payload_template: JsonEncodable = _NO_PAYLOAD,
         timezone: str = "UTC",
         organization_id: UUID | None = None,
         max_jitter: timedelta = timedelta(),
@@ -70,7 +71,7 @@ class SyncJobSchedules(SyncLedgerPart):
             name=name,
             job_type=job_type,
             cron_expr=cron_expr,
-            payload_template={} if payload_template is None else payload_template,
+            payload_template=payload_template,
             organization_id=organization_id,
             timezone=timezone,
             max_jitter=max_jitter,
