@@ -192,7 +192,7 @@ def roles(runledger_database: EphemeralDatabase) -> Iterator[Roles]:
 
 
 async def test_a_whole_life_under_the_printed_rights(roles: Roles, runledger_database: EphemeralDatabase) -> None:
-    """Produce, work, fail, dead-letter, reap, read."""
+    """Produce, schedule, work, fail, dead-letter, reap, read."""
     registry = JobRegistry()
     is_hanging = asyncio.Event()
 
@@ -209,10 +209,14 @@ async def test_a_whole_life_under_the_printed_rights(roles: Roles, runledger_dat
         is_hanging.set()
         await asyncio.Event().wait()
 
+    @registry.job("timed")
+    async def timed(_context: JobContext, _payload: dict[str, object]) -> None: ...
+
     observer = await Observer.connect(runledger_database.url)
     config = JobsConfig(
         poll_interval=timedelta(milliseconds=5),
         reaper_interval=timedelta(milliseconds=10),
+        schedule_poll_interval=timedelta(milliseconds=10),
         shutdown_timeout=timedelta(0),
     )
     worker = Supervisor(Database(roles.url_of(Duty.WORKER)), registry, config)
@@ -221,10 +225,19 @@ async def test_a_whole_life_under_the_printed_rights(roles: Roles, runledger_dat
         ids = [await producer.enqueue(job_type, payload) for job_type, payload in (("good", 1), ("bad", None))]
         ids.append(await producer.enqueue("hanging"))
         await is_hanging.wait()
+        async with await Ledger.connect(roles.url_of(Duty.MIGRATOR)) as migrator:
+            await migrator.upsert_schedule("often", "timed", "* * * * * *")
+            await observer.until(
+                "(SELECT count(*) >= 1 FROM runledger.job_queue WHERE job_type = 'timed' AND status = 'SUCCEEDED')"
+            )
+            await migrator.pause_schedule("often")
+        assert [schedule.name for schedule in await producer.list_schedules()] == ["often"]
         await observer.execute(
             "UPDATE runledger.job_queue SET lease_expires_at = now() - interval '1 hour' WHERE job_type = 'hanging'"
         )
-        await observer.until("(SELECT count(*) = 3 FROM runledger.job_queue WHERE finished_at IS NOT NULL)")
+        await observer.until(
+            "(SELECT count(*) = 3 FROM runledger.job_queue WHERE finished_at IS NOT NULL AND job_type <> 'timed')"
+        )
         await worker.stop()
 
         records = [await producer.get_job(job_id) for job_id in ids]

@@ -16,7 +16,7 @@ from runledger.core.schedules.catch_up import first_fire_at
 from runledger.core.schedules.cron_expression import CronExpression, parse_cron
 from runledger.core.schedules.schedule import ScheduleOwner, ScheduleRequest
 from runledger.core.scope import Scope
-from runledger.postgres.document import MAX_BATCH_BYTES, MAX_BATCH_ROWS, encode_document, json_text, scope_fields
+from runledger.postgres.document import MAX_BATCH_BYTES, MAX_BATCH_ROWS, encode_document, scope_fields
 from runledger.postgres.operation import Row, Rows, Statement, Steps
 from runledger.postgres.schedules.refusals import (
     definition_missing,
@@ -129,10 +129,10 @@ class _Wanted:
             raise fires_no_more()
         return fire_at
 
-    def json(self, schedule_id: UUID, *, is_active: bool, next_fire_at: datetime | None, writer: Writer | None) -> str:
-        """Return the item of a document; with a writer that of a new schedule."""
+    def item_json(self, schedule_id: UUID, *, is_active: bool, next_fire_at: datetime | None) -> str:
+        """Return the object of the document that says what the schedule is to be."""
         request = self.request
-        item = encode_document(
+        members = encode_document(
             schedule_id=schedule_id,
             job_type=request.job_type,
             cron_expr=request.cron_expr,
@@ -144,14 +144,26 @@ class _Wanted:
             catch_up_limit=request.catch_up_limit,
             overlap=request.overlap,
         )
-        item = f'{item[:-1]},"payload_template":{self.payload_template_json}'
-        if writer is not None:
-            item += f',"name":{json_text(request.name)},"owner":"{writer.owner}"'
-            if request.organization_id is not None:
-                item += f',"organization_id":"{request.organization_id}"'
-            if writer.catalog_scope is not None:
-                item += f',"catalog_scope":{json_text(writer.catalog_scope)}'
-        return item + "}"
+        return f'{members[:-1]},"payload_template":{self.payload_template_json}}}'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Item:
+    """What is to be written of one schedule.
+
+    Attributes:
+        name: The schedule.
+        job_type: The type of its jobs.
+        is_new: It is to be inserted, not changed.
+        is_active: Whether it will fire.
+        json: The object of the document.
+    """
+
+    name: str
+    job_type: str
+    is_new: bool
+    is_active: bool
+    json: str
 
 
 def _batches(wanted: list[_Wanted]) -> Iterator[list[_Wanted]]:
@@ -173,55 +185,78 @@ def _write_batch(
     unwritten = {one.request.name: one for one in batch}
     for _ in range(MAX_LOOKS):
         rows = yield from lock_schedules(list(unwritten), scope=writer.scope, now=now)
-        new: list[str] = []
-        changed: list[str] = []
-        missing: set[str] = set()
-        for row in rows:
-            one = unwritten[row["name"]]
-            if row["schedule_id"] is None:
-                item, is_active = _new_item(one, row, writer)
-                new.append(item)
-            else:
-                item, is_active = _changed_item(one, row, writer)
-                changed.append(item)
-            is_enabled = enabled.get(one.request.job_type)
-            if is_enabled is None or (is_active and not is_enabled):
-                missing.add(one.request.job_type)
-        if missing:
-            raise definition_missing(writer.operation_name, sorted(missing))
-        taken = {row["name"] for row in rows if row["schedule_id"] is None}
+        items = [_item(unwritten[row["name"]], row, writer) for row in rows]
+        _check_definitions(items, enabled, writer)
+        changed = [item.json for item in items if not item.is_new]
         if changed:
             rows = yield Statement(sql=_UPDATE, document=_document(changed))
             written.updated.extend(row["name"] for row in rows)
-        if new:
-            rows = yield Statement(sql=_INSERT, document=_document(new))
-            inserted = {row["name"] for row in rows}
-            written.inserted.extend(sorted(inserted))
-            taken -= inserted
-        if not taken:
+        new = [item for item in items if item.is_new]
+        if not new:
             return
-        unwritten = {name: unwritten[name] for name in unwritten if name in taken}
+        rows = yield Statement(sql=_INSERT, document=_document([item.json for item in new]))
+        inserted = {row["name"] for row in rows}
+        written.inserted.extend(inserted)
+        unwritten = {item.name: unwritten[item.name] for item in new if item.name not in inserted}
+        if not unwritten:
+            return
+        # Somebody else has made them since the look, so they are there now.
     raise moves_too_fast(writer.operation_name)
 
 
-def _new_item(one: _Wanted, row: Row, writer: Writer) -> tuple[str, bool]:
+def _item(one: _Wanted, row: Row, writer: Writer) -> _Item:
+    return _new_item(one, row, writer) if row["schedule_id"] is None else _changed_item(one, row, writer)
+
+
+def _new_item(one: _Wanted, row: Row, writer: Writer) -> _Item:
+    request = one.request
     schedule_id = uuid7()
-    is_active = one.request.is_active
-    next_fire_at = one.first_fire_at(schedule_id, row["at"])
-    return one.json(schedule_id, is_active=is_active, next_fire_at=next_fire_at, writer=writer), is_active
+    json = one.item_json(
+        schedule_id, is_active=request.is_active, next_fire_at=one.first_fire_at(schedule_id, row["at"])
+    )
+    identity = encode_document(
+        name=request.name,
+        organization_id=request.organization_id,
+        owner=writer.owner,
+        catalog_scope=writer.catalog_scope,
+    )
+    return _Item(
+        name=request.name,
+        job_type=request.job_type,
+        is_new=True,
+        is_active=request.is_active,
+        json=f"{json[:-1]},{identity[1:]}",
+    )
 
 
-def _changed_item(one: _Wanted, row: Row, writer: Writer) -> tuple[str, bool]:
+def _changed_item(one: _Wanted, row: Row, writer: Writer) -> _Item:
     _check_may_change(row, writer)
-    schedule_id: UUID = row["schedule_id"]
-    is_active: bool = row["is_active"]
-    if writer.applies_is_active or row["is_absent"]:
-        is_active = one.request.is_active
-    has_new_times = (row["cron_expr"], row["timezone"]) != (one.request.cron_expr, one.request.timezone)
+    request = one.request
+    applies_is_active = writer.applies_is_active or row["is_absent"]
+    is_active: bool = request.is_active if applies_is_active else row["is_active"]
+    has_new_times = (row["cron_expr"], row["timezone"]) != (request.cron_expr, request.timezone)
     # What passed during a pause does not fire.
     starts_late = is_active and not row["is_active"] and row["next_fire_at"] <= row["at"]
+    schedule_id: UUID = row["schedule_id"]
     next_fire_at = one.first_fire_at(schedule_id, row["at"]) if has_new_times or starts_late else None
-    return one.json(schedule_id, is_active=is_active, next_fire_at=next_fire_at, writer=None), is_active
+    return _Item(
+        name=request.name,
+        job_type=request.job_type,
+        is_new=False,
+        is_active=is_active,
+        json=one.item_json(schedule_id, is_active=is_active, next_fire_at=next_fire_at),
+    )
+
+
+def _check_definitions(items: list[_Item], enabled: dict[str, bool], writer: Writer) -> None:
+    """Refuse schedules without a definition, and active ones whose definition is disabled."""
+    missing = {
+        item.job_type
+        for item in items
+        if item.job_type not in enabled or (item.is_active and not enabled[item.job_type])
+    }
+    if missing:
+        raise definition_missing(writer.operation_name, sorted(missing))
 
 
 def _check_may_change(row: Row, writer: Writer) -> None:
