@@ -240,6 +240,13 @@ async def test_a_pass_that_cannot_end_does_not_hold_up_the_stop(app: App, monkey
         await asyncio.wait_for(reaper.stop(), 10)
 
 
+async def test_a_stop_while_it_starts_leaves_no_connection(app: App, reaper: Reaper) -> None:
+    await asyncio.gather(reaper.start(), reaper.stop())
+
+    assert not reaper.is_live
+    await app.observer.until_sessions(at_most=0)
+
+
 async def test_the_loop_for_hosts_runs_until_its_event_is_set(app: App) -> None:
     app.registry.job(TYPE)(echo)
     await app.enqueue(TYPE)

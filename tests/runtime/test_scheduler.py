@@ -225,6 +225,13 @@ async def test_a_pass_that_cannot_end_does_not_hold_up_the_stop(app: App, monkey
         await asyncio.wait_for(scheduler.stop(), 10)
 
 
+async def test_a_stop_while_it_starts_leaves_no_connection(app: App, scheduler: Scheduler) -> None:
+    await asyncio.gather(scheduler.start(), scheduler.stop())
+
+    assert not scheduler.is_live
+    await app.observer.until_sessions(at_most=0)
+
+
 async def test_the_loop_for_hosts_runs_until_its_event_is_set(app: App) -> None:
     await define(app)
     await make_due(app, "one")

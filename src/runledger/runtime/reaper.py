@@ -84,6 +84,9 @@ class Reaper:
             DatabaseConnectionError: PostgreSQL cannot be reached.
         """
         await self._connection.open()
+        if self._is_stopping:  # meanwhile
+            await self._connection.close()
+            return
         self._loop = asyncio.create_task(self._reap_until_stopped())
 
     def wake(self) -> None:

@@ -66,6 +66,9 @@ class Scheduler:
             DatabaseConnectionError: PostgreSQL cannot be reached.
         """
         await self._connection.open()
+        if self._is_stopping:  # meanwhile
+            await self._connection.close()
+            return
         self._loop = asyncio.create_task(self._schedule_until_stopped())
 
     def wake(self) -> None:
