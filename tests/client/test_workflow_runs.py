@@ -134,13 +134,18 @@ async def test_a_run_commits_with_the_rows_of_the_application_or_not_at_all(ledg
     async with ledger.transaction() as connection:
         await execute(connection, "INSERT INTO orders VALUES (1)")
         kept = await ledger.enqueue_workflow(gated(), connection=connection)
-    with pytest.raises(LookupError):
+    lost: list[UUID] = []
+
+    async def change_of_mind() -> None:
         async with ledger.transaction() as connection:
-            lost = await ledger.enqueue_workflow(gated(), connection=connection)
+            lost.append((await ledger.enqueue_workflow(gated(), connection=connection)).id)
             raise LookupError
 
+    with pytest.raises(LookupError):
+        await change_of_mind()
+
     assert await ledger.get_workflow_run(kept.id) is not None
-    assert await ledger.get_workflow_run(lost.id) is None
+    assert await ledger.get_workflow_run(lost[0]) is None
 
 
 async def test_runs_are_listed_found_and_read(ledger: Ledger) -> None:
