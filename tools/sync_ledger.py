@@ -20,7 +20,7 @@ from pathlib import Path
 
 CLIENT = Path(__file__).resolve().parents[1] / "src" / "runledger" / "client"
 
-MODULES = ("ledger_part", "job_definitions", "held_jobs", "workflow_run_handle", "workflow_runs", "ledger")
+MODULES = ("ledger_part", "job_definitions", "log_lines", "held_jobs", "ledger")
 """The modules that have a blocking form; that of ``x`` is ``sync_x``."""
 
 _HEADER = "# Written by `make sync-ledger` from {module}.py; do not edit.\n"
@@ -29,6 +29,7 @@ _NAMES = {
     "Notifier": "SyncNotifier",
     "LedgerPart": "SyncLedgerPart",
     "JobDefinitions": "SyncJobDefinitions",
+    "JobLogs": "SyncJobLogs",
     "HeldJobs": "SyncHeldJobs",
     "WorkflowRunHandle": "SyncWorkflowRunHandle",
     "WorkflowRuns": "SyncWorkflowRuns",

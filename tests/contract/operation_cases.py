@@ -67,6 +67,7 @@ _PROGRESS = jobs.JobProgressUpdate(
     lease=_LEASE,
     progress=JobProgress(stage="sending", progress_done=1, progress_total=2, checkpoint={"page": 1}),
 )
+_LOG_LINE = jobs.JobLogLine(job_id=JOB_ID, attempt=1, level="INFO", message="sent", payload={"page": 1})
 _REQUEST_DUE_AT = EnqueueRequest(
     "email.send",
     {"to": "a@example.org"},
@@ -174,6 +175,8 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
     jobs.get_job(JOB_ID, scope=Admin()),
     jobs.get_job_by_idempotency_key("email.send", "order-17", scope=Organization(_ORGANIZATION)),
     jobs.list_job_events(JOB_ID, scope=Organization(_ORGANIZATION), limit=10, after_id=5),
+    jobs.insert_job_logs([_LOG_LINE], now=_NOW),
+    jobs.list_job_logs(JOB_ID, scope=Organization(_ORGANIZATION), limit=10, after_id=5),
     jobs.list_job_attempts(JOB_ID, scope=Organization(_ORGANIZATION)),
     jobs.list_job_attempts(JOB_ID, scope=Global()),
     jobs.get_dead_letter(JOB_ID, scope=Organization(_ORGANIZATION)),

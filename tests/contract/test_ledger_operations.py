@@ -36,13 +36,9 @@ LEDGER_METHODS = """
     cancel_job check_schema claim_jobs claim_prestart_jobs close compare_and_requeue_job complete_job_failure
     complete_job_success connect enqueue enqueue_many ensure_job_definitions get_dead_letter get_job
     get_job_by_idempotency_key get_job_definition get_job_payload_by_idempotency_key get_latest_job_payload_for_run
-    heartbeat_job job_attempts job_events list_job_definitions migrate reap_expired_leases release_unstarted_job_claim
-    requeue_job transaction update_job_definition
-    append_workflow_steps cancel_workflow_run complete_gate enqueue_workflow get_latest_workflow_run get_workflow_run
-    get_workflow_run_by_idempotency_key get_workflow_run_id_for_job list_workflow_runs list_workflow_step_dependencies
-    list_workflow_step_keys_for_update list_workflow_steps update_workflow_step_payload workflow_run
-    update_job_payload_uuid_array_field update_job_progress
-    upsert_job_definitions
+    heartbeat_job insert_job_logs job_attempts job_events job_logs list_job_definitions migrate reap_expired_leases
+    release_unstarted_job_claim requeue_job transaction update_job_definition update_job_payload_uuid_array_field
+    update_job_progress upsert_job_definitions
 """
 
 

@@ -12,9 +12,9 @@ PUBLIC_NAMES: dict[ModuleType, str] = {
         Admin BlankJobTypeError BlankStepKeyError BlankWorkflowTypeError CancellationNotQuiesced ClaimedJob
         ConfigError DeadLetterDecision EnqueueRequest ExpectationMismatch FailureDecision Global InvalidArgumentError
         JobAttempt JobClaimOrigin JobContext JobDeadLetter JobDeadLetterInfo JobDeadLetterReason JobDefinition
-        JobEvent JobEventType JobFailure JobFailureKind JobHandler JobPayload JobProgress JobRecord JobStage JobStatus
-        JobType JsonEncodable JsonValue LeaseIdentity Organization PayloadMismatchError RequeueOutcome Requeued
-        RetryDecision RunledgerError Scope StepKey UndecodableJsonError UnknownStoredTextError
+        JobEvent JobEventType JobFailure JobFailureKind JobHandler JobLog JobPayload JobProgress JobRecord JobStage
+        JobStatus JobType JsonEncodable JsonValue LeaseIdentity Organization PayloadMismatchError RequeueOutcome
+        Requeued RetryDecision RunledgerError Scope StepKey UndecodableJsonError UnknownStoredTextError
         Workflow WorkflowAppend WorkflowBuildError WorkflowDagBuilder WorkflowDependencyReleaseMode WorkflowRunEnqueue
         WorkflowRunEnqueueBuilder WorkflowRunStatus WorkflowStepDependencySpec WorkflowStepEnqueue
         WorkflowStepEnqueueBuilder WorkflowStepExecutionKind WorkflowStepHandle WorkflowStepStatus WorkflowType
@@ -36,11 +36,12 @@ PUBLIC_NAMES: dict[ModuleType, str] = {
         workers workflows
     """,
     jobs: """
-        AttemptFailure AttemptOutcome ClaimPosition ClaimedBatch JobProgressUpdate JobSuccess ReapResult
+        AttemptFailure AttemptOutcome ClaimPosition ClaimedBatch JobLogLine JobProgressUpdate JobSuccess ReapResult
         ReapedDeadLetter WorkerHeartbeat cancel_job claim_batch claim_jobs claim_prestart_jobs compare_and_requeue_job
         complete_job complete_jobs confirm_attempt_outcome enqueue_job enqueue_jobs fail_job fail_jobs
         get_dead_letter get_job get_job_by_idempotency_key get_job_definition get_job_payload_by_idempotency_key
-        get_latest_job_payload_for_run heartbeat_job heartbeat_worker insert_missing_job_definitions
+        get_latest_job_payload_for_run heartbeat_job heartbeat_worker insert_job_logs
+        insert_missing_job_definitions list_job_logs
         list_due_job_ids list_job_attempts list_job_definitions list_job_events list_worker_leases read_attempt_outcomes
         read_canceled_leases read_held_leases reap_expired_leases release_unstarted_job_claim renew_leases
         requeue_job return_claims update_job_definition update_job_payload_uuid_array_field update_job_progress

@@ -87,6 +87,7 @@ STATEMENTS: dict[Duty, set[str]] = {
         "jobs/return_claims",
         "jobs/update_job_payload_uuid_array_field",
         "jobs/update_job_progress",
+        "logs/insert_job_logs",
         "workers/list_workers",
         "workers/register_worker",
         "workers/remove_dead_workers",
@@ -112,6 +113,7 @@ STATEMENTS: dict[Duty, set[str]] = {
         "jobs/get_latest_job_payload_for_run",
         "jobs/list_job_attempts",
         "jobs/list_job_events",
+        "logs/list_job_logs",
         "workers/list_workers",
     },
 }

@@ -75,6 +75,12 @@ Payload, checkpoint, output and idempotency key may hold secrets: they are shown
 only with --show-payload. Codes and messages of failures are always shown.
 """
 
+_LOGS = """\
+Print what the handler of a job logged, oldest first. Times count from when the job was
+enqueued. What was logged besides the message may hold secrets: it is shown only with
+--show-payload. The job is named as for `runledger payload`.
+"""
+
 _PAYLOAD = """\
 Print the payload of a job, and nothing else: as JSON, or on a terminal with every
 character escaped that it would obey. It may hold secrets.
@@ -124,6 +130,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_worker(commands.add_parser)
     _add_workers(commands.add_parser)
     _add_job(commands.add_parser)
+    _add_logs(commands.add_parser)
     _add_payload(commands.add_parser)
     _add_definition(commands.add_parser)
     _add_cancel(commands.add_parser)
@@ -138,7 +145,7 @@ def check_together(arguments: argparse.Namespace) -> None:
     Raises:
         BadInputError: They cannot be used.
     """
-    if arguments.command in {"job", "payload"}:
+    if arguments.command in {"job", "logs", "payload"}:
         _check_job_choice(arguments)
     elif arguments.command == "definition" and arguments.action == "set":
         _check_changes(arguments)
@@ -232,11 +239,22 @@ def _add_job(add_parser: _AddParser) -> None:
     parser = add_parser("job", help="tell the story of a job", description=_JOB, epilog=_ENVIRONMENT_AND_CODES)
     _add_job_choice(parser)
     parser.add_argument(
-        "--json", action="store_true", help="print one JSON object: job, attempts, events, dead_letter; times in UTC"
+        "--json",
+        action="store_true",
+        help="print one JSON object: job, attempts, events, dead_letter, logs; times in UTC",
     )
     parser.add_argument(
         "--show-payload", action="store_true", help="show payload, checkpoint, output and idempotency key too"
     )
+    _add_database_options(parser, default=argparse.SUPPRESS)
+
+
+def _add_logs(add_parser: _AddParser) -> None:
+    parser = add_parser("logs", help="print the log of a job", description=_LOGS, epilog=_ENVIRONMENT_AND_CODES)
+    _add_job_choice(parser)
+    parser.add_argument("--after", type=_line_id, metavar="LINE", default=0, help="only lines after the one of this id")
+    parser.add_argument("--json", action="store_true", help="print one JSON object for each line; times in UTC")
+    parser.add_argument("--show-payload", action="store_true", help="show what was logged besides the message too")
     _add_database_options(parser, default=argparse.SUPPRESS)
 
 
@@ -432,6 +450,12 @@ def _text(text: str) -> str:
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdecimal()) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
+
+
+def _line_id(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no id of a line; --json shows them")
     return int(text)
 
 

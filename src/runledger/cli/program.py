@@ -7,10 +7,14 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from itertools import pairwise
 
 from runledger.cli.arguments import build_parser, check_together
 from runledger.cli.failures import BAD_INPUT, BROKEN_PIPE, DONE, INTERRUPTED, BadInputError, CommandError
+
+# Where a command is that is not `run` of the module of its name.
+_COMMANDS = {"cancel": ("control", "run_cancel"), "requeue": ("control", "run_requeue")}
 
 _NEGATIVE = re.compile(r"-[0-9]")
 
@@ -64,29 +68,8 @@ def _run(words: Sequence[str]) -> int:
 
 def _run_command(arguments: argparse.Namespace) -> int:
     """Load the module of the command, and no other, and run it."""
-    if arguments.command in {"cancel", "requeue"}:
-        from runledger.cli import control
-
-        return control.run_cancel(arguments) if arguments.command == "cancel" else control.run_requeue(arguments)
-    if arguments.command == "migrate":
-        from runledger.cli import migrate as command
-    elif arguments.command == "check":
-        from runledger.cli import check as command
-    elif arguments.command == "grants":
-        from runledger.cli import grants as command
-    elif arguments.command == "workers":
-        from runledger.cli import workers as command
-    elif arguments.command == "worker":
-        from runledger.cli import worker as command
-    elif arguments.command == "payload":
-        from runledger.cli import payload as command
-    elif arguments.command == "definition":
-        from runledger.cli import definition as command
-    elif arguments.command == "embedded":
-        from runledger.cli import embedded as command
-    else:
-        from runledger.cli import job as command
-    return command.run(arguments)
+    module, function = _COMMANDS.get(arguments.command, (arguments.command, "run"))
+    return getattr(import_module(f"runledger.cli.{module}"), function)(arguments)
 
 
 def _with_negative_values(words: Sequence[str]) -> list[str]:

@@ -12,9 +12,8 @@ from uuid import UUID
 from runledger.client.argument_checks import check_connection, check_organization, check_pool
 from runledger.client.held_jobs import HeldJobs
 from runledger.client.job_definitions import JobDefinitions
-from runledger.client.run_watch import RunWatch
-from runledger.client.workflow_runs import WorkflowRuns
-from runledger.core.errors import InvalidArgumentError
+from runledger.client.log_lines import JobLogs
+from runledger.client.notifier import Notifier
 from runledger.core.jobs.enqueue_request import EnqueueRequest
 from runledger.core.jobs.records import JobAttempt, JobDeadLetter, JobEvent, JobPayload, JobRecord
 from runledger.core.jobs.requeue_outcome import RequeueOutcome
@@ -42,7 +41,7 @@ T = TypeVar("T")
 _GLOBAL = Global()
 
 
-class Ledger(JobDefinitions, HeldJobs, WorkflowRuns):
+class Ledger(JobDefinitions, JobLogs, HeldJobs):
     """What an application calls: enqueue jobs, read what became of them, cancel them and start them over.
 
     ::

@@ -14,8 +14,7 @@ from runledger.client.argument_checks import check_connection, check_organizatio
 from runledger.client.run_watch import SyncRunWatch
 from runledger.client.sync_held_jobs import SyncHeldJobs
 from runledger.client.sync_job_definitions import SyncJobDefinitions
-from runledger.client.sync_workflow_runs import SyncWorkflowRuns
-from runledger.core.errors import InvalidArgumentError
+from runledger.client.sync_log_lines import SyncJobLogs
 from runledger.core.jobs.enqueue_request import EnqueueRequest
 from runledger.core.jobs.records import JobAttempt, JobDeadLetter, JobEvent, JobPayload, JobRecord
 from runledger.core.jobs.requeue_outcome import RequeueOutcome
@@ -43,7 +42,7 @@ T = TypeVar("T")
 _GLOBAL = Global()
 
 
-class SyncLedger(SyncJobDefinitions, SyncHeldJobs, SyncWorkflowRuns):
+class SyncLedger(SyncJobDefinitions, SyncJobLogs, SyncHeldJobs):
     """What an application calls: enqueue jobs, read what became of them, cancel them and start them over.
 
     ::

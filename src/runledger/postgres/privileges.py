@@ -24,8 +24,8 @@ class Duty(StrEnum):
     """Owns the schema and everything in it: migrates, and changes what operators change."""
 
     WORKER = "worker"
-    """Runs jobs and repairs them: claims, renews, completes, fails, gives back, reaps, cancels, requeues, inserts
-    missing definitions, and keeps the table of workers. Advances workflows, appends to them and cancels them."""
+    """Runs jobs and repairs them: claims, renews, completes, fails, gives back, reaps, cancels, requeues, logs,
+    inserts missing definitions, and keeps the table of workers. Advances workflows, appends to them and cancels them."""
 
     PRODUCER = "producer"
     """Enqueues jobs and workflows, appends to workflows and completes their gates, and reads what became of them and
@@ -52,6 +52,7 @@ TABLE_PRIVILEGES: Mapping[Duty, Mapping[str, str]] = {
         "job_dead_letters": "SELECT, INSERT, UPDATE",
         "job_definitions": "SELECT, INSERT",
         "job_events": "SELECT, INSERT",
+        "job_logs": "INSERT",
         "job_queue": "SELECT, INSERT, UPDATE",
         "job_workers": "SELECT, INSERT, UPDATE, DELETE",
         **_CHECKING,
@@ -62,6 +63,7 @@ TABLE_PRIVILEGES: Mapping[Duty, Mapping[str, str]] = {
         "job_dead_letters": "SELECT",
         "job_definitions": "SELECT",
         "job_events": "SELECT, INSERT",
+        "job_logs": "SELECT",
         "job_queue": "SELECT, INSERT",
         "job_workers": "SELECT",
         **_CHECKING,

@@ -13,6 +13,7 @@ from runledger.core.jobs.records import (
     JobDeadLetter,
     JobDefinition,
     JobEvent,
+    JobLog,
     JobPayload,
     JobRecord,
     LeaseIdentity,
@@ -81,6 +82,13 @@ def decode_event(row: Row) -> JobEvent:
     fields["event_type"] = _stored(JobEventType, row["event_type"])
     fields["payload"] = _json(fields.pop("payload_json"))
     return JobEvent(**fields)
+
+
+def decode_log(row: Row) -> JobLog:
+    """Return a row of ``job_logs``."""
+    fields = dict(row)
+    fields["payload"] = _json(fields.pop("payload_json"))
+    return JobLog(**fields)
 
 
 def decode_attempt(row: Row) -> JobAttempt:

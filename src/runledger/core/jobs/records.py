@@ -286,6 +286,32 @@ class JobEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobLog:
+    """A line of a job's log.
+
+    Attributes:
+        id: Cursor for paging: later lines of a job have greater ids.
+        job_id: The job.
+        run_number: The run it was written in.
+        attempt: The attempt it was written in, or ``None``.
+        level: How important it is, such as ``"INFO"``.
+        message: What happened.
+        payload: More about it.
+        occurred_at: When it was written, by the database's clock and give or take the milliseconds that sending took:
+            the order of lines is that of their ids.
+    """
+
+    id: int
+    job_id: UUID
+    run_number: int
+    attempt: int | None
+    level: str
+    message: str = field(repr=False)
+    payload: JsonValue = field(repr=False)
+    occurred_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobDeadLetter:
     """The latest dead letter of a job; it outlives a requeue.
 

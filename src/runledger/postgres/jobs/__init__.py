@@ -1,4 +1,7 @@
-"""Operations on jobs: definitions, enqueue, claim, lease, progress, complete, fail, cancel, requeue, reap, read."""
+"""Operations on jobs.
+
+Definitions, enqueue, claim, lease, progress, complete, fail, cancel, requeue, reap, logs, reads.
+"""
 
 from runledger.postgres.jobs.attempt_outcome import AttemptOutcome, confirm_attempt_outcome, read_attempt_outcomes
 from runledger.postgres.jobs.cancellation import cancel_job
@@ -31,6 +34,7 @@ from runledger.postgres.jobs.lease import (
     read_held_leases,
     renew_leases,
 )
+from runledger.postgres.jobs.logs import JobLogLine, insert_job_logs, list_job_logs
 from runledger.postgres.jobs.payloads import (
     get_job_payload_by_idempotency_key,
     get_latest_job_payload_for_run,
@@ -52,6 +56,7 @@ __all__ = [
     "AttemptOutcome",
     "ClaimPosition",
     "ClaimedBatch",
+    "JobLogLine",
     "JobProgressUpdate",
     "JobSuccess",
     "ReapResult",
@@ -77,11 +82,13 @@ __all__ = [
     "get_latest_job_payload_for_run",
     "heartbeat_job",
     "heartbeat_worker",
+    "insert_job_logs",
     "insert_missing_job_definitions",
     "list_due_job_ids",
     "list_job_attempts",
     "list_job_definitions",
     "list_job_events",
+    "list_job_logs",
     "list_worker_leases",
     "read_attempt_outcomes",
     "read_canceled_leases",
