@@ -20,7 +20,7 @@ from pathlib import Path
 
 CLIENT = Path(__file__).resolve().parents[1] / "src" / "runledger" / "client"
 
-MODULES = ("ledger_part", "job_definitions", "log_lines", "held_jobs", "ledger")
+MODULES = ("ledger_part", "job_definitions", "log_lines", "runtime_configs", "held_jobs", "ledger")
 """The modules that have a blocking form; that of ``x`` is ``sync_x``."""
 
 _HEADER = "# Written by `make sync-ledger` from {module}.py; do not edit.\n"
@@ -30,6 +30,8 @@ _NAMES = {
     "LedgerPart": "SyncLedgerPart",
     "JobDefinitions": "SyncJobDefinitions",
     "JobLogs": "SyncJobLogs",
+    "RuntimeConfig": "SyncRuntimeConfig",
+    "RuntimeConfigs": "SyncRuntimeConfigs",
     "HeldJobs": "SyncHeldJobs",
     "WorkflowRunHandle": "SyncWorkflowRunHandle",
     "WorkflowRuns": "SyncWorkflowRuns",
@@ -43,6 +45,8 @@ _NAMES = {
     "__aexit__": "__exit__",
     "open_pool": "open_sync_pool",
     "open_transaction": "open_sync_transaction",
+    "run": "run_sync",
+    "asyncio": "threading",
     **{module: f"sync_{module}" for module in MODULES if module != "ledger"},
 }
 # What is an ordinary word in other modules.

@@ -112,6 +112,12 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
     jobs.update_job_definition(
         "email.send", max_attempts=3, default_timeout=_TTL, default_priority=7, is_enabled=False
     ),
+    jobs.upsert_job_runtime_config("email.send", {"host": "a"}, schema_version=2, updated_by_user_id=JOB_ID),
+    jobs.insert_job_runtime_config_if_missing("email.send", {"host": "a"}, updated_by_user_id=JOB_ID),
+    jobs.get_job_runtime_config("email.send"),
+    jobs.get_required_job_runtime_config("email.send"),
+    jobs.list_job_runtime_configs(job_type="email.send", limit=10, offset=5),
+    jobs.delete_job_runtime_config("email.send"),
     jobs.enqueue_job(_REQUEST_DUE_AT, notices=_NOTICES, now=_NOW),
     jobs.enqueue_jobs([_REQUEST_DUE_AT, _REQUEST_DUE_IN], notices=_NOTICES, now=_NOW),
     jobs.enqueue_jobs([_KEYED_REQUEST, _KEYED_REQUEST_DUE_IN], notices=_NOTICES, now=_NOW),

@@ -22,6 +22,8 @@ UNREAD_COLUMNS: Mapping[str, set[str]] = {
     "workers/remove_worker": {"worker_id"},
     "jobs/cancel_job": {"job_id", "is_notified"},
     "jobs/requeue_job": {"job_id", "is_notified"},
+    "runtime_configs/insert_job_runtime_config_if_missing": {"job_type"},
+    "runtime_configs/delete_job_runtime_config": {"job_type"},
     "jobs/update_job_payload_uuid_array_field": {"job_id"},
     # For people who run the file by hand; the operation knows how many it sent.
     "jobs/enqueue_jobs": {"enqueued_count", "is_notified"},

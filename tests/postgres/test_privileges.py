@@ -88,6 +88,7 @@ STATEMENTS: dict[Duty, set[str]] = {
         "jobs/update_job_payload_uuid_array_field",
         "jobs/update_job_progress",
         "logs/insert_job_logs",
+        "runtime_configs/get_job_runtime_config",
         "workers/list_workers",
         "workers/register_worker",
         "workers/remove_dead_workers",
@@ -114,6 +115,8 @@ STATEMENTS: dict[Duty, set[str]] = {
         "jobs/list_job_attempts",
         "jobs/list_job_events",
         "logs/list_job_logs",
+        "runtime_configs/get_job_runtime_config",
+        "runtime_configs/list_job_runtime_configs",
         "workers/list_workers",
     },
 }
@@ -124,6 +127,9 @@ OF_THE_MIGRATOR = {
     "migrations/lock_migrations",
     "migrations/record_migration",
     "migrations/schema_exists",
+    "runtime_configs/delete_job_runtime_config",
+    "runtime_configs/insert_job_runtime_config_if_missing",
+    "runtime_configs/upsert_job_runtime_config",
 }
 
 

@@ -14,6 +14,7 @@ from runledger.client.held_jobs import HeldJobs
 from runledger.client.job_definitions import JobDefinitions
 from runledger.client.log_lines import JobLogs
 from runledger.client.notifier import Notifier
+from runledger.client.runtime_configs import RuntimeConfigs
 from runledger.core.jobs.enqueue_request import EnqueueRequest
 from runledger.core.jobs.records import JobAttempt, JobDeadLetter, JobEvent, JobPayload, JobRecord
 from runledger.core.jobs.requeue_outcome import RequeueOutcome
@@ -41,7 +42,7 @@ T = TypeVar("T")
 _GLOBAL = Global()
 
 
-class Ledger(JobDefinitions, JobLogs, HeldJobs):
+class Ledger(JobDefinitions, RuntimeConfigs, JobLogs, HeldJobs):
     """What an application calls: enqueue jobs, read what became of them, cancel them and start them over.
 
     ::

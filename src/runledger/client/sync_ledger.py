@@ -15,6 +15,7 @@ from runledger.client.run_watch import SyncRunWatch
 from runledger.client.sync_held_jobs import SyncHeldJobs
 from runledger.client.sync_job_definitions import SyncJobDefinitions
 from runledger.client.sync_log_lines import SyncJobLogs
+from runledger.client.sync_runtime_configs import SyncRuntimeConfigs
 from runledger.core.jobs.enqueue_request import EnqueueRequest
 from runledger.core.jobs.records import JobAttempt, JobDeadLetter, JobEvent, JobPayload, JobRecord
 from runledger.core.jobs.requeue_outcome import RequeueOutcome
@@ -42,7 +43,7 @@ T = TypeVar("T")
 _GLOBAL = Global()
 
 
-class SyncLedger(SyncJobDefinitions, SyncJobLogs, SyncHeldJobs):
+class SyncLedger(SyncJobDefinitions, SyncRuntimeConfigs, SyncJobLogs, SyncHeldJobs):
     """What an application calls: enqueue jobs, read what became of them, cancel them and start them over.
 
     ::

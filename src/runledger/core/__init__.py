@@ -56,6 +56,7 @@ from runledger.core.jobs.records import (
     JobLog,
     JobPayload,
     JobRecord,
+    JobRuntimeConfig,
     LeaseIdentity,
 )
 from runledger.core.jobs.requeue_outcome import (
@@ -146,6 +147,7 @@ __all__ = [
     "JobPayload",
     "JobProgress",
     "JobRecord",
+    "JobRuntimeConfig",
     "JobStage",
     "JobStatus",
     "JobType",

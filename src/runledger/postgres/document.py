@@ -136,6 +136,16 @@ def check_cursor(field: str, cursor: int) -> None:
         raise InvalidArgumentError(field, "is negative", "start at 0, go on with the last id seen")
 
 
+def check_offset(offset: int) -> None:
+    """Refuse a number of rows to skip that is negative.
+
+    Raises:
+        InvalidArgumentError: It is.
+    """
+    if offset < 0:
+        raise InvalidArgumentError("offset", "is negative", "start at 0")
+
+
 def check_duration(field: str, duration: timedelta) -> None:
     """Refuse what is no duration, such as a number, whose unit nobody knows.
 

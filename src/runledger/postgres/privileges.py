@@ -25,7 +25,8 @@ class Duty(StrEnum):
 
     WORKER = "worker"
     """Runs jobs and repairs them: claims, renews, completes, fails, gives back, reaps, cancels, requeues, logs,
-    inserts missing definitions, and keeps the table of workers. Advances workflows, appends to them and cancels them."""
+    inserts missing definitions, reads runtime configs, and keeps the table of workers. Advances workflows, appends to
+    them and cancels them."""
 
     PRODUCER = "producer"
     """Enqueues jobs and workflows, appends to workflows and completes their gates, and reads what became of them and
@@ -54,6 +55,7 @@ TABLE_PRIVILEGES: Mapping[Duty, Mapping[str, str]] = {
         "job_events": "SELECT, INSERT",
         "job_logs": "INSERT",
         "job_queue": "SELECT, INSERT, UPDATE",
+        "job_runtime_configs": "SELECT",
         "job_workers": "SELECT, INSERT, UPDATE, DELETE",
         **_CHECKING,
         **_WORKFLOWS,
@@ -65,6 +67,7 @@ TABLE_PRIVILEGES: Mapping[Duty, Mapping[str, str]] = {
         "job_events": "SELECT, INSERT",
         "job_logs": "SELECT",
         "job_queue": "SELECT, INSERT",
+        "job_runtime_configs": "SELECT",
         "job_workers": "SELECT",
         **_CHECKING,
         **_WORKFLOWS,

@@ -16,6 +16,7 @@ from runledger.core.jobs.records import (
     JobLog,
     JobPayload,
     JobRecord,
+    JobRuntimeConfig,
     LeaseIdentity,
 )
 from runledger.core.jobs.status import JobClaimOrigin, JobEventType, JobFailureKind, JobStatus
@@ -105,6 +106,13 @@ def decode_dead_letter(row: Row) -> JobDeadLetter:
     for name in ("payload_snapshot", "checkpoint_snapshot"):
         fields[name] = _json(fields.pop(f"{name}_json"))
     return JobDeadLetter(**fields)
+
+
+def decode_runtime_config(row: Row) -> JobRuntimeConfig:
+    """Return a row of ``job_runtime_configs``."""
+    fields = dict(row)
+    fields["config"] = _json(fields.pop("config_json"))
+    return JobRuntimeConfig(**fields)
 
 
 def decode_worker(row: Row) -> WorkerRecord:

@@ -341,6 +341,27 @@ class JobDeadLetter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobRuntimeConfig:
+    """Settings of a job type that change while workers run.
+
+    Attributes:
+        job_type: The type.
+        schema_version: A number of the application's own, for changes of its form.
+        config: The settings, an object.
+        updated_by_user_id: Who changed it last, where that was said.
+        created_at: When it was stored first.
+        updated_at: When it was changed last.
+    """
+
+    job_type: str
+    schema_version: int
+    config: JsonValue = field(repr=False)
+    updated_by_user_id: UUID | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobPayload:
     """A job's payload, found by something else than the job's id.
 

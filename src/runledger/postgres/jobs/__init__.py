@@ -1,6 +1,6 @@
 """Operations on jobs.
 
-Definitions, enqueue, claim, lease, progress, complete, fail, cancel, requeue, reap, logs, reads.
+Definitions, enqueue, claim, lease, progress, complete, fail, cancel, requeue, reap, logs, runtime configs, reads.
 """
 
 from runledger.postgres.jobs.attempt_outcome import AttemptOutcome, confirm_attempt_outcome, read_attempt_outcomes
@@ -50,6 +50,14 @@ from runledger.postgres.jobs.reads import (
 )
 from runledger.postgres.jobs.reaping import ReapedDeadLetter, ReapResult, reap_expired_leases
 from runledger.postgres.jobs.requeue import compare_and_requeue_job, requeue_job
+from runledger.postgres.jobs.runtime_configs import (
+    delete_job_runtime_config,
+    get_job_runtime_config,
+    get_required_job_runtime_config,
+    insert_job_runtime_config_if_missing,
+    list_job_runtime_configs,
+    upsert_job_runtime_config,
+)
 
 __all__ = [
     "AttemptFailure",
@@ -70,6 +78,7 @@ __all__ = [
     "complete_job",
     "complete_jobs",
     "confirm_attempt_outcome",
+    "delete_job_runtime_config",
     "enqueue_job",
     "enqueue_jobs",
     "fail_job",
@@ -79,16 +88,20 @@ __all__ = [
     "get_job_by_idempotency_key",
     "get_job_definition",
     "get_job_payload_by_idempotency_key",
+    "get_job_runtime_config",
     "get_latest_job_payload_for_run",
+    "get_required_job_runtime_config",
     "heartbeat_job",
     "heartbeat_worker",
     "insert_job_logs",
+    "insert_job_runtime_config_if_missing",
     "insert_missing_job_definitions",
     "list_due_job_ids",
     "list_job_attempts",
     "list_job_definitions",
     "list_job_events",
     "list_job_logs",
+    "list_job_runtime_configs",
     "list_worker_leases",
     "read_attempt_outcomes",
     "read_canceled_leases",
@@ -103,4 +116,5 @@ __all__ = [
     "update_job_progress",
     "update_progress_of_jobs",
     "upsert_job_definitions",
+    "upsert_job_runtime_config",
 ]
