@@ -117,8 +117,9 @@ def test_embedded_that_took_another_word_for_its_name_is_explained(run_command: 
 
 
 COMMANDS_WITH_A_PLACE = [
-    *(["migrate"], ["check"], ["grants"], ["worker"], ["job"], ["payload"], ["cancel"], ["requeue"], ["definition"]),
-    *(["definition", "list"], ["definition", "show"], ["definition", "set"]),
+    *(["migrate"], ["check"], ["grants"], ["worker"], ["job"], ["logs"], ["payload"]),
+    *(["cancel"], ["requeue"], ["definition"]),
+    *(["definition", "list"], ["definition", "show"], ["definition", "set"], ["definition", "pause"]),
 ]
 
 

@@ -30,6 +30,7 @@ from runledger.core import (
 )
 from runledger.postgres import (
     Operation,
+    admin,
     ensure_schema_compatible_after_idempotency_cutover,
     jobs,
     migrate_after_idempotency_cutover,
@@ -229,6 +230,8 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
     workflows.list_workflow_step_dependencies(JOB_ID, scope=Organization(_ORGANIZATION)),
     workflows.get_workflow_run_id_for_job(JOB_ID, scope=Organization(_ORGANIZATION)),
     workflows.read_prerequisite_outputs(JOB_ID, JOB_ID),
+    admin.pause_job_type("email.send", now=_NOW),
+    admin.resume_job_type("email.send", notices=_NOTICES, now=_NOW),
     workers.register_worker(_IDENTITY, lease_ttl=_TTL, replaces_instance_id=JOB_ID, now=_NOW),
     workers.remove_worker(_WORKER, JOB_ID),
     workers.remove_dead_workers(dead_for=_TTL, now=_NOW),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from runledger.client import Ledger
-from runledger.postgres import jobs, workflows
+from runledger.postgres import admin, jobs
 from tools.sync_ledger import CLIENT, MODULES
 
 _WORKERS_OWN = "a set in one statement that skips locked rows; what it leaves out needs the care of a worker"
@@ -38,16 +38,19 @@ LEDGER_METHODS = """
     get_job get_job_by_idempotency_key get_job_definition get_job_payload_by_idempotency_key
     get_latest_job_payload_for_run get_required_runtime_config get_runtime_config heartbeat_job insert_job_logs
     insert_runtime_config_if_missing job_attempts job_events job_logs list_job_definitions list_runtime_configs
-    migrate reap_expired_leases release_unstarted_job_claim requeue_job runtime_config transaction
-    update_job_definition update_job_payload_uuid_array_field update_job_progress upsert_job_definitions
+    migrate pause_job_type reap_expired_leases release_unstarted_job_claim requeue_job resume_job_type runtime_config
+    transaction update_job_definition update_job_payload_uuid_array_field update_job_progress upsert_job_definitions
     upsert_runtime_config
 """
+
+
+PACKAGES = {"jobs": jobs, "admin": admin}
 
 
 def operations() -> set[str]:
     return {
         name
-        for package in (jobs, workflows)
+        for package in PACKAGES.values()
         for name in package.__all__
         if not isinstance(getattr(package, name), type)
     }
@@ -62,7 +65,7 @@ def operations_of_the_ledger() -> set[str]:
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and isinstance(node.func.value, ast.Name)
-        and node.func.value.id in {"jobs", "workflows"}
+        and node.func.value.id in PACKAGES
         and node.func.attr in operations()
     }
 

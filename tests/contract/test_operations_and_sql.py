@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from runledger.postgres import jobs, workers, workflows
+from runledger.postgres import admin, jobs, workers, workflows
 from tests.contract.operation_cases import OPERATION_CASES
 from tests.contract.recording import Exchange, drive
 from tools.sql_lock.lock import read_lock
@@ -20,6 +20,7 @@ UNREAD_COLUMNS: Mapping[str, set[str]] = {
     "jobs/lock_job": {"job_id"},
     "jobs/heartbeat_job": {"job_id"},
     "workers/remove_worker": {"worker_id"},
+    "admin/resume_job_type": {"is_notified"},
     "jobs/cancel_job": {"job_id", "is_notified"},
     "jobs/requeue_job": {"job_id", "is_notified"},
     "runtime_configs/insert_job_runtime_config_if_missing": {"job_type"},
@@ -51,7 +52,7 @@ def exchanges_by_file() -> dict[str, list[Exchange]]:
 def test_every_public_operation_has_a_case_and_is_named_as_its_function() -> None:
     functions = {
         f"{package}.{name}"
-        for package, module in (("jobs", jobs), ("workers", workers), ("workflows", workflows))
+        for package, module in (("jobs", jobs), ("admin", admin), ("workers", workers), ("workflows", workflows))
         for name in module.__all__
         if not isinstance(getattr(module, name), type)
     }

@@ -5,7 +5,7 @@ from types import ModuleType
 import pytest
 
 from runledger import core, postgres
-from runledger.postgres import jobs, workers, workflows
+from runledger.postgres import admin, jobs, workers, workflows
 
 PUBLIC_NAMES: dict[ModuleType, str] = {
     core: """
@@ -28,7 +28,7 @@ PUBLIC_NAMES: dict[ModuleType, str] = {
         ConstraintClassifier DEFAULT_SCHEMA Database DatabaseConnectionError ErrorClass IdempotencyCheck
         IncompatibleSchemaError
         LegacyIdempotencySnapshotsMissingError MIGRATOR Migration Migrator MissingMigrationHistoryError Operation
-        QueryError QueryErrorCategory SchemaCompatibilityError SchemaProblem Statement
+        QueryError QueryErrorCategory SchemaCompatibilityError SchemaProblem Statement admin
         ensure_schema_compatible_after_idempotency_cutover jobs migrate_after_idempotency_cutover run run_sync
         workers workflows
     """,
@@ -45,12 +45,7 @@ PUBLIC_NAMES: dict[ModuleType, str] = {
         renew_leases requeue_job return_claims update_job_definition update_job_payload_uuid_array_field
         update_job_progress update_progress_of_jobs upsert_job_definitions upsert_job_runtime_config
     """,
-    workflows: """
-        WorkflowAppendRequest append_workflow_steps append_workflow_steps_of_job cancel_workflow_run
-        complete_external_workflow_step enqueue_workflow_run get_latest_workflow_run_by_type get_workflow_run_by_id
-        get_workflow_run_by_type_and_idempotency_key get_workflow_run_id_for_job list_workflow_runs
-        list_workflow_step_dependencies list_workflow_step_keys_for_update list_workflow_steps read_prerequisite_outputs
-        update_workflow_step_and_pending_job_payload
+        workflows: """ WorkflowAppendRequest append_workflow_steps append_workflow_steps_of_job cancel_workflow_run complete_external_workflow_step enqueue_workflow_run get_latest_workflow_run_by_type get_workflow_run_by_id get_workflow_run_by_type_and_idempotency_key get_workflow_run_id_for_job list_workflow_runs list_workflow_step_dependencies list_workflow_step_keys_for_update list_workflow_steps read_prerequisite_outputs update_workflow_step_and_pending_job_payload admin: pause_job_type resume_job_type
     """,
     workers: "list_workers register_worker remove_dead_workers remove_worker",
 }

@@ -121,6 +121,8 @@ STATEMENTS: dict[Duty, set[str]] = {
     },
 }
 OF_THE_MIGRATOR = {
+    "admin/pause_job_type",
+    "admin/resume_job_type",
     "definitions/update_definition",
     "definitions/upsert_definitions",
     "migrations/check_session",

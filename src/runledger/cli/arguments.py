@@ -95,6 +95,9 @@ are enqueued: a change leaves existing jobs alone.
 
 A type that is disabled takes no new jobs: to enqueue one is refused with
 job.definition_not_found_or_disabled. The jobs that it has are still run.
+
+A type that is paused takes new jobs, and they wait: none of its jobs is claimed until
+it is resumed. Those that run go on.
 """
 
 _CANCEL = """\
@@ -306,6 +309,9 @@ def _add_definition(add_parser: _AddParser) -> None:
     _add_definition_list(actions.add_parser)
     _add_definition_show(actions.add_parser)
     _add_definition_set(actions.add_parser)
+    for action, meaning in (("pause", "claim no jobs of a job type"), ("resume", "claim the jobs of a job type again")):
+        parser = actions.add_parser(action, help=meaning, description=_DEFINITION, epilog=_ENVIRONMENT_AND_CODES)
+        _add_definition_options(parser)
 
 
 def _add_definition_list(add_parser: _AddParser) -> None:

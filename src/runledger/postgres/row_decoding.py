@@ -43,6 +43,7 @@ def decode_definition(row: Row) -> JobDefinition:
         default_timeout=timedelta(seconds=row["default_timeout_seconds"]),
         default_priority=row["default_priority"],
         is_enabled=row["is_enabled"],
+        paused_at=row["paused_at"],
     )
 
 

@@ -31,6 +31,8 @@ class JobDefinition:
         default_timeout: How long one attempt may take, in whole seconds.
         default_priority: Higher runs first; may be negative.
         is_enabled: Whether jobs of the type can be enqueued. Jobs already enqueued run all the same.
+        paused_at: Since when its jobs wait and none is claimed, as it was read; ``None`` when they are. Writing a
+            definition leaves that as it is.
 
     Raises:
         InvalidArgumentError: A value breaks a rule; ``error.field`` names it.
@@ -43,6 +45,7 @@ class JobDefinition:
     default_timeout: timedelta = timedelta(seconds=900)
     default_priority: int = 100
     is_enabled: bool = True
+    paused_at: datetime | None = None
 
     def __post_init__(self) -> None:
         check_identifier(self.job_type, field="job_type", blank_error=BlankJobTypeError)

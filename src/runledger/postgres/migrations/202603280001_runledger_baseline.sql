@@ -47,6 +47,9 @@ CREATE TABLE {schema}.job_definitions (
     CONSTRAINT chk_job_definitions_timeout_positive CHECK (default_timeout_seconds > 0)
 );
 
+-- Each claim asks which types are paused. Mostly there is none, and this one page says so.
+CREATE INDEX idx_job_definitions_paused ON {schema}.job_definitions (job_type) WHERE paused_at IS NOT NULL;
+
 CREATE TABLE {schema}.job_queue (
     id                         uuid PRIMARY KEY DEFAULT uuidv7(),
     job_type                   text NOT NULL,
