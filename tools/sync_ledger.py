@@ -20,7 +20,15 @@ from pathlib import Path
 
 CLIENT = Path(__file__).resolve().parents[1] / "src" / "runledger" / "client"
 
-MODULES = ("ledger_part", "job_definitions", "log_lines", "runtime_configs", "held_jobs", "ledger")
+MODULES = (
+    "ledger_part",
+    "job_definitions",
+    "log_lines",
+    "runtime_configs",
+    "administration",
+    "held_jobs",
+    "ledger",
+)
 """The modules that have a blocking form; that of ``x`` is ``sync_x``."""
 
 _HEADER = "# Written by `make sync-ledger` from {module}.py; do not edit.\n"
@@ -30,6 +38,7 @@ _NAMES = {
     "LedgerPart": "SyncLedgerPart",
     "JobDefinitions": "SyncJobDefinitions",
     "JobLogs": "SyncJobLogs",
+    "Administration": "SyncAdministration",
     "RuntimeConfig": "SyncRuntimeConfig",
     "RuntimeConfigs": "SyncRuntimeConfigs",
     "HeldJobs": "SyncHeldJobs",

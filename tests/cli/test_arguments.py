@@ -117,7 +117,7 @@ def test_embedded_that_took_another_word_for_its_name_is_explained(run_command: 
 
 
 COMMANDS_WITH_A_PLACE = [
-    *(["migrate"], ["check"], ["grants"], ["worker"], ["job"], ["logs"], ["payload"]),
+    *(["migrate"], ["check"], ["grants"], ["worker"], ["jobs"], ["metrics"], ["job"], ["logs"], ["payload"]),
     *(["cancel"], ["requeue"], ["definition"]),
     *(["definition", "list"], ["definition", "show"], ["definition", "set"], ["definition", "pause"]),
 ]

@@ -230,6 +230,35 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
     workflows.list_workflow_step_dependencies(JOB_ID, scope=Organization(_ORGANIZATION)),
     workflows.get_workflow_run_id_for_job(JOB_ID, scope=Organization(_ORGANIZATION)),
     workflows.read_prerequisite_outputs(JOB_ID, JOB_ID),
+    *(
+        admin.list_jobs(
+            scope=Organization(_ORGANIZATION),
+            status=status,
+            job_type="email.send",
+            job_type_contains="mail",
+            limit=10,
+        )
+        for status in (JobStatus.SUCCEEDED, JobStatus.PENDING, JobStatus.CANCELED)
+    ),
+    admin.get_job_summaries([JOB_ID], scope=Organization(_ORGANIZATION)),
+    admin.count_jobs(
+        scope=Organization(_ORGANIZATION),
+        status=JobStatus.SUCCEEDED,
+        job_type="email.send",
+        job_type_contains="mail",
+    ),
+    admin.list_dead_letters(
+        scope=Organization(_ORGANIZATION), job_type="email.send", job_type_contains="mail", limit=10
+    ),
+    admin.get_job_metrics(scope=Organization(_ORGANIZATION), job_type="email.send", window=_TTL, now=_NOW),
+    admin.edit_job_payload(
+        JOB_ID,
+        scope=Organization(_ORGANIZATION),
+        members={"to": "a"},
+        removed=["cc"],
+        lock_timeout=_TTL,
+        now=_NOW,
+    ),
     admin.pause_job_type("email.send", now=_NOW),
     admin.resume_job_type("email.send", notices=_NOTICES, now=_NOW),
     workers.register_worker(_IDENTITY, lease_ttl=_TTL, replaces_instance_id=JOB_ID, now=_NOW),

@@ -17,6 +17,9 @@ URL_VARIABLES = ("RUNLEDGER_DATABASE_URL", "DATABASE_URL")
 SCHEMA_VARIABLE = "RUNLEDGER_SCHEMA"
 DEFAULT_SERVER_NAME = "default"
 
+# Written out: the enumeration would load the core, and most commands need no status.
+_STATUSES = ("PENDING", "LEASED", "SUCCEEDED", "DEAD_LETTERED", "CANCELED")
+
 _AddParser: TypeAlias = Callable[..., argparse.ArgumentParser]
 
 _ENVIRONMENT_AND_CODES = """\
@@ -73,6 +76,18 @@ all organizations are found.
 
 Payload, checkpoint, output and idempotency key may hold secrets: they are shown
 only with --show-payload. Codes and messages of failures are always shown.
+"""
+
+_JOBS = """\
+List jobs, newest first, without payloads; those of all organizations, unless one is
+named. A filter that lets few jobs through reads many: those by status are fast where
+jobs wait, run, were given up or canceled.
+"""
+
+_METRICS = """\
+Tell for each job type how many jobs wait and run, and what its attempts of the last
+time came to: how they ended, and how long they took. It reads 10,000 attempts at most:
+on a busy system the time is shorter than asked for, and the first line says how long.
 """
 
 _LOGS = """\
@@ -132,6 +147,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_grants(commands.add_parser)
     _add_worker(commands.add_parser)
     _add_workers(commands.add_parser)
+    _add_jobs(commands.add_parser)
+    _add_metrics(commands.add_parser)
     _add_job(commands.add_parser)
     _add_logs(commands.add_parser)
     _add_payload(commands.add_parser)
@@ -235,6 +252,44 @@ def _add_worker(add_parser: _AddParser) -> None:
 def _add_workers(add_parser: _AddParser) -> None:
     parser = add_parser("workers", help="list the workers", description=_WORKERS, epilog=_ENVIRONMENT_AND_CODES)
     parser.add_argument("--json", action="store_true", help="print one JSON object: workers; times in UTC")
+    _add_database_options(parser, default=argparse.SUPPRESS)
+
+
+def _add_jobs(add_parser: _AddParser) -> None:
+    parser = add_parser("jobs", help="list jobs", description=_JOBS, epilog=_ENVIRONMENT_AND_CODES)
+    parser.add_argument("--status", type=str.upper, choices=_STATUSES, help="only jobs with it, in any case of letters")
+    parser.add_argument("--type", dest="job_type", metavar="TYPE", help="only jobs of exactly this type")
+    parser.add_argument(
+        "--type-contains",
+        dest="job_type_contains",
+        metavar="TEXT",
+        help="only types with this text in them, in any case",
+    )
+    owner = parser.add_mutually_exclusive_group()
+    owner.add_argument(
+        "--organization", dest="organization_id", type=_organization_id, metavar="UUID", help="only those of this one"
+    )
+    owner.add_argument("--no-organization", action="store_true", help="only those of no organization")
+    parser.add_argument("--limit", type=_count, metavar="N", default=20, help="how many jobs at most; default: 20")
+    parser.add_argument("--json", action="store_true", help="print one JSON object: jobs; times in UTC")
+    _add_database_options(parser, default=argparse.SUPPRESS)
+
+
+def _add_metrics(add_parser: _AddParser) -> None:
+    parser = add_parser(
+        "metrics", help="count jobs and attempts by type", description=_METRICS, epilog=_ENVIRONMENT_AND_CODES
+    )
+    parser.add_argument("--type", dest="job_type", metavar="TYPE", help="only exactly this type")
+    parser.add_argument(
+        "--window",
+        type=_duration_from("1s"),
+        metavar="DURATION",
+        default=timedelta(days=1),
+        help="how far to look back at most; default: 24h",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object: metrics, since, until; times in UTC"
+    )
     _add_database_options(parser, default=argparse.SUPPRESS)
 
 

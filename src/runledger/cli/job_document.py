@@ -40,15 +40,16 @@ def encode_history(history: JobHistory, *, shows_payload: bool) -> str:
 
 def job_document(job: JobRecord) -> dict[str, object]:
     """Return a job as plain JSON values, without what may be secret."""
-    return _plain(_members(job, _MAY_HOLD_SECRETS))
+    return plain_document(_members(job, _MAY_HOLD_SECRETS))
 
 
 def log_document(line: JobLog, *, shows_payload: bool) -> dict[str, object]:
     """Return a line of a log as plain JSON values."""
-    return _plain(_members(line, frozenset() if shows_payload else _MAY_HOLD_SECRETS))
+    return plain_document(_members(line, frozenset() if shows_payload else _MAY_HOLD_SECRETS))
 
 
-def _plain(members: dict[str, object]) -> dict[str, object]:
+def plain_document(members: dict[str, object]) -> dict[str, object]:
+    """Return members as plain JSON values."""
     return {
         name: _encode(value) if isinstance(value, datetime | Decimal | UUID) else value
         for name, value in members.items()

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
+from runledger.client.administration import Administration
 from runledger.client.argument_checks import check_connection, check_organization, check_pool
 from runledger.client.held_jobs import HeldJobs
 from runledger.client.job_definitions import JobDefinitions
@@ -42,7 +43,7 @@ T = TypeVar("T")
 _GLOBAL = Global()
 
 
-class Ledger(JobDefinitions, RuntimeConfigs, JobLogs, HeldJobs):
+class Ledger(JobDefinitions, RuntimeConfigs, JobLogs, Administration, HeldJobs):
     """What an application calls: enqueue jobs, read what became of them, cancel them and start them over.
 
     ::

@@ -47,6 +47,13 @@ from runledger.core.jobs.failure_decision import (
 )
 from runledger.core.jobs.failure_text import clean_error_text
 from runledger.core.jobs.handler import JobContext, JobDeadLetterInfo, JobFailure, JobHandler, JobProgress
+from runledger.core.jobs.payload_edit import (
+    PayloadEdit,
+    PayloadNotFound,
+    PayloadRejected,
+    PayloadRejection,
+    PayloadUpdated,
+)
 from runledger.core.jobs.records import (
     ClaimedJob,
     JobAttempt,
@@ -73,6 +80,15 @@ from runledger.core.jobs.status import (
     JobFailureKind,
     JobStage,
     JobStatus,
+)
+from runledger.core.jobs.summaries import (
+    DeadLetterPage,
+    DeadLetterSummary,
+    JobCount,
+    JobMetrics,
+    JobMetricsReport,
+    JobPage,
+    JobSummary,
 )
 from runledger.core.json_form import JsonEncodable
 from runledger.core.json_value import JsonValue, decode_json, encode_json
@@ -124,6 +140,8 @@ __all__ = [
     "CronDialect",
     "CronExpression",
     "DeadLetterDecision",
+    "DeadLetterPage",
+    "DeadLetterSummary",
     "EnqueueRequest",
     "ExpectationMismatch",
     "FailureDecision",
@@ -134,6 +152,7 @@ __all__ = [
     "JobAttempt",
     "JobClaimOrigin",
     "JobContext",
+    "JobCount",
     "JobDeadLetter",
     "JobDeadLetterInfo",
     "JobDeadLetterReason",
@@ -144,18 +163,27 @@ __all__ = [
     "JobFailureKind",
     "JobHandler",
     "JobLog",
+    "JobMetrics",
+    "JobMetricsReport",
+    "JobPage",
     "JobPayload",
     "JobProgress",
     "JobRecord",
     "JobRuntimeConfig",
     "JobStage",
     "JobStatus",
+    "JobSummary",
     "JobType",
     "JsonEncodable",
     "JsonValue",
     "LeaseIdentity",
     "Organization",
+    "PayloadEdit",
     "PayloadMismatchError",
+    "PayloadNotFound",
+    "PayloadRejected",
+    "PayloadRejection",
+    "PayloadUpdated",
     "RequeueOutcome",
     "Requeued",
     "RetryDecision",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields as fields_of
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -20,6 +21,7 @@ from runledger.core.jobs.records import (
     LeaseIdentity,
 )
 from runledger.core.jobs.status import JobClaimOrigin, JobEventType, JobFailureKind, JobStatus
+from runledger.core.jobs.summaries import DeadLetterSummary, JobCount, JobMetrics, JobSummary
 from runledger.core.json_value import JsonValue, decode_json
 from runledger.core.workers import WorkerRecord
 from runledger.core.workflows.records import WorkflowRunRecord, WorkflowStepDependency, WorkflowStepRecord
@@ -32,6 +34,9 @@ from runledger.core.workflows.status import (
 )
 from runledger.postgres.operation import Row
 from runledger.postgres.sql_errors import QueryError, QueryErrorCategory, refusal
+
+_SUMMARY_FIELDS = tuple(member.name for member in fields_of(JobSummary))
+_DEAD_LETTER_FIELDS = tuple(member.name for member in fields_of(DeadLetterSummary))
 
 
 def decode_definition(row: Row) -> JobDefinition:
@@ -114,6 +119,33 @@ def decode_runtime_config(row: Row) -> JobRuntimeConfig:
     fields = dict(row)
     fields["config"] = _json(fields.pop("config_json"))
     return JobRuntimeConfig(**fields)
+
+
+def decode_job_summary(row: Row) -> JobSummary:
+    """Return a row of ``job_queue`` without its JSON."""
+    fields = {name: row[name] for name in _SUMMARY_FIELDS}
+    fields["status"] = decode_job_status(row["status"])
+    return JobSummary(**fields)
+
+
+def decode_dead_letter_summary(row: Row) -> DeadLetterSummary:
+    """Return a row of ``job_dead_letters`` without its snapshots."""
+    return DeadLetterSummary(**{name: row[name] for name in _DEAD_LETTER_FIELDS})
+
+
+def decode_job_metrics(row: Row, *, pending_limit: int) -> JobMetrics:
+    """Return the metrics of a job type.
+
+    Args:
+        row: The row.
+        pending_limit: How many jobs that wait were counted at most.
+    """
+    fields = dict(row)
+    count = fields.pop("pending_count")
+    return JobMetrics(
+        pending=JobCount(count=min(count, pending_limit), is_exact=count <= pending_limit),
+        **fields,
+    )
 
 
 def decode_worker(row: Row) -> WorkerRecord:
