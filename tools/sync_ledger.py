@@ -26,6 +26,7 @@ MODULES = (
     "log_lines",
     "runtime_configs",
     "administration",
+    "events_of_all_jobs",
     "held_jobs",
     "ledger",
 )
@@ -39,6 +40,7 @@ _NAMES = {
     "JobDefinitions": "SyncJobDefinitions",
     "JobLogs": "SyncJobLogs",
     "Administration": "SyncAdministration",
+    "EventsOfAllJobs": "SyncEventsOfAllJobs",
     "RuntimeConfig": "SyncRuntimeConfig",
     "RuntimeConfigs": "SyncRuntimeConfigs",
     "HeldJobs": "SyncHeldJobs",
@@ -56,6 +58,7 @@ _NAMES = {
     "open_transaction": "open_sync_transaction",
     "run": "run_sync",
     "asyncio": "threading",
+    "pause": "sync_pause",
     **{module: f"sync_{module}" for module in MODULES if module != "ledger"},
 }
 # What is an ordinary word in other modules.

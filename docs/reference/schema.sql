@@ -557,6 +557,8 @@ CREATE INDEX idx_job_dead_letters_failed_at ON runledger.job_dead_letters USING 
 
 CREATE INDEX idx_job_definitions_paused ON runledger.job_definitions USING btree (job_type) WHERE (paused_at IS NOT NULL);
 
+CREATE INDEX idx_job_events_id ON runledger.job_events USING btree (id);
+
 CREATE INDEX idx_job_events_occurred_at ON runledger.job_events USING brin (occurred_at);
 
 CREATE INDEX idx_job_queue_claim ON runledger.job_queue USING btree (priority DESC, next_run_at, id) WHERE ((status = 'PENDING'::runledger.job_status) AND (attempt >= 0));

@@ -37,6 +37,7 @@ _VALUES_OF_COLUMNS: Mapping[tuple[str, str], object] = {
     ("verdict", "text"): "RELEASED",
     ("edit_verdict", "text"): "UPDATED",
     ("is_too_many", "boolean"): False,
+    ("was_written", "boolean"): False,
     ("is_workflow_managed", "boolean"): False,
     ("missing_job_types", "text[]"): [],
     ("job_types", "text[]"): ["email.send"],

@@ -35,12 +35,13 @@ NOT_ON_THE_LEDGER: Mapping[str, str] = {
 LEDGER_METHODS = """
     cancel_job check_schema claim_jobs claim_prestart_jobs close compare_and_requeue_job complete_job_failure
     complete_job_success connect count_jobs delete_runtime_config edit_job_payload enqueue enqueue_many
-    ensure_job_definitions get_dead_letter get_job get_job_by_idempotency_key get_job_definition get_job_metrics
-    get_job_payload_by_idempotency_key get_job_summaries get_latest_job_payload_for_run get_required_runtime_config
-    get_runtime_config heartbeat_job insert_job_logs insert_runtime_config_if_missing job_attempts job_events job_logs
-    list_dead_letters list_job_definitions list_jobs list_runtime_configs migrate pause_job_type reap_expired_leases
-    release_unstarted_job_claim requeue_job resume_job_type runtime_config transaction update_job_definition
-    update_job_payload_uuid_array_field update_job_progress upsert_job_definitions upsert_runtime_config
+    ensure_job_definitions find_newest_event get_dead_letter get_job get_job_by_idempotency_key get_job_definition
+    get_job_metrics get_job_payload_by_idempotency_key get_job_summaries get_latest_job_payload_for_run
+    get_required_runtime_config get_runtime_config heartbeat_job insert_job_logs insert_runtime_config_if_missing
+    job_attempts job_events job_logs list_dead_letters list_job_definitions list_jobs list_runtime_configs migrate
+    pause_job_type read_events_after reap_expired_leases release_unstarted_job_claim requeue_job resume_job_type
+    runtime_config tail_events transaction update_job_definition update_job_payload_uuid_array_field
+    update_job_progress upsert_job_definitions upsert_runtime_config
 """
 
 

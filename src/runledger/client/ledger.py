@@ -11,6 +11,7 @@ from uuid import UUID
 
 from runledger.client.administration import Administration
 from runledger.client.argument_checks import check_connection, check_organization, check_pool
+from runledger.client.events_of_all_jobs import EventsOfAllJobs
 from runledger.client.held_jobs import HeldJobs
 from runledger.client.job_definitions import JobDefinitions
 from runledger.client.log_lines import JobLogs
@@ -43,7 +44,7 @@ T = TypeVar("T")
 _GLOBAL = Global()
 
 
-class Ledger(JobDefinitions, RuntimeConfigs, JobLogs, Administration, HeldJobs):
+class Ledger(JobDefinitions, RuntimeConfigs, JobLogs, Administration, EventsOfAllJobs, HeldJobs):
     """What an application calls: enqueue jobs, read what became of them, cancel them and start them over.
 
     ::

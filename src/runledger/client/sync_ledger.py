@@ -13,6 +13,7 @@ from uuid import UUID
 from runledger.client.argument_checks import check_connection, check_organization, check_pool
 from runledger.client.notifier import SyncNotifier
 from runledger.client.sync_administration import SyncAdministration
+from runledger.client.sync_events_of_all_jobs import SyncEventsOfAllJobs
 from runledger.client.sync_held_jobs import SyncHeldJobs
 from runledger.client.sync_job_definitions import SyncJobDefinitions
 from runledger.client.sync_log_lines import SyncJobLogs
@@ -44,7 +45,9 @@ T = TypeVar("T")
 _GLOBAL = Global()
 
 
-class SyncLedger(SyncJobDefinitions, SyncRuntimeConfigs, SyncJobLogs, SyncAdministration, SyncHeldJobs):
+class SyncLedger(
+    SyncJobDefinitions, SyncRuntimeConfigs, SyncJobLogs, SyncAdministration, SyncEventsOfAllJobs, SyncHeldJobs
+):
     """What an application calls: enqueue jobs, read what became of them, cancel them and start them over.
 
     ::

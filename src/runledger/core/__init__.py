@@ -39,6 +39,7 @@ from runledger.core.errors import (
 )
 from runledger.core.identifiers import JobType, StepKey, WorkflowType
 from runledger.core.jobs.enqueue_request import EnqueueRequest
+from runledger.core.jobs.event_tail import EventPage, TailedEvent
 from runledger.core.jobs.failure_decision import (
     DeadLetterDecision,
     FailureDecision,
@@ -143,6 +144,7 @@ __all__ = [
     "DeadLetterPage",
     "DeadLetterSummary",
     "EnqueueRequest",
+    "EventPage",
     "ExpectationMismatch",
     "FailureDecision",
     "FirePlan",
@@ -191,6 +193,7 @@ __all__ = [
     "Scope",
     "StepCounts",
     "StepKey",
+    "TailedEvent",
     "UndecodableJsonError",
     "UnknownStoredTextError",
     "WorkerIdentity",

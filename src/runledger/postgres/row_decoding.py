@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from runledger.core.errors import UndecodableJsonError, UnknownStoredTextError
+from runledger.core.jobs.event_tail import TailedEvent
 from runledger.core.jobs.records import (
     ClaimedJob,
     JobAttempt,
@@ -36,6 +37,7 @@ from runledger.postgres.operation import Row
 from runledger.postgres.sql_errors import QueryError, QueryErrorCategory, refusal
 
 _SUMMARY_FIELDS = tuple(member.name for member in fields_of(JobSummary))
+_EVENT_COLUMNS = tuple("payload_json" if member.name == "payload" else member.name for member in fields_of(JobEvent))
 _DEAD_LETTER_FIELDS = tuple(member.name for member in fields_of(DeadLetterSummary))
 
 
@@ -89,6 +91,12 @@ def decode_event(row: Row) -> JobEvent:
     fields["event_type"] = _stored(JobEventType, row["event_type"])
     fields["payload"] = _json(fields.pop("payload_json"))
     return JobEvent(**fields)
+
+
+def decode_tailed_event(row: Row, *, cursor: str) -> TailedEvent:
+    """Return a row of ``job_events`` with what its job tells."""
+    event = decode_event({name: row[name] for name in _EVENT_COLUMNS})
+    return TailedEvent(event=event, job_type=row["job_type"], organization_id=row["organization_id"], cursor=cursor)
 
 
 def decode_log(row: Row) -> JobLog:

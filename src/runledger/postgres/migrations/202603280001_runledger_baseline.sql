@@ -189,6 +189,9 @@ CREATE TABLE {schema}.job_events (
         AND (progress_done IS NULL OR progress_total IS NULL OR progress_done <= progress_total))
 );
 
+-- Serves those who follow the events of all jobs. Entries are added at its end only, in full pages.
+CREATE INDEX idx_job_events_id ON {schema}.job_events (id);
+
 CREATE INDEX idx_job_events_occurred_at ON {schema}.job_events USING brin (occurred_at);
 
 CREATE TABLE {schema}.job_dead_letters (
