@@ -28,6 +28,8 @@ MODULES = (
     "administration",
     "events_of_all_jobs",
     "held_jobs",
+    "workflow_run_handle",
+    "workflow_runs",
     "ledger",
 )
 """The modules that have a blocking form; that of ``x`` is ``sync_x``."""
@@ -56,13 +58,14 @@ _NAMES = {
     "__aexit__": "__exit__",
     "open_pool": "open_sync_pool",
     "open_transaction": "open_sync_transaction",
-    "run": "run_sync",
-    "asyncio": "threading",
-    "pause": "sync_pause",
     **{module: f"sync_{module}" for module in MODULES if module != "ledger"},
 }
 # What is an ordinary word in other modules.
-_NAMES_OF_MODULE = {"ledger": {"run": "run_sync"}}
+_NAMES_OF_MODULE = {
+    "ledger": {"run": "run_sync"},
+    "runtime_configs": {"asyncio": "threading"},
+    "events_of_all_jobs": {"pause": "sync_pause"},
+}
 _DROPPED = ("async", "await")
 # What words alone do not make right.
 _SENTENCES = {

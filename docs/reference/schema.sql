@@ -565,7 +565,7 @@ CREATE INDEX idx_job_queue_claim ON runledger.job_queue USING btree (priority DE
 
 CREATE INDEX idx_job_queue_claim_type ON runledger.job_queue USING btree (job_type, priority DESC, next_run_at, id) WHERE (status = 'PENDING'::runledger.job_status);
 
-CREATE INDEX idx_job_queue_given_up ON runledger.job_queue USING btree (status, id) WHERE (status = ANY (ARRAY['DEAD_LETTERED'::runledger.job_status, 'CANCELED'::runledger.job_status]));
+CREATE INDEX idx_job_queue_given_up ON runledger.job_queue USING btree (status, id) INCLUDE (job_type, organization_id) WHERE (status = ANY (ARRAY['DEAD_LETTERED'::runledger.job_status, 'CANCELED'::runledger.job_status]));
 
 CREATE INDEX idx_job_queue_leased_expiry ON runledger.job_queue USING btree (lease_expires_at) WHERE (status = 'LEASED'::runledger.job_status);
 

@@ -12,8 +12,8 @@ import pytest
 from runledger.client import Ledger, SyncLedger
 from tools.sync_ledger import CLIENT, MODULES, blocking_path, blocking_source, compare
 
-WITHOUT_CONNECTION = {"connect", "close", "transaction", "runtime_config", "tail_events"}
-NOT_AWAITED = {"transaction", "runtime_config", "tail_events"}
+WITHOUT_CONNECTION = {"connect", "close", "transaction", "runtime_config", "tail_events", "workflow_run"}
+NOT_AWAITED = {"transaction", "runtime_config", "tail_events", "workflow_run"}
 
 
 def methods_of(ledger: type) -> dict[str, Callable[..., Any]]:

@@ -10,7 +10,21 @@ from runledger.postgres import admin, jobs, workers, workflows
 PUBLIC_NAMES: dict[ModuleType, str] = {
     core: """
         Admin BlankJobTypeError BlankStepKeyError BlankWorkflowTypeError CancellationNotQuiesced CatchUp ClaimedJob
-        ConfigError CronDialect CronExpression DeadLetterDecision EnqueueRequest ExpectationMismatch FailureDecision FirePlan Global InvalidArgumentError InvalidCronError JobAttempt JobClaimOrigin JobContext JobDeadLetter JobDeadLetterInfo JobDeadLetterReason JobDefinition JobEvent JobEventType JobFailure JobFailureKind JobHandler JobLog JobPayload JobProgress JobRecord JobRuntimeConfig JobStage JobStatus JobType JsonEncodable JsonValue LeaseIdentity Organization PayloadMismatchError RequeueOutcome Requeued RetryDecision RunledgerError Scope StepCounts StepKey UndecodableJsonError UnknownStoredTextError WorkerIdentity WorkerRecord Workflow WorkflowAppend WorkflowAppendOutcome WorkflowAppendResult WorkflowBuildError WorkflowDagBuilder WorkflowDependencyReleaseMode WorkflowRunEnqueue WorkflowRunEnqueueBuilder WorkflowRunRecord WorkflowRunStatus WorkflowStepDependency WorkflowStepDependencySpec WorkflowStepEnqueue WorkflowStepEnqueueBuilder WorkflowStepExecutionKind WorkflowStepHandle WorkflowStepRecord WorkflowStepStatus WorkflowType clean_error_text decide_failure decode_json encode_json fire_jitter first_fire_at next_fire parse_cron plan_fires previous_fire retry_delay run_status_of validate_workflow_append validate_workflow_dag validate_workflow_run_enqueue validate_workflow_step DeadLetterPage DeadLetterSummary JobCount JobMetrics JobMetricsReport JobPage JobSummary PayloadEdit PayloadNotFound PayloadRejected PayloadRejection PayloadUpdated EventPage TailedEvent
+        ConfigError CronDialect CronExpression DeadLetterDecision DeadLetterPage DeadLetterSummary EnqueueRequest
+        EventPage ExpectationMismatch FailureDecision FirePlan Global InvalidArgumentError InvalidCronError JobAttempt
+        JobClaimOrigin JobContext JobCount JobDeadLetter JobDeadLetterInfo JobDeadLetterReason JobDefinition JobEvent
+        JobEventType JobFailure JobFailureKind JobHandler JobLog JobMetrics JobMetricsReport JobPage JobPayload
+        JobProgress JobRecord JobRuntimeConfig JobStage JobStatus JobSummary JobType JsonEncodable JsonValue
+        LeaseIdentity Organization PayloadEdit PayloadMismatchError PayloadNotFound PayloadRejected PayloadRejection
+        PayloadUpdated RequeueOutcome Requeued RetryDecision RunledgerError Scope StepCounts StepKey TailedEvent
+        UndecodableJsonError UnknownStoredTextError WorkerIdentity WorkerRecord Workflow WorkflowAppend
+        WorkflowAppendOutcome WorkflowAppendResult WorkflowBuildError WorkflowDagBuilder WorkflowDependencyReleaseMode
+        WorkflowRunEnqueue WorkflowRunEnqueueBuilder WorkflowRunFailedError WorkflowRunRecord WorkflowRunStatus
+        WorkflowStepDependency WorkflowStepDependencySpec WorkflowStepEnqueue WorkflowStepEnqueueBuilder
+        WorkflowStepExecutionKind WorkflowStepHandle WorkflowStepRecord WorkflowStepStatus WorkflowType
+        clean_error_text decide_failure decode_json encode_json fire_jitter first_fire_at next_fire parse_cron
+        plan_fires previous_fire retry_delay run_status_of validate_workflow_append validate_workflow_dag
+        validate_workflow_run_enqueue validate_workflow_step
     """,
     postgres: """
         ConstraintClassifier DEFAULT_SCHEMA Database DatabaseConnectionError ErrorClass IdempotencyCheck
@@ -33,7 +47,16 @@ PUBLIC_NAMES: dict[ModuleType, str] = {
         renew_leases requeue_job return_claims update_job_definition update_job_payload_uuid_array_field
         update_job_progress update_progress_of_jobs upsert_job_definitions upsert_job_runtime_config
     """,
-        workflows: """ WorkflowAppendRequest append_workflow_steps append_workflow_steps_of_job cancel_workflow_run complete_external_workflow_step enqueue_workflow_run get_latest_workflow_run_by_type get_workflow_run_by_id get_workflow_run_by_type_and_idempotency_key get_workflow_run_id_for_job list_workflow_runs list_workflow_step_dependencies list_workflow_step_keys_for_update list_workflow_steps read_prerequisite_outputs update_workflow_step_and_pending_job_payload admin: pause_job_type resume_job_type count_jobs edit_job_payload get_job_metrics get_job_summaries list_dead_letters list_jobs find_newest_event read_events_after
+    admin: """
+        count_jobs edit_job_payload find_newest_event get_job_metrics get_job_summaries list_dead_letters list_jobs
+        pause_job_type read_events_after resume_job_type
+    """,
+    workflows: """
+        WorkflowAppendRequest append_workflow_steps append_workflow_steps_of_job cancel_workflow_run
+        complete_external_workflow_step enqueue_workflow_run get_latest_workflow_run_by_type get_workflow_run_by_id
+        get_workflow_run_by_type_and_idempotency_key get_workflow_run_id_for_job list_workflow_runs
+        list_workflow_step_dependencies list_workflow_step_keys_for_update list_workflow_steps read_prerequisite_outputs
+        update_workflow_step_and_pending_job_payload
     """,
     workers: "list_workers register_worker remove_dead_workers remove_worker",
 }

@@ -26,7 +26,7 @@ MINUTE = timedelta(minutes=1)
 @pytest.fixture
 def shop() -> Iterator[logging.Logger]:
     """The logger of an application that attaches its records to jobs."""
-    logger = logging.getLogger("shop")
+    logger = logging.getLogger("tests.shop")
     handler = JobLogHandler()
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
@@ -99,7 +99,7 @@ async def test_records_of_logging_belong_to_the_job_that_runs(app: App, shop: lo
         assert [line.message for line in lines] == [
             f"{what} {number}" for what in ("handler", "task", "thread", "copy")
         ]
-        assert lines[0].payload == {"logger": "shop", "order_id": number}
+        assert lines[0].payload == {"logger": "tests.shop", "order_id": number}
     assert await app.observer.value("SELECT count(*) FROM runledger.job_logs") == 8
 
 

@@ -4,5 +4,14 @@ from runledger.client.ledger import Ledger
 from runledger.client.runtime_configs import RuntimeConfig
 from runledger.client.sync_ledger import SyncLedger
 from runledger.client.sync_runtime_configs import SyncRuntimeConfig
+from runledger.client.sync_workflow_run_handle import SyncWorkflowRunHandle
+from runledger.client.workflow_run_handle import WorkflowRunHandle
 
-__all__ = ["Ledger", "RuntimeConfig", "SyncLedger", "SyncRuntimeConfig"]
+__all__ = [
+    "Ledger",
+    "RuntimeConfig",
+    "SyncLedger",
+    "SyncRuntimeConfig",
+    "SyncWorkflowRunHandle",
+    "WorkflowRunHandle",
+]

@@ -15,8 +15,10 @@ from runledger.client.events_of_all_jobs import EventsOfAllJobs
 from runledger.client.held_jobs import HeldJobs
 from runledger.client.job_definitions import JobDefinitions
 from runledger.client.log_lines import JobLogs
-from runledger.client.notifier import Notifier
+from runledger.client.run_watch import RunWatch
 from runledger.client.runtime_configs import RuntimeConfigs
+from runledger.client.workflow_runs import WorkflowRuns
+from runledger.core.errors import InvalidArgumentError
 from runledger.core.jobs.enqueue_request import EnqueueRequest
 from runledger.core.jobs.records import JobAttempt, JobDeadLetter, JobEvent, JobPayload, JobRecord
 from runledger.core.jobs.requeue_outcome import RequeueOutcome
@@ -44,7 +46,7 @@ T = TypeVar("T")
 _GLOBAL = Global()
 
 
-class Ledger(JobDefinitions, RuntimeConfigs, JobLogs, Administration, EventsOfAllJobs, HeldJobs):
+class Ledger(JobDefinitions, RuntimeConfigs, JobLogs, Administration, EventsOfAllJobs, HeldJobs, WorkflowRuns):
     """What an application calls: enqueue jobs, read what became of them, cancel them and start them over.
 
     ::

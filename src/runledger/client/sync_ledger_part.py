@@ -21,8 +21,14 @@ class SyncLedgerPart(ABC):
 
     @abstractmethod
     def _run(self, operation: Operation[T], connection: Connection[Any] | None, notices: Notices | None = None) -> T:
-        """Run an operation on the caller's connection, or without one in a transaction of its own, and tell workers."""
+        """Run an operation on the caller's connection, or without one in a transaction of its own.
+
+        Args:
+            operation: What to do.
+            connection: The caller's.
+            notices: What it has to tell, which is told afterwards.
+        """
 
     @abstractmethod
     def _notices(self, connection: Connection[Any] | None) -> Notices | None:
-        """Say how workers are told: in the caller's transaction, which alone knows its commit, or after our own."""
+        """Say how others are told: in the caller's transaction, which alone knows its commit, or after our own."""

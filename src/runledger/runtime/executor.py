@@ -167,8 +167,9 @@ class Executor:
         log = RunningJobLog(self._log_writer, execution.lease)
         running_job_log.set(log)  # this task and what it starts, a thread included, are about no other job
         if registered.is_async:
-            return AsyncJobContext(execution, transaction, log, self._progress_writer)
-        return ThreadJobContext(execution, transaction, log, self._progress_writer, asyncio.get_running_loop())
+            return AsyncJobContext(execution, transaction, self._progress_writer, self._workflow_access, log=log)
+        loop = asyncio.get_running_loop()
+        return ThreadJobContext(execution, transaction, self._progress_writer, self._workflow_access, loop, log=log)
 
     async def _in_thread(
         self,

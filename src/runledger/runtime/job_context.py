@@ -139,7 +139,13 @@ class AsyncJobContext(RunningJobContext):
     """The context of an ``async`` handler."""
 
     def __init__(
-        self, execution: Execution, transaction: HandlerTransaction, log: RunningJobLog, writer: ProgressWriter
+        self,
+        execution: Execution,
+        transaction: HandlerTransaction,
+        writer: ProgressWriter,
+        workflow_access: WorkflowAccess,
+        *,
+        log: RunningJobLog,
     ) -> None:
         super().__init__(execution, transaction, log)
         self._writer = writer
@@ -234,10 +240,11 @@ class ThreadJobContext(RunningJobContext):
         self,
         execution: Execution,
         transaction: HandlerTransaction,
-        log: RunningJobLog,
         writer: ProgressWriter,
         workflow_access: WorkflowAccess,
         loop: asyncio.AbstractEventLoop,
+        *,
+        log: RunningJobLog,
     ) -> None:
         super().__init__(execution, transaction, log)
         self._writer = writer

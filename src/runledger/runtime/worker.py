@@ -325,6 +325,7 @@ class Worker:
                 stack.push_async_callback(self._listener.stop)
             stack.push_async_callback(self._announcer.close)
             stack.push_async_callback(self._progress_writer.stop)
+            stack.push_async_callback(self._workflow_access.stop)
             stack.push_async_callback(self._log_writer.stop)
             stack.push_async_callback(self._hooks.stop)
             stack.push_async_callback(self._completer.stop)

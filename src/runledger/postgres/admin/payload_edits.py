@@ -18,8 +18,8 @@ from runledger.core.json_form import JsonEncodable
 from runledger.core.json_value import encode_json
 from runledger.core.scope import Scope
 from runledger.postgres.document import check_now, job_document
-from runledger.postgres.jobs.lease import set_lock_timeout
 from runledger.postgres.jobs.locking import read_changed_job
+from runledger.postgres.locks import set_lock_timeout
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.sql_errors import QueryError
 from runledger.postgres.sql_files import SqlFile
