@@ -24,6 +24,10 @@ MODULES = (
     "ledger_part",
     "job_definitions",
     "job_schedules",
+    "log_lines",
+    "runtime_configs",
+    "administration",
+    "events_of_all_jobs",
     "held_jobs",
     "workflow_run_handle",
     "workflow_runs",
@@ -38,6 +42,11 @@ _NAMES = {
     "LedgerPart": "SyncLedgerPart",
     "JobDefinitions": "SyncJobDefinitions",
     "JobSchedules": "SyncJobSchedules",
+    "JobLogs": "SyncJobLogs",
+    "Administration": "SyncAdministration",
+    "EventsOfAllJobs": "SyncEventsOfAllJobs",
+    "RuntimeConfig": "SyncRuntimeConfig",
+    "RuntimeConfigs": "SyncRuntimeConfigs",
     "HeldJobs": "SyncHeldJobs",
     "WorkflowRunHandle": "SyncWorkflowRunHandle",
     "WorkflowRuns": "SyncWorkflowRuns",
@@ -54,7 +63,11 @@ _NAMES = {
     **{module: f"sync_{module}" for module in MODULES if module != "ledger"},
 }
 # What is an ordinary word in other modules.
-_NAMES_OF_MODULE = {"ledger": {"run": "run_sync"}}
+_NAMES_OF_MODULE = {
+    "ledger": {"run": "run_sync"},
+    "runtime_configs": {"asyncio": "threading"},
+    "events_of_all_jobs": {"pause": "sync_pause"},
+}
 _DROPPED = ("async", "await")
 # What words alone do not make right.
 _SENTENCES = {

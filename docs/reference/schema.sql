@@ -566,11 +566,17 @@ CREATE INDEX idx_job_attempts_created_at ON runledger.job_attempts USING brin (c
 
 CREATE INDEX idx_job_dead_letters_failed_at ON runledger.job_dead_letters USING btree (failed_at DESC);
 
+CREATE INDEX idx_job_definitions_paused ON runledger.job_definitions USING btree (job_type) WHERE (paused_at IS NOT NULL);
+
+CREATE INDEX idx_job_events_id ON runledger.job_events USING btree (id);
+
 CREATE INDEX idx_job_events_occurred_at ON runledger.job_events USING brin (occurred_at);
 
 CREATE INDEX idx_job_queue_claim ON runledger.job_queue USING btree (priority DESC, next_run_at, id) WHERE ((status = 'PENDING'::runledger.job_status) AND (attempt >= 0));
 
 CREATE INDEX idx_job_queue_claim_type ON runledger.job_queue USING btree (job_type, priority DESC, next_run_at, id) WHERE (status = 'PENDING'::runledger.job_status);
+
+CREATE INDEX idx_job_queue_given_up ON runledger.job_queue USING btree (status, id) INCLUDE (job_type, organization_id) WHERE (status = ANY (ARRAY['DEAD_LETTERED'::runledger.job_status, 'CANCELED'::runledger.job_status]));
 
 CREATE INDEX idx_job_queue_leased_expiry ON runledger.job_queue USING btree (lease_expires_at) WHERE (status = 'LEASED'::runledger.job_status);
 

@@ -56,6 +56,8 @@ JOB_ID = "0197c1de-6f3a-7c01-9b6e-6b1f2f3c4d5e"
         (["payload", "--type", "email.send"], "no job is named; give its id, or --type and --key"),
         (["payload", JOB_ID, "--key", "order-1"], "give the id alone, or --type and --key"),
         (["payload", "--organization", "acme"], "argument --organization: 'acme' is no organization; give the UUID"),
+        (["logs"], "no job is named; give its id, or --type and --key"),
+        (["logs", JOB_ID, "--after", "-1"], "argument --after: '-1' is no id of a line"),
         (["definition"], "the following arguments are required: ACTION"),
         (["definition", "show"], "the following arguments are required: TYPE"),
         (["definition", "set", "email.send"], "nothing is to be changed; give --max-attempts, --timeout"),
@@ -115,10 +117,11 @@ def test_embedded_that_took_another_word_for_its_name_is_explained(run_command: 
 
 
 COMMANDS_WITH_A_PLACE = [
-    *(["migrate"], ["check"], ["grants"], ["worker"], ["job"], ["payload"], ["cancel"], ["requeue"], ["definition"]),
-    *(["definition", "list"], ["definition", "show"], ["definition", "set"]),
+    *(["migrate"], ["check"], ["grants"], ["worker"], ["jobs"], ["metrics"], ["job"], ["logs"], ["payload"]),
+    *(["cancel"], ["requeue"], ["definition"]),
     *(["schedule"], ["schedule", "list"], ["schedule", "show"], ["schedule", "set"]),
     *(["schedule", "pause"], ["schedule", "resume"], ["schedule", "delete"]),
+    *(["definition", "list"], ["definition", "show"], ["definition", "set"], ["definition", "pause"]),
 ]
 
 

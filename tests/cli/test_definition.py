@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -23,6 +23,7 @@ EMAIL = {
     "default_timeout_seconds": 90,
     "default_priority": 50,
     "is_enabled": True,
+    "paused_at": None,
 }
 
 
@@ -53,9 +54,9 @@ def test_definitions_are_listed_in_columns(ledger: SyncLedger, run_command: RunC
 
     assert (ended.exit_code, ended.err) == (0, "")
     assert ended.out.splitlines() == [
-        "  type        enabled  attempts  timeout     priority  version",
-        "  email.send  yes      3         1 min 30 s  50        2",
-        "  sms_send    yes      8         15 min      100       1",
+        "  type        enabled  paused  attempts  timeout     priority  version",
+        "  email.send  yes      no      3         1 min 30 s  50        2",
+        "  sms_send    yes      no      8         15 min      100       1",
     ]
 
 
@@ -94,6 +95,7 @@ def test_one_definition_is_shown(ledger: SyncLedger, run_command: RunCommand) ->
         "Job type email.send",
         "",
         "  enabled:   yes",
+        "  paused:    no",
         "  attempts:  3",
         "  timeout:   1 min 30 s",
         "  priority:  50",
@@ -172,3 +174,29 @@ def test_what_no_definition_can_have_is_bad_input(
 
     assert (ended.exit_code, ended.out) == (2, "")
     assert ended.err.startswith(f"runledger: error: {message}")
+
+
+def test_a_type_is_paused_and_resumed(ledger: SyncLedger, run_command: RunCommand) -> None:
+    paused = run_command("definition", "pause", "sms_send")
+    listed = run_command("definition", "list")
+    shown = json.loads(run_command("definition", "show", "sms_send", "--json").out)
+    definition = ledger.get_job_definition("sms_send")
+    assert definition is not None
+    assert definition.paused_at is not None
+    resumed = run_command("definition", "resume", "sms_send", "--json")
+
+    assert (paused.exit_code, resumed.exit_code) == (0, 0)
+    assert "  paused:    since 2" in paused.out
+    assert "The jobs of a paused type wait" in paused.out
+    assert "The jobs of a paused type wait" in listed.out
+    assert datetime.fromisoformat(shown["paused_at"]) == definition.paused_at
+    assert json.loads(resumed.out)["paused_at"] is None
+
+
+@pytest.mark.parametrize("action", ["pause", "resume"])
+def test_a_type_that_is_not_there_cannot_be_paused(ledger: SyncLedger, run_command: RunCommand, action: str) -> None:
+    assert ledger
+    ended = run_command("definition", action, "unknown")
+
+    assert (ended.exit_code, ended.out) == (1, "")
+    assert "there is no definition of type unknown" in ended.err

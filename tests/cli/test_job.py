@@ -107,7 +107,7 @@ def test_json_is_one_object_whose_keys_are_the_attributes_of_the_records(
 
     document = json.loads(run_command("job", str(job_id), "--json", "--show-payload").out)
 
-    assert list(document) == ["job", "attempts", "events", "dead_letter"]
+    assert list(document) == ["job", "attempts", "events", "dead_letter", "logs", "has_more_logs"]
     for part, record in (
         (document["job"], JobRecord),
         (document["attempts"][0], JobAttempt),

@@ -112,6 +112,8 @@ def history(
         attempts=list(attempts),
         events=list(events),
         dead_letter=dead_letter,
+        logs=[],
+        has_more_logs=False,
     )
 
 

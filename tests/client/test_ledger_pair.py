@@ -12,7 +12,8 @@ import pytest
 from runledger.client import Ledger, SyncLedger
 from tools.sync_ledger import CLIENT, MODULES, blocking_path, blocking_source, compare
 
-WITHOUT_CONNECTION = {"connect", "close", "transaction", "workflow_run"}
+WITHOUT_CONNECTION = {"connect", "close", "transaction", "runtime_config", "tail_events", "workflow_run"}
+NOT_AWAITED = {"transaction", "runtime_config", "tail_events", "workflow_run"}
 
 
 def methods_of(ledger: type) -> dict[str, Callable[..., Any]]:
@@ -40,7 +41,7 @@ def test_both_have_the_same_methods() -> None:
     assert set(methods_of(Ledger)) == set(methods_of(SyncLedger))
 
 
-@pytest.mark.parametrize("name", sorted(set(methods_of(Ledger)) - {"transaction", "workflow_run"}))
+@pytest.mark.parametrize("name", sorted(set(methods_of(Ledger)) - NOT_AWAITED))
 def test_only_the_methods_of_one_are_awaited(name: str) -> None:
     assert inspect.iscoroutinefunction(methods_of(Ledger)[name])
     assert not inspect.iscoroutinefunction(methods_of(SyncLedger)[name])

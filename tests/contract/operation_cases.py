@@ -31,6 +31,7 @@ from runledger.core import (
 )
 from runledger.postgres import (
     Operation,
+    admin,
     ensure_schema_compatible_after_idempotency_cutover,
     jobs,
     migrate_after_idempotency_cutover,
@@ -72,6 +73,7 @@ _PROGRESS = jobs.JobProgressUpdate(
     lease=_LEASE,
     progress=JobProgress(stage="sending", progress_done=1, progress_total=2, checkpoint={"page": 1}),
 )
+_LOG_LINE = jobs.JobLogLine(job_id=JOB_ID, attempt=1, level="INFO", message="sent", payload={"page": 1})
 _REQUEST_DUE_AT = EnqueueRequest(
     "email.send",
     {"to": "a@example.org"},
@@ -121,6 +123,12 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
         "email.send", max_attempts=3, default_timeout=_TTL, default_priority=7, is_enabled=False
     ),
     jobs.upsert_job_definitions([dataclasses.replace(_DEFINITION, is_enabled=False)]),
+    jobs.upsert_job_runtime_config("email.send", {"host": "a"}, schema_version=2, updated_by_user_id=JOB_ID),
+    jobs.insert_job_runtime_config_if_missing("email.send", {"host": "a"}, updated_by_user_id=JOB_ID),
+    jobs.get_job_runtime_config("email.send"),
+    jobs.get_required_job_runtime_config("email.send"),
+    jobs.list_job_runtime_configs(job_type="email.send", limit=10, offset=5),
+    jobs.delete_job_runtime_config("email.send"),
     jobs.enqueue_job(_REQUEST_DUE_AT, notices=_NOTICES, now=_NOW),
     jobs.enqueue_jobs([_REQUEST_DUE_AT, _REQUEST_DUE_IN], notices=_NOTICES, now=_NOW),
     jobs.enqueue_jobs([_KEYED_REQUEST, _KEYED_REQUEST_DUE_IN], notices=_NOTICES, now=_NOW),
@@ -184,6 +192,8 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
     jobs.get_job(JOB_ID, scope=Admin()),
     jobs.get_job_by_idempotency_key("email.send", "order-17", scope=Organization(_ORGANIZATION)),
     jobs.list_job_events(JOB_ID, scope=Organization(_ORGANIZATION), limit=10, after_id=5),
+    jobs.insert_job_logs([_LOG_LINE], now=_NOW),
+    jobs.list_job_logs(JOB_ID, scope=Organization(_ORGANIZATION), limit=10, after_id=5),
     jobs.list_job_attempts(JOB_ID, scope=Organization(_ORGANIZATION)),
     jobs.list_job_attempts(JOB_ID, scope=Global()),
     jobs.get_dead_letter(JOB_ID, scope=Organization(_ORGANIZATION)),
@@ -230,6 +240,39 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
     workflows.list_workflow_step_dependencies(JOB_ID, scope=Organization(_ORGANIZATION)),
     workflows.get_workflow_run_id_for_job(JOB_ID, scope=Organization(_ORGANIZATION)),
     workflows.read_prerequisite_outputs(JOB_ID, JOB_ID),
+    *(
+        admin.list_jobs(
+            scope=Organization(_ORGANIZATION),
+            status=status,
+            job_type="email.send",
+            job_type_contains="mail",
+            limit=10,
+        )
+        for status in (JobStatus.SUCCEEDED, JobStatus.PENDING, JobStatus.CANCELED)
+    ),
+    admin.get_job_summaries([JOB_ID], scope=Organization(_ORGANIZATION)),
+    admin.count_jobs(
+        scope=Organization(_ORGANIZATION),
+        status=JobStatus.SUCCEEDED,
+        job_type="email.send",
+        job_type_contains="mail",
+    ),
+    admin.list_dead_letters(
+        scope=Organization(_ORGANIZATION), job_type="email.send", job_type_contains="mail", limit=10
+    ),
+    admin.get_job_metrics(scope=Organization(_ORGANIZATION), job_type="email.send", window=_TTL, now=_NOW),
+    admin.edit_job_payload(
+        JOB_ID,
+        scope=Organization(_ORGANIZATION),
+        members={"to": "a"},
+        removed=["cc"],
+        lock_timeout=_TTL,
+        now=_NOW,
+    ),
+    admin.read_events_after("AAAAAAAAAAUAAAAAAAAABQAAAAAAAAAHAAAAAAAAAAk", limit=10),
+    admin.find_newest_event(),
+    admin.pause_job_type("email.send", now=_NOW),
+    admin.resume_job_type("email.send", notices=_NOTICES, now=_NOW),
     workers.register_worker(_IDENTITY, lease_ttl=_TTL, replaces_instance_id=JOB_ID, now=_NOW),
     workers.remove_worker(_WORKER, JOB_ID),
     workers.remove_dead_workers(dead_for=_TTL, now=_NOW),

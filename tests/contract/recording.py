@@ -35,6 +35,9 @@ _VALUES_OF_COLUMNS: Mapping[tuple[str, str], object] = {
     ("action", "text"): "DEAD_LETTER",
     ("answer", "text"): "SAME",
     ("verdict", "text"): "RELEASED",
+    ("edit_verdict", "text"): "UPDATED",
+    ("is_too_many", "boolean"): False,
+    ("was_written", "boolean"): False,
     ("is_workflow_managed", "boolean"): False,
     ("missing_job_types", "text[]"): [],
     ("job_types", "text[]"): ["email.send"],
@@ -72,6 +75,7 @@ _ROWS_ONLY_WHEN_REFUSING = {"workflows/find_workflow_run_mutation"}
 _VALUES_OF_TYPES: Mapping[str, object] = {
     "bigint": 1,
     "boolean": True,
+    "double precision": 1.5,
     "integer": 1,
     "numeric": Decimal("12.50"),
     # A text is often JSON that gets decoded, and this one is both.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from runledger.postgres import jobs, schedules, workers, workflows
+from runledger.postgres import admin, jobs, schedules, workers, workflows
 from tests.contract.operation_cases import OPERATION_CASES
 from tests.contract.recording import Exchange, drive
 from tools.sql_lock.lock import read_lock
@@ -20,8 +20,11 @@ UNREAD_COLUMNS: Mapping[str, set[str]] = {
     "jobs/lock_job": {"job_id"},
     "jobs/heartbeat_job": {"job_id"},
     "workers/remove_worker": {"worker_id"},
+    "admin/resume_job_type": {"is_notified"},
     "jobs/cancel_job": {"job_id", "is_notified"},
     "jobs/requeue_job": {"job_id", "is_notified"},
+    "runtime_configs/insert_job_runtime_config_if_missing": {"job_type"},
+    "runtime_configs/delete_job_runtime_config": {"job_type"},
     "jobs/update_job_payload_uuid_array_field": {"job_id"},
     # For people who run the file by hand; the operation knows how many it sent.
     "jobs/enqueue_jobs": {"enqueued_count", "is_notified"},
@@ -56,6 +59,7 @@ def test_every_public_operation_has_a_case_and_is_named_as_its_function() -> Non
         f"{package}.{name}"
         for package, module in (
             ("jobs", jobs),
+            ("admin", admin),
             ("schedules", schedules),
             ("workers", workers),
             ("workflows", workflows),

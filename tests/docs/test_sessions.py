@@ -24,6 +24,7 @@ _PAGES = [
     "how-to/migrate.md",
     "how-to/run-jobs-on-a-schedule.md",
     "how-to/run-workers.md",
+    "how-to/look-after-the-queue.md",
     "how-to/run-your-own-loop.md",
     "how-to/write-a-handler.md",
     "reference/cron-expressions.md",

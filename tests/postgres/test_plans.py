@@ -25,12 +25,12 @@ from tests.postgres.plain_text import execute_text
 FINISHED, PENDING, LEASED = 30_000, 10_000, 500
 
 PRIMARY_KEY, CLAIM, CLAIM_TYPE = "job_queue_pkey", "idx_job_queue_claim", "idx_job_queue_claim_type"
-STEPS = "workflow_steps_pkey"
+STEPS, EDGES = "workflow_steps_pkey", "pk_workflow_step_dependencies"
 EXPIRY, ATTEMPTS, EVENTS = "idx_job_queue_leased_expiry", "uq_job_attempts_job_run_attempt", "pk_job_events"
 KEYS = {"uq_job_queue_type_idempotency_global", "uq_job_queue_type_idempotency_org"}
 
 INDEXES_OF_STATEMENT: Mapping[str, set[str]] = {
-    "claim_jobs": {CLAIM, CLAIM_TYPE, PRIMARY_KEY, STEPS},
+    "claim_jobs": {CLAIM, CLAIM_TYPE, PRIMARY_KEY, STEPS, EDGES},
     "complete_jobs": {PRIMARY_KEY, ATTEMPTS, STEPS},
     "fail_jobs": {PRIMARY_KEY, ATTEMPTS, STEPS},
     "return_claims": {PRIMARY_KEY, ATTEMPTS, EVENTS, STEPS},

@@ -19,6 +19,7 @@ from runledger.runtime.executor import Dropped, Executor, Failed, Outcome, Succe
 from runledger.runtime.handler_pools import HandlerPools
 from runledger.runtime.handler_threads import HandlerThreads
 from runledger.runtime.job_context import RunningJobContext, ThreadJobContext
+from runledger.runtime.log_writer import LogWriter
 from runledger.runtime.progress_writer import ProgressWriter
 from runledger.runtime.registry import JobRegistry
 from runledger.runtime.workflow_access import WorkflowAccess
@@ -71,12 +72,13 @@ class Bench:
         self.ended = asyncio.Event()
         self._threads = HandlerThreads()
         self.is_stopping = False
-        # Both connect when a handler needs them, which none does here.
+        # They connect when a handler needs them, which none does here.
         nowhere = Database("postgresql:///unused")
         self._executor = Executor(
             self.registry,
             self._threads,
             progress_writer=ProgressWriter(nowhere, worker_id="worker-1", lease_ttl=timedelta(seconds=60)),
+            log_writer=LogWriter(nowhere, worker_id="worker-1", lease_ttl=timedelta(seconds=60)),
             pools=HandlerPools(nowhere, None, max_size=1),
             workflow_access=WorkflowAccess(
                 nowhere, worker_id="worker-1", lease_ttl=timedelta(seconds=60), on_advanced=lambda _: None

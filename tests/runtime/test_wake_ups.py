@@ -265,3 +265,20 @@ async def test_a_forged_cancellation_does_no_more_than_renew_the_lease(app: App)
         gate.open()
         await worker.finish_running()
     assert (await app.job(job_id)).status is JobStatus.SUCCEEDED
+
+
+async def test_a_type_that_is_resumed_is_claimed_at_once(app: App) -> None:
+    gate = Gate()
+    app.registry.job(TYPE)(gate.handle)
+    await app.ledger.ensure_job_definitions(app.registry.definitions())
+    await app.ledger.pause_job_type(TYPE)
+    async with started(app) as worker:
+        job_id = await app.enqueue(TYPE)
+        assert await worker.run_once() == 0
+
+        await app.ledger.resume_job_type(TYPE)
+
+        await gate.until_running(1)
+        gate.open()
+        await worker.finish_running()
+    assert (await app.job(job_id)).status is JobStatus.SUCCEEDED

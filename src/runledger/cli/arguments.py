@@ -17,6 +17,9 @@ URL_VARIABLES = ("RUNLEDGER_DATABASE_URL", "DATABASE_URL")
 SCHEMA_VARIABLE = "RUNLEDGER_SCHEMA"
 DEFAULT_SERVER_NAME = "default"
 
+# Written out: the enumeration would load the core, and most commands need no status.
+_STATUSES = ("PENDING", "LEASED", "SUCCEEDED", "DEAD_LETTERED", "CANCELED")
+
 _AddParser: TypeAlias = Callable[..., argparse.ArgumentParser]
 
 _ENVIRONMENT_AND_CODES = """\
@@ -75,6 +78,24 @@ Payload, checkpoint, output and idempotency key may hold secrets: they are shown
 only with --show-payload. Codes and messages of failures are always shown.
 """
 
+_JOBS = """\
+List jobs, newest first, without payloads; those of all organizations, unless one is
+named. A filter that lets few jobs through reads many: those by status are fast where
+jobs wait, run, were given up or canceled.
+"""
+
+_METRICS = """\
+Tell for each job type how many jobs wait and run, and what its attempts of the last
+time came to: how they ended, and how long they took. It reads 10,000 attempts at most:
+on a busy system the time is shorter than asked for, and the first line says how long.
+"""
+
+_LOGS = """\
+Print what the handler of a job logged, oldest first. Times count from when the job was
+enqueued. What was logged besides the message may hold secrets: it is shown only with
+--show-payload. The job is named as for `runledger payload`.
+"""
+
 _PAYLOAD = """\
 Print the payload of a job, and nothing else: as JSON, or on a terminal with every
 character escaped that it would obey. It may hold secrets.
@@ -89,6 +110,9 @@ are enqueued: a change leaves existing jobs alone.
 
 A type that is disabled takes no new jobs: to enqueue one is refused with
 job.definition_not_found_or_disabled. The jobs that it has are still run.
+
+A type that is paused takes new jobs, and they wait: none of its jobs is claimed until
+it is resumed. Those that run go on.
 """
 
 _SCHEDULE = """\
@@ -146,7 +170,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_grants(commands.add_parser)
     _add_worker(commands.add_parser)
     _add_workers(commands.add_parser)
+    _add_jobs(commands.add_parser)
+    _add_metrics(commands.add_parser)
     _add_job(commands.add_parser)
+    _add_logs(commands.add_parser)
     _add_payload(commands.add_parser)
     _add_definition(commands.add_parser)
     _add_schedule(commands.add_parser)
@@ -162,7 +189,7 @@ def check_together(arguments: argparse.Namespace) -> None:
     Raises:
         BadInputError: They cannot be used.
     """
-    if arguments.command in {"job", "payload"}:
+    if arguments.command in {"job", "logs", "payload"}:
         _check_job_choice(arguments)
     elif arguments.command == "definition" and arguments.action == "set":
         _check_changes(arguments)
@@ -258,15 +285,64 @@ def _add_workers(add_parser: _AddParser) -> None:
     _add_database_options(parser, default=argparse.SUPPRESS)
 
 
+def _add_jobs(add_parser: _AddParser) -> None:
+    parser = add_parser("jobs", help="list jobs", description=_JOBS, epilog=_ENVIRONMENT_AND_CODES)
+    parser.add_argument("--status", type=str.upper, choices=_STATUSES, help="only jobs with it, in any case of letters")
+    parser.add_argument("--type", dest="job_type", metavar="TYPE", help="only jobs of exactly this type")
+    parser.add_argument(
+        "--type-contains",
+        dest="job_type_contains",
+        metavar="TEXT",
+        help="only types with this text in them, in any case",
+    )
+    owner = parser.add_mutually_exclusive_group()
+    owner.add_argument(
+        "--organization", dest="organization_id", type=_organization_id, metavar="UUID", help="only those of this one"
+    )
+    owner.add_argument("--no-organization", action="store_true", help="only those of no organization")
+    parser.add_argument("--limit", type=_count, metavar="N", default=20, help="how many jobs at most; default: 20")
+    parser.add_argument("--json", action="store_true", help="print one JSON object: jobs; times in UTC")
+    _add_database_options(parser, default=argparse.SUPPRESS)
+
+
+def _add_metrics(add_parser: _AddParser) -> None:
+    parser = add_parser(
+        "metrics", help="count jobs and attempts by type", description=_METRICS, epilog=_ENVIRONMENT_AND_CODES
+    )
+    parser.add_argument("--type", dest="job_type", metavar="TYPE", help="only exactly this type")
+    parser.add_argument(
+        "--window",
+        type=_duration_from("1s"),
+        metavar="DURATION",
+        default=timedelta(days=1),
+        help="how far to look back at most; default: 24h",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object: metrics, since, until; times in UTC"
+    )
+    _add_database_options(parser, default=argparse.SUPPRESS)
+
+
 def _add_job(add_parser: _AddParser) -> None:
     parser = add_parser("job", help="tell the story of a job", description=_JOB, epilog=_ENVIRONMENT_AND_CODES)
     _add_job_choice(parser)
     parser.add_argument(
-        "--json", action="store_true", help="print one JSON object: job, attempts, events, dead_letter; times in UTC"
+        "--json",
+        action="store_true",
+        help="print one JSON object: job, attempts, events, dead_letter, logs; times in UTC",
     )
     parser.add_argument(
         "--show-payload", action="store_true", help="show payload, checkpoint, output and idempotency key too"
     )
+    _add_database_options(parser, default=argparse.SUPPRESS)
+
+
+def _add_logs(add_parser: _AddParser) -> None:
+    parser = add_parser("logs", help="print the log of a job", description=_LOGS, epilog=_ENVIRONMENT_AND_CODES)
+    _add_job_choice(parser)
+    parser.add_argument("--after", type=_line_id, metavar="LINE", default=0, help="only lines after the one of this id")
+    parser.add_argument("--json", action="store_true", help="print one JSON object for each line; times in UTC")
+    parser.add_argument("--show-payload", action="store_true", help="show what was logged besides the message too")
     _add_database_options(parser, default=argparse.SUPPRESS)
 
 
@@ -318,6 +394,9 @@ def _add_definition(add_parser: _AddParser) -> None:
     _add_definition_list(actions.add_parser)
     _add_definition_show(actions.add_parser)
     _add_definition_set(actions.add_parser)
+    for action, meaning in (("pause", "claim no jobs of a job type"), ("resume", "claim the jobs of a job type again")):
+        parser = actions.add_parser(action, help=meaning, description=_DEFINITION, epilog=_ENVIRONMENT_AND_CODES)
+        _add_definition_options(parser)
 
 
 def _add_definition_list(add_parser: _AddParser) -> None:
@@ -565,6 +644,12 @@ def _text(text: str) -> str:
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdecimal()) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
+
+
+def _line_id(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no id of a line; --json shows them")
     return int(text)
 
 

@@ -8,14 +8,19 @@ import json
 from runledger.cli.failures import DONE, BadInputError, CommandError
 from runledger.cli.place import Place, open_place
 from runledger.cli.plain_text import print_columns
-from runledger.cli.times import describe_duration
+from runledger.cli.times import describe_duration, describe_instant
 from runledger.client import SyncLedger
 from runledger.core import InvalidArgumentError, JobDefinition
 from runledger.core.printable import printable
 
 _PAGE = 1_000
+_COLUMNS = ("type", "enabled", "paused", "attempts", "timeout", "priority", "version")
 _DISABLED = (
     "A disabled type takes no new jobs (job.definition_not_found_or_disabled); the jobs that it has are still run."
+)
+_PAUSED = (
+    "The jobs of a paused type wait, and none is claimed; those that run go on. `runledger definition resume TYPE` "
+    "ends the pause."
 )
 _OPTION_OF = {
     "job_type": "TYPE",
@@ -26,13 +31,13 @@ _OPTION_OF = {
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """List definitions, show one, or change one."""
+    """List definitions, show one, change one, pause and resume a type."""
     if arguments.action == "list":
         return _list(arguments)
     with open_place(arguments) as place:
         with place.connect() as ledger:
             try:
-                definition = _show(ledger, arguments) if arguments.action == "show" else _set(ledger, arguments)
+                definition = _ACTIONS[arguments.action](ledger, arguments)
             except InvalidArgumentError as error:
                 raise BadInputError(f"{_OPTION_OF[error.field]}: {error.problem}; {error.remedy}") from None
         if definition is None:
@@ -75,6 +80,17 @@ def _set(ledger: SyncLedger, arguments: argparse.Namespace) -> JobDefinition | N
     )
 
 
+def _pause(ledger: SyncLedger, arguments: argparse.Namespace) -> JobDefinition | None:
+    return ledger.pause_job_type(arguments.job_type)
+
+
+def _resume(ledger: SyncLedger, arguments: argparse.Namespace) -> JobDefinition | None:
+    return ledger.resume_job_type(arguments.job_type)
+
+
+_ACTIONS = {"show": _show, "set": _set, "pause": _pause, "resume": _resume}
+
+
 def _no_such_type(job_type: str, place: Place) -> CommandError:
     return CommandError(
         f"there is no definition of type {printable(job_type)} in schema {place.schema} at "
@@ -88,6 +104,7 @@ def _print_all(definitions: list[JobDefinition]) -> None:
         (
             printable(definition.job_type),
             "yes" if definition.is_enabled else "no",
+            "yes" if definition.paused_at is not None else "no",
             str(definition.max_attempts),
             describe_duration(definition.default_timeout),
             str(definition.default_priority),
@@ -95,9 +112,13 @@ def _print_all(definitions: list[JobDefinition]) -> None:
         )
         for definition in definitions
     ]
-    print_columns([("type", "enabled", "attempts", "timeout", "priority", "version"), *rows] if rows else [("none",)])
+    print_columns(
+        [("type", "enabled", "paused", "attempts", "timeout", "priority", "version"), *rows] if rows else [("none",)]
+    )
     if not all(definition.is_enabled for definition in definitions):
         print(f"\n{_DISABLED}")
+    if any(definition.paused_at is not None for definition in definitions):
+        print(f"\n{_PAUSED}")
 
 
 def _print(definition: JobDefinition) -> None:
@@ -105,6 +126,7 @@ def _print(definition: JobDefinition) -> None:
     print_columns(
         [
             ("enabled:", "yes" if definition.is_enabled else "no"),
+            ("paused:", "no" if definition.paused_at is None else f"since {describe_instant(definition.paused_at)}"),
             ("attempts:", str(definition.max_attempts)),
             ("timeout:", describe_duration(definition.default_timeout)),
             ("priority:", str(definition.default_priority)),
@@ -113,6 +135,8 @@ def _print(definition: JobDefinition) -> None:
     )
     if not definition.is_enabled:
         print(f"\n{_DISABLED}")
+    if definition.paused_at is not None:
+        print(f"\n{_PAUSED}")
 
 
 def _document(definition: JobDefinition) -> dict[str, object]:
@@ -123,4 +147,5 @@ def _document(definition: JobDefinition) -> dict[str, object]:
         "default_timeout_seconds": definition.default_timeout_seconds,
         "default_priority": definition.default_priority,
         "is_enabled": definition.is_enabled,
+        "paused_at": None if definition.paused_at is None else describe_instant(definition.paused_at),
     }

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from runledger.cli.job_history import JobHistory
 from runledger.cli.times import describe_instant
-from runledger.core import JobAttempt, JobDeadLetter, JobEvent, JobRecord
+from runledger.core import JobAttempt, JobDeadLetter, JobEvent, JobLog, JobRecord
 
 _MAY_HOLD_SECRETS = frozenset(
     {"payload", "checkpoint", "output", "idempotency_key", "payload_snapshot", "checkpoint_snapshot"}
@@ -32,20 +32,33 @@ def encode_history(history: JobHistory, *, shows_payload: bool) -> str:
         # The payload of an event is Runledger's own: codes, delays, reasons.
         "events": [_members(event, frozenset()) for event in history.events],
         "dead_letter": None if history.dead_letter is None else _members(history.dead_letter, hidden),
+        "logs": [_members(line, hidden) for line in history.logs],
+        "has_more_logs": history.has_more_logs,
     }
     return json.dumps(document, indent=2, default=_encode)
 
 
 def job_document(job: JobRecord) -> dict[str, object]:
     """Return a job as plain JSON values, without what may be secret."""
-    members = _members(job, _MAY_HOLD_SECRETS)
+    return plain_document(_members(job, _MAY_HOLD_SECRETS))
+
+
+def log_document(line: JobLog, *, shows_payload: bool) -> dict[str, object]:
+    """Return a line of a log as plain JSON values."""
+    return plain_document(_members(line, frozenset() if shows_payload else _MAY_HOLD_SECRETS))
+
+
+def plain_document(members: dict[str, object]) -> dict[str, object]:
+    """Return members as plain JSON values."""
     return {
         name: _encode(value) if isinstance(value, datetime | Decimal | UUID) else value
         for name, value in members.items()
     }
 
 
-def _members(record: JobRecord | JobAttempt | JobEvent | JobDeadLetter, hidden: frozenset[str]) -> dict[str, object]:
+def _members(
+    record: JobRecord | JobAttempt | JobEvent | JobDeadLetter | JobLog, hidden: frozenset[str]
+) -> dict[str, object]:
     return {field.name: getattr(record, field.name) for field in dataclasses.fields(record) if field.name not in hidden}
 
 

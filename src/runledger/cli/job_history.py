@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from runledger.client import SyncLedger
-from runledger.core import Admin, JobAttempt, JobDeadLetter, JobEvent, JobRecord
+from runledger.core import Admin, JobAttempt, JobDeadLetter, JobEvent, JobLog, JobRecord
+
+MAX_LOGS = 100
+"""How many lines of a log are part of a job's history. There may be any number of them."""
 
 _PAGE = 1_000
 # Otherwise a job that moves between two reads would tell two stories.
@@ -22,12 +25,16 @@ class JobHistory:
         attempts: Its attempts of all runs, in order.
         events: Its events, oldest first.
         dead_letter: Its latest dead letter, also when it was requeued since.
+        logs: The first lines of its log, at most :data:`MAX_LOGS`.
+        has_more_logs: Whether there are others.
     """
 
     job: JobRecord
     attempts: list[JobAttempt]
     events: list[JobEvent]
     dead_letter: JobDeadLetter | None
+    logs: list[JobLog]
+    has_more_logs: bool
 
 
 def read_history(ledger: SyncLedger, job_id: UUID) -> JobHistory | None:
@@ -42,9 +49,12 @@ def read_history(ledger: SyncLedger, job_id: UUID) -> JobHistory | None:
             job_id, scope=Admin(), after_id=events[-1].id if events else 0, limit=_PAGE, connection=connection
         ):
             events += page
+        logs = ledger.job_logs(job_id, scope=Admin(), limit=MAX_LOGS + 1, connection=connection)
         return JobHistory(
             job=job,
             attempts=ledger.job_attempts(job_id, scope=Admin(), connection=connection),
             events=events,
             dead_letter=ledger.get_dead_letter(job_id, scope=Admin(), connection=connection),
+            logs=logs[:MAX_LOGS],
+            has_more_logs=len(logs) > MAX_LOGS,
         )

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from runledger.cli.job_history import JobHistory
 from runledger.cli.job_summary import summarize
-from runledger.cli.job_tables import attempt_rows, event_rows
+from runledger.cli.job_tables import LOG_COLUMNS, attempt_rows, event_rows, log_rows
 from runledger.cli.times import describe_duration, describe_instant
 from runledger.core import JobDeadLetter, JobRecord, JobStatus, JsonValue
 from runledger.core.printable import printable, printable_lines
@@ -69,6 +69,8 @@ def tell_story(history: JobHistory, *, now: datetime, shows_payload: bool) -> St
         ),
         Table(title="Events", columns=("time", "event", "run", "attempt", "detail"), rows=event_rows(history)),
     ]
+    if history.logs:
+        parts += _logs(history, shows_payload=shows_payload)
     if _is_untold(job, history.dead_letter):
         parts.append(_failure("Last failure", job.last_error_code, job.last_error_message))
     if history.dead_letter is not None:
@@ -88,6 +90,14 @@ def tell_story(history: JobHistory, *, now: datetime, shows_payload: bool) -> St
         facts=facts,
         parts=parts,
     )
+
+
+def _logs(history: JobHistory, *, shows_payload: bool) -> list[Table | Lines]:
+    rows = log_rows(history.logs, since=history.job.created_at, shows_payload=shows_payload)
+    table = Table(title="Log", columns=LOG_COLUMNS, rows=rows)
+    if not history.has_more_logs:
+        return [table]
+    return [table, Lines(title="Log, continued", lines=[f"`runledger logs {history.job.id}` shows all of it"])]
 
 
 def _facts(job: JobRecord) -> list[tuple[str, str]]:

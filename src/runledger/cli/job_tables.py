@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import cast
 
 from runledger.cli.job_history import JobHistory
 from runledger.cli.times import describe_duration
-from runledger.core import JobAttempt, JobEvent, JobEventType, JobFailureKind
+from runledger.core import JobAttempt, JobEvent, JobEventType, JobFailureKind, JobLog
 from runledger.core.printable import printable, shortened
 
 _FAILED_WORDS: Mapping[str, str] = {
@@ -18,6 +19,9 @@ _FAILED_WORDS: Mapping[str, str] = {
     JobFailureKind.TIMEOUT: "took too long",
     JobFailureKind.LEASE_EXPIRED: "lost its worker",
 }
+LOG_COLUMNS = ("time", "run", "attempt", "level", "message")
+"""What :func:`log_rows` holds."""
+
 _ENDED_WORDS: Mapping[str, str] = {JobEventType.SUCCEEDED: "succeeded", JobEventType.CANCELED: "canceled"}
 
 
@@ -33,7 +37,7 @@ def attempt_rows(history: JobHistory) -> list[tuple[str, ...]]:
         (
             str(attempt.run_number),
             str(attempt.attempt),
-            _offset(attempt.leased_at, history),
+            _offset(attempt.leased_at, history.job.created_at),
             "" if attempt.finished_at is None else describe_duration(attempt.finished_at - attempt.leased_at),
             _outcome(attempt, endings.get((attempt.run_number, attempt.attempt), "ended")),
             printable(attempt.worker_id),
@@ -46,7 +50,7 @@ def event_rows(history: JobHistory) -> list[tuple[str, ...]]:
     """Return time, type, run, attempt and detail of each event."""
     return [
         (
-            _offset(event.occurred_at, history),
+            _offset(event.occurred_at, history.job.created_at),
             event.event_type,
             str(event.run_number),
             "" if event.attempt is None else str(event.attempt),
@@ -56,8 +60,34 @@ def event_rows(history: JobHistory) -> list[tuple[str, ...]]:
     ]
 
 
-def _offset(instant: datetime, history: JobHistory) -> str:
-    elapsed = instant - history.job.created_at
+def log_rows(lines: Sequence[JobLog], *, since: datetime, shows_payload: bool) -> list[tuple[str, ...]]:
+    """Return time, run, attempt, level and message of each line of a log.
+
+    Args:
+        lines: The lines.
+        since: When the job was enqueued; times count from there.
+        shows_payload: Whether the payload follows the message.
+    """
+    return [
+        (
+            _offset(line.occurred_at, since),
+            str(line.run_number),
+            "" if line.attempt is None else str(line.attempt),
+            printable(line.level),
+            _message(line, shows_payload=shows_payload),
+        )
+        for line in lines
+    ]
+
+
+def _message(line: JobLog, *, shows_payload: bool) -> str:
+    message = printable(line.message)
+    is_told = shows_payload and line.payload != {}
+    return f"{message} {printable(json.dumps(line.payload, ensure_ascii=False))}" if is_told else message
+
+
+def _offset(instant: datetime, since: datetime) -> str:
+    elapsed = instant - since
     return f"{'' if elapsed < timedelta() else '+'}{describe_duration(elapsed)}"
 
 

@@ -9,18 +9,14 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from itertools import pairwise
-from typing import Protocol, cast
 
 from runledger.cli.arguments import build_parser, check_together
 from runledger.cli.failures import BAD_INPUT, BROKEN_PIPE, DONE, INTERRUPTED, BadInputError, CommandError
 
+# Where a command is that is not `run` of the module of its name.
+_COMMANDS = {"cancel": ("control", "run_cancel"), "requeue": ("control", "run_requeue")}
+
 _NEGATIVE = re.compile(r"-[0-9]")
-
-
-class _Command(Protocol):
-    """The module of a command, which has its name."""
-
-    def run(self, arguments: argparse.Namespace, /) -> int: ...
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -72,14 +68,10 @@ def _run(words: Sequence[str]) -> int:
 
 def _run_command(arguments: argparse.Namespace) -> int:
     """Load the module of the command, and no other, and run it."""
-    if arguments.command in {"cancel", "requeue"}:
-        from runledger.cli import control
-
-        return control.run_cancel(arguments) if arguments.command == "cancel" else control.run_requeue(arguments)
-    name = arguments.command
-    if name == "schedule" and arguments.action == "next":
-        name = "schedule_times"
-    return cast("_Command", import_module(f"runledger.cli.{name}")).run(arguments)
+    module, function = _COMMANDS.get(arguments.command, (arguments.command, "run"))
+    if arguments.command == "schedule" and arguments.action == "next":
+        module = "schedule_times"
+    return getattr(import_module(f"runledger.cli.{module}"), function)(arguments)
 
 
 def _with_negative_values(words: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from runledger.client.ledger_part import LedgerPart
 from runledger.core.jobs.records import JobDefinition
-from runledger.postgres import jobs
+from runledger.postgres import admin, jobs
 from runledger.postgres.drivers.psycopg import AsyncConnection
 
 
@@ -53,6 +53,26 @@ class JobDefinitions(LedgerPart):
             is_enabled=is_enabled,
         )
         return await self._run(operation, connection)
+
+    async def pause_job_type(
+        self, job_type: str, *, connection: AsyncConnection[Any] | None = None
+    ) -> JobDefinition | None:
+        """Let no job of a type be claimed any more, and return its definition, or ``None`` when the type is unknown.
+
+        Jobs are still enqueued, canceled and reaped. Those that run go on, and so does what a claim brings that had
+        begun before the commit; retries wait like the others. :meth:`resume_job_type` ends it.
+        """
+        return await self._run(admin.pause_job_type(job_type), connection)
+
+    async def resume_job_type(
+        self, job_type: str, *, connection: AsyncConnection[Any] | None = None
+    ) -> JobDefinition | None:
+        """Let the jobs of a type be claimed again, and return its definition, or ``None`` when the type is unknown.
+
+        Its workers are told, as of new jobs.
+        """
+        notices = self._notices(connection)
+        return await self._run(admin.resume_job_type(job_type, notices=notices), connection, notices)
 
     async def get_job_definition(
         self, job_type: str, *, connection: AsyncConnection[Any] | None = None

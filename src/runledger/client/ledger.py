@@ -9,11 +9,15 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
+from runledger.client.administration import Administration
 from runledger.client.argument_checks import check_connection, check_organization, check_pool
+from runledger.client.events_of_all_jobs import EventsOfAllJobs
 from runledger.client.held_jobs import HeldJobs
 from runledger.client.job_definitions import JobDefinitions
 from runledger.client.job_schedules import JobSchedules
+from runledger.client.log_lines import JobLogs
 from runledger.client.run_watch import RunWatch
+from runledger.client.runtime_configs import RuntimeConfigs
 from runledger.client.workflow_runs import WorkflowRuns
 from runledger.core.errors import InvalidArgumentError
 from runledger.core.jobs.enqueue_request import EnqueueRequest
@@ -43,7 +47,9 @@ T = TypeVar("T")
 _GLOBAL = Global()
 
 
-class Ledger(JobDefinitions, JobSchedules, HeldJobs, WorkflowRuns):
+class Ledger(
+    JobDefinitions, JobSchedules, RuntimeConfigs, JobLogs, Administration, EventsOfAllJobs, HeldJobs, WorkflowRuns
+):
     """What an application calls: enqueue jobs, read what became of them, cancel them and start them over.
 
     ::

@@ -9,7 +9,7 @@ from typing import Any
 
 from runledger.client.sync_ledger_part import SyncLedgerPart
 from runledger.core.jobs.records import JobDefinition
-from runledger.postgres import jobs
+from runledger.postgres import admin, jobs
 from runledger.postgres.drivers.psycopg import Connection
 
 
@@ -54,6 +54,22 @@ class SyncJobDefinitions(SyncLedgerPart):
             is_enabled=is_enabled,
         )
         return self._run(operation, connection)
+
+    def pause_job_type(self, job_type: str, *, connection: Connection[Any] | None = None) -> JobDefinition | None:
+        """Let no job of a type be claimed any more, and return its definition, or ``None`` when the type is unknown.
+
+        Jobs are still enqueued, canceled and reaped. Those that run go on, and so does what a claim brings that had
+        begun before the commit; retries wait like the others. :meth:`resume_job_type` ends it.
+        """
+        return self._run(admin.pause_job_type(job_type), connection)
+
+    def resume_job_type(self, job_type: str, *, connection: Connection[Any] | None = None) -> JobDefinition | None:
+        """Let the jobs of a type be claimed again, and return its definition, or ``None`` when the type is unknown.
+
+        Its workers are told, as of new jobs.
+        """
+        notices = self._notices(connection)
+        return self._run(admin.resume_job_type(job_type, notices=notices), connection, notices)
 
     def get_job_definition(self, job_type: str, *, connection: Connection[Any] | None = None) -> JobDefinition | None:
         """Return the definition of a type, or ``None``."""

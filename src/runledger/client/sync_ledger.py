@@ -12,9 +12,13 @@ from uuid import UUID
 
 from runledger.client.argument_checks import check_connection, check_organization, check_pool
 from runledger.client.run_watch import SyncRunWatch
+from runledger.client.sync_administration import SyncAdministration
+from runledger.client.sync_events_of_all_jobs import SyncEventsOfAllJobs
 from runledger.client.sync_held_jobs import SyncHeldJobs
 from runledger.client.sync_job_definitions import SyncJobDefinitions
 from runledger.client.sync_job_schedules import SyncJobSchedules
+from runledger.client.sync_log_lines import SyncJobLogs
+from runledger.client.sync_runtime_configs import SyncRuntimeConfigs
 from runledger.client.sync_workflow_runs import SyncWorkflowRuns
 from runledger.core.errors import InvalidArgumentError
 from runledger.core.jobs.enqueue_request import EnqueueRequest
@@ -44,7 +48,16 @@ T = TypeVar("T")
 _GLOBAL = Global()
 
 
-class SyncLedger(SyncJobDefinitions, SyncJobSchedules, SyncHeldJobs, SyncWorkflowRuns):
+class SyncLedger(
+    SyncJobDefinitions,
+    SyncJobSchedules,
+    SyncRuntimeConfigs,
+    SyncJobLogs,
+    SyncAdministration,
+    SyncEventsOfAllJobs,
+    SyncHeldJobs,
+    SyncWorkflowRuns,
+):
     """What an application calls: enqueue jobs, read what became of them, cancel them and start them over.
 
     ::

@@ -40,6 +40,7 @@ from runledger.core.errors import (
 )
 from runledger.core.identifiers import JobType, StepKey, WorkflowType
 from runledger.core.jobs.enqueue_request import EnqueueRequest
+from runledger.core.jobs.event_tail import EventPage, TailedEvent
 from runledger.core.jobs.failure_decision import (
     DeadLetterDecision,
     FailureDecision,
@@ -48,14 +49,23 @@ from runledger.core.jobs.failure_decision import (
 )
 from runledger.core.jobs.failure_text import clean_error_text
 from runledger.core.jobs.handler import JobContext, JobDeadLetterInfo, JobFailure, JobHandler, JobProgress
+from runledger.core.jobs.payload_edit import (
+    PayloadEdit,
+    PayloadNotFound,
+    PayloadRejected,
+    PayloadRejection,
+    PayloadUpdated,
+)
 from runledger.core.jobs.records import (
     ClaimedJob,
     JobAttempt,
     JobDeadLetter,
     JobDefinition,
     JobEvent,
+    JobLog,
     JobPayload,
     JobRecord,
+    JobRuntimeConfig,
     LeaseIdentity,
 )
 from runledger.core.jobs.requeue_outcome import (
@@ -72,6 +82,15 @@ from runledger.core.jobs.status import (
     JobFailureKind,
     JobStage,
     JobStatus,
+)
+from runledger.core.jobs.summaries import (
+    DeadLetterPage,
+    DeadLetterSummary,
+    JobCount,
+    JobMetrics,
+    JobMetricsReport,
+    JobPage,
+    JobSummary,
 )
 from runledger.core.json_form import JsonEncodable
 from runledger.core.json_value import JsonValue, decode_json, encode_json
@@ -124,7 +143,10 @@ __all__ = [
     "CronDialect",
     "CronExpression",
     "DeadLetterDecision",
+    "DeadLetterPage",
+    "DeadLetterSummary",
     "EnqueueRequest",
+    "EventPage",
     "ExpectationMismatch",
     "FailureDecision",
     "FirePlan",
@@ -134,6 +156,7 @@ __all__ = [
     "JobAttempt",
     "JobClaimOrigin",
     "JobContext",
+    "JobCount",
     "JobDeadLetter",
     "JobDeadLetterInfo",
     "JobDeadLetterReason",
@@ -143,18 +166,29 @@ __all__ = [
     "JobFailure",
     "JobFailureKind",
     "JobHandler",
+    "JobLog",
+    "JobMetrics",
+    "JobMetricsReport",
+    "JobPage",
     "JobPayload",
     "JobProgress",
     "JobRecord",
+    "JobRuntimeConfig",
     "JobStage",
     "JobStatus",
+    "JobSummary",
     "JobType",
     "JsonEncodable",
     "JsonValue",
     "LeaseIdentity",
     "Organization",
     "Overlap",
+    "PayloadEdit",
     "PayloadMismatchError",
+    "PayloadNotFound",
+    "PayloadRejected",
+    "PayloadRejection",
+    "PayloadUpdated",
     "RequeueOutcome",
     "Requeued",
     "RetryDecision",
@@ -165,6 +199,7 @@ __all__ = [
     "Scope",
     "StepCounts",
     "StepKey",
+    "TailedEvent",
     "UndecodableJsonError",
     "UnknownStoredTextError",
     "WorkerIdentity",

@@ -124,6 +124,28 @@ def check_limit(limit: int, *, field: str = "limit") -> None:
         raise InvalidArgumentError(field, "is not a positive integer", "ask for at least one row")
 
 
+def check_cursor(field: str, cursor: int) -> None:
+    """Refuse an id to go on after that is negative.
+
+    Raises:
+        InvalidArgumentError: It is, or it is no integer.
+    """
+    if isinstance(cursor, bool) or not isinstance(cursor, int):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidArgumentError(field, f"is of type {type(cursor).__name__}", "pass an int")
+    if cursor < 0:
+        raise InvalidArgumentError(field, "is negative", "start at 0, go on with the last id seen")
+
+
+def check_offset(offset: int) -> None:
+    """Refuse a number of rows to skip that is negative.
+
+    Raises:
+        InvalidArgumentError: It is.
+    """
+    if offset < 0:
+        raise InvalidArgumentError("offset", "is negative", "start at 0")
+
+
 def check_duration(field: str, duration: timedelta) -> None:
     """Refuse what is no duration, such as a number, whose unit nobody knows.
 

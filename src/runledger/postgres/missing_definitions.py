@@ -7,13 +7,13 @@ from runledger.postgres.sql_errors import QueryError, QueryErrorCategory, refusa
 _SHOWN_TYPES = 3
 
 
-def definition_missing(job_types: list[str], *, area: str = "job") -> QueryError:
-    """Return the error of requests whose types have no enabled definition; its code begins with their area."""
+def definition_missing(job_types: list[str], *, code: str = "job.definition_not_found_or_disabled") -> QueryError:
+    """Return the error of requests whose types have no enabled definition."""
     return refusal(
         QueryErrorCategory.VALIDATION,
-        f"{area}.definition_not_found_or_disabled",
+        code,
         f"{_named(job_types)} no enabled definition; check the name, or define it with ensure_job_definitions",
-        internal=f"{area}s.enqueue: no enabled definition of {', '.join(job_types)}",
+        internal=f"enqueue: no enabled definition of {', '.join(job_types)}",
     )
 
 

@@ -24,9 +24,9 @@ class Duty(StrEnum):
     """Owns the schema and everything in it: migrates, and changes what operators change."""
 
     WORKER = "worker"
-    """Runs jobs and repairs them: claims, renews, completes, fails, gives back, reaps, cancels, requeues, inserts
-    missing definitions, fires schedules, and keeps the table of workers. Advances workflows, appends to them and
-    cancels them."""
+    """Runs jobs and repairs them: claims, renews, completes, fails, gives back, reaps, cancels, requeues, logs,
+    inserts missing definitions, reads runtime configs, fires schedules, and keeps the table of workers. Advances
+    workflows, appends to them and cancels them."""
 
     PRODUCER = "producer"
     """Enqueues jobs and workflows, appends to workflows and completes their gates, and reads what became of them and
@@ -53,8 +53,10 @@ TABLE_PRIVILEGES: Mapping[Duty, Mapping[str, str]] = {
         "job_dead_letters": "SELECT, INSERT, UPDATE",
         "job_definitions": "SELECT, INSERT",
         "job_events": "SELECT, INSERT",
+        "job_logs": "INSERT",
         "job_queue": "SELECT, INSERT, UPDATE",
         "job_schedules": "SELECT, UPDATE",
+        "job_runtime_configs": "SELECT",
         "job_workers": "SELECT, INSERT, UPDATE, DELETE",
         **_CHECKING,
         **_WORKFLOWS,
@@ -64,8 +66,10 @@ TABLE_PRIVILEGES: Mapping[Duty, Mapping[str, str]] = {
         "job_dead_letters": "SELECT",
         "job_definitions": "SELECT",
         "job_events": "SELECT, INSERT",
+        "job_logs": "SELECT",
         "job_queue": "SELECT, INSERT",
         "job_schedules": "SELECT",
+        "job_runtime_configs": "SELECT",
         "job_workers": "SELECT",
         **_CHECKING,
         **_WORKFLOWS,

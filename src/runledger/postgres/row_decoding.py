@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import fields as fields_of
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from runledger.core.errors import UndecodableJsonError, UnknownStoredTextError
+from runledger.core.jobs.event_tail import TailedEvent
 from runledger.core.jobs.records import (
     ClaimedJob,
     JobAttempt,
     JobDeadLetter,
     JobDefinition,
     JobEvent,
+    JobLog,
     JobPayload,
     JobRecord,
+    JobRuntimeConfig,
     LeaseIdentity,
 )
 from runledger.core.jobs.status import JobClaimOrigin, JobEventType, JobFailureKind, JobStatus
+from runledger.core.jobs.summaries import DeadLetterSummary, JobCount, JobMetrics, JobSummary
 from runledger.core.json_value import JsonValue, decode_json
 from runledger.core.schedules.catch_up import CatchUp
 from runledger.core.schedules.schedule import Overlap, ScheduleOwner, ScheduleRecord
@@ -33,6 +38,10 @@ from runledger.core.workflows.status import (
 from runledger.postgres.operation import Row
 from runledger.postgres.sql_errors import QueryError, QueryErrorCategory, refusal
 
+_SUMMARY_FIELDS = tuple(member.name for member in fields_of(JobSummary))
+_EVENT_COLUMNS = tuple("payload_json" if member.name == "payload" else member.name for member in fields_of(JobEvent))
+_DEAD_LETTER_FIELDS = tuple(member.name for member in fields_of(DeadLetterSummary))
+
 
 def decode_definition(row: Row) -> JobDefinition:
     """Return a row of ``job_definitions``."""
@@ -43,6 +52,7 @@ def decode_definition(row: Row) -> JobDefinition:
         default_timeout=timedelta(seconds=row["default_timeout_seconds"]),
         default_priority=row["default_priority"],
         is_enabled=row["is_enabled"],
+        paused_at=row["paused_at"],
     )
 
 
@@ -85,6 +95,19 @@ def decode_event(row: Row) -> JobEvent:
     return JobEvent(**fields)
 
 
+def decode_tailed_event(row: Row, *, cursor: str) -> TailedEvent:
+    """Return a row of ``job_events`` with what its job tells."""
+    event = decode_event({name: row[name] for name in _EVENT_COLUMNS})
+    return TailedEvent(event=event, job_type=row["job_type"], organization_id=row["organization_id"], cursor=cursor)
+
+
+def decode_log(row: Row) -> JobLog:
+    """Return a row of ``job_logs``."""
+    fields = dict(row)
+    fields["payload"] = _json(fields.pop("payload_json"))
+    return JobLog(**fields)
+
+
 def decode_attempt(row: Row) -> JobAttempt:
     """Return a row of ``job_attempts``."""
     fields = dict(row)
@@ -99,6 +122,40 @@ def decode_dead_letter(row: Row) -> JobDeadLetter:
     for name in ("payload_snapshot", "checkpoint_snapshot"):
         fields[name] = _json(fields.pop(f"{name}_json"))
     return JobDeadLetter(**fields)
+
+
+def decode_runtime_config(row: Row) -> JobRuntimeConfig:
+    """Return a row of ``job_runtime_configs``."""
+    fields = dict(row)
+    fields["config"] = _json(fields.pop("config_json"))
+    return JobRuntimeConfig(**fields)
+
+
+def decode_job_summary(row: Row) -> JobSummary:
+    """Return a row of ``job_queue`` without its JSON."""
+    fields = {name: row[name] for name in _SUMMARY_FIELDS}
+    fields["status"] = decode_job_status(row["status"])
+    return JobSummary(**fields)
+
+
+def decode_dead_letter_summary(row: Row) -> DeadLetterSummary:
+    """Return a row of ``job_dead_letters`` without its snapshots."""
+    return DeadLetterSummary(**{name: row[name] for name in _DEAD_LETTER_FIELDS})
+
+
+def decode_job_metrics(row: Row, *, pending_limit: int) -> JobMetrics:
+    """Return the metrics of a job type.
+
+    Args:
+        row: The row.
+        pending_limit: How many jobs that wait were counted at most.
+    """
+    fields = dict(row)
+    count = fields.pop("pending_count")
+    return JobMetrics(
+        pending=JobCount(count=min(count, pending_limit), is_exact=count <= pending_limit),
+        **fields,
+    )
 
 
 def decode_worker(row: Row) -> WorkerRecord:

@@ -2,6 +2,7 @@
 
 from runledger.runtime.config import JobsConfig
 from runledger.runtime.job_context import AsyncJobContext, RunningJobContext, ThreadJobContext
+from runledger.runtime.job_log import JobLogHandler
 from runledger.runtime.lifecycle import LifecycleEvent, LifecycleEventKind, LifecycleObserver
 from runledger.runtime.log_formatters import JsonLogFormatter, TextLogFormatter
 from runledger.runtime.loops import run_reaper_loop, run_scheduler_loop, run_worker_loop
@@ -15,6 +16,7 @@ from runledger.runtime.worker import Worker
 
 __all__ = [
     "AsyncJobContext",
+    "JobLogHandler",
     "JobRegistry",
     "JobsConfig",
     "JsonLogFormatter",

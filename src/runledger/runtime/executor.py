@@ -23,6 +23,8 @@ from runledger.runtime.handler_pools import HandlerPools
 from runledger.runtime.handler_threads import HandlerThreads, NoThreadError
 from runledger.runtime.handler_transaction import HandlerTransaction
 from runledger.runtime.job_context import AsyncJobContext, ThreadJobContext
+from runledger.runtime.job_log import RunningJobLog, running_job_log
+from runledger.runtime.log_writer import LogWriter
 from runledger.runtime.progress_writer import ProgressWriter
 from runledger.runtime.registry import JobRegistry, RegisteredJob
 from runledger.runtime.worker_log import WorkerLog
@@ -89,6 +91,7 @@ class Executor:
         registry: Where the handlers are.
         threads: Where plain functions run.
         progress_writer: Takes what handlers report on their way.
+        log_writer: Takes what they log.
         pools: What the transactions of handlers take their connections from.
         workflow_access: Carries out what handlers do with their workflows.
         is_stopping: Tells whether the worker ends, so that a cancellation from outside is its end.
@@ -101,6 +104,7 @@ class Executor:
         threads: HandlerThreads,
         *,
         progress_writer: ProgressWriter,
+        log_writer: LogWriter,
         pools: HandlerPools,
         workflow_access: WorkflowAccess,
         is_stopping: Callable[[], bool],
@@ -109,6 +113,7 @@ class Executor:
         self._logger = WorkerLog("worker", worker_id)
         self._registry = registry
         self._progress_writer = progress_writer
+        self._log_writer = log_writer
         self._pools = pools
         self._workflow_access = workflow_access
         self._is_stopping = is_stopping
@@ -159,10 +164,12 @@ class Executor:
 
     def _context(self, execution: Execution, registered: RegisteredJob) -> AsyncJobContext | ThreadJobContext:
         transaction = HandlerTransaction(execution, self._pools)
+        log = RunningJobLog(self._log_writer, execution.lease)
+        running_job_log.set(log)  # this task and what it starts, a thread included, are about no other job
         if registered.is_async:
-            return AsyncJobContext(execution, transaction, self._progress_writer, self._workflow_access)
+            return AsyncJobContext(execution, transaction, self._progress_writer, self._workflow_access, log=log)
         loop = asyncio.get_running_loop()
-        return ThreadJobContext(execution, transaction, self._progress_writer, self._workflow_access, loop)
+        return ThreadJobContext(execution, transaction, self._progress_writer, self._workflow_access, loop, log=log)
 
     async def _in_thread(
         self,

@@ -18,6 +18,7 @@ from runledger.core.workflows.workflow import WorkflowAppend
 from runledger.postgres.workflows import WorkflowAppendRequest
 from runledger.runtime.execution import Execution, monotonic
 from runledger.runtime.handler_transaction import HandlerTransaction
+from runledger.runtime.job_log import RunningJobLog
 from runledger.runtime.progress_writer import ProgressWriter
 from runledger.runtime.workflow_access import WorkflowAccess, not_in_a_workflow
 
@@ -27,7 +28,7 @@ T = TypeVar("T")
 class RunningJobContext(JobContext):
     """The context that a worker hands to a handler; what both kinds of handlers have in common."""
 
-    def __init__(self, execution: Execution, transaction: HandlerTransaction) -> None:
+    def __init__(self, execution: Execution, transaction: HandlerTransaction, log: RunningJobLog) -> None:
         job = execution.job
         super().__init__(
             job_id=job.job_id,
@@ -43,6 +44,26 @@ class RunningJobContext(JobContext):
         )
         self._execution = execution
         self._transaction = transaction
+        self._log = log
+
+    def log(self, message: str, /, *, level: str = "INFO", **fields: object) -> None:
+        """Add a line to the job's log, which :meth:`~runledger.client.Ledger.job_logs` and ``runledger logs`` show.
+
+        ::
+
+            context.log("page sent", page=3, recipients=250)
+
+        Returns at once; a moment later the line is in the ledger, whatever becomes of the attempt. It never fails the
+        handler: a message is cut at 8 KiB, the fields at 16 KiB, the text of a value stands for one that JSON cannot
+        hold, and while the database is away for long, lines are lost (``worker.log_lines_lost``). May be called in any
+        thread.
+
+        Args:
+            message: What happened. Who may read the job may read it.
+            level: How important it is: ``"DEBUG"``, ``"INFO"``, ``"WARNING"``, ``"ERROR"`` or a name of your own.
+            fields: More about it.
+        """
+        self._log.write(str(level).upper(), message, fields)
 
     def transaction(self) -> HandlerTransaction:
         """Open a transaction in whose commit the job is finished, together with the rows that are written in it.
@@ -123,8 +144,10 @@ class AsyncJobContext(RunningJobContext):
         transaction: HandlerTransaction,
         writer: ProgressWriter,
         workflow_access: WorkflowAccess,
+        *,
+        log: RunningJobLog,
     ) -> None:
-        super().__init__(execution, transaction)
+        super().__init__(execution, transaction, log)
         self._writer = writer
         self._workflow_access = workflow_access
 
@@ -220,8 +243,10 @@ class ThreadJobContext(RunningJobContext):
         writer: ProgressWriter,
         workflow_access: WorkflowAccess,
         loop: asyncio.AbstractEventLoop,
+        *,
+        log: RunningJobLog,
     ) -> None:
-        super().__init__(execution, transaction)
+        super().__init__(execution, transaction, log)
         self._writer = writer
         self._workflow_access = workflow_access
         self._loop = loop

@@ -22,13 +22,9 @@ class TextLogFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, and the lines of a traceback."""
-        facts = [f"{name}={_text_value(value)}" for name, value in _facts(record).items()]
+        facts = [f"{name}={_text_value(value)}" for name, value in record_facts(record).items()]
         line = " ".join([_instant(record), record.levelname, printable(record.getMessage()), *facts])
-        return "\n".join([line, *(shown for text in self._tracebacks(record) for shown in printable_lines(text))])
-
-    def _tracebacks(self, record: logging.LogRecord) -> list[str]:
-        texts = [self.formatException(record.exc_info)] if record.exc_info else []
-        return [*texts, self.formatStack(record.stack_info)] if record.stack_info else texts
+        return "\n".join([line, *(shown for text in record_tracebacks(record) for shown in printable_lines(text))])
 
 
 class JsonLogFormatter(TextLogFormatter):
@@ -46,15 +42,25 @@ class JsonLogFormatter(TextLogFormatter):
             "logger": record.name,
             "event": record.getMessage(),
         }
-        tracebacks = self._tracebacks(record)
+        tracebacks = record_tracebacks(record)
         if tracebacks:
             own["traceback"] = "\n".join(tracebacks)
         # A fact of the application cannot take the place of one of these.
-        return json.dumps(own | {name: value for name, value in _facts(record).items() if name not in own}, default=str)
+        return json.dumps(
+            own | {name: value for name, value in record_facts(record).items() if name not in own}, default=str
+        )
 
 
-def _facts(record: logging.LogRecord) -> Mapping[str, object]:
+def record_facts(record: logging.LogRecord) -> Mapping[str, object]:
+    """Return what was passed as ``extra``."""
     return {name: value for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES}
+
+
+def record_tracebacks(record: logging.LogRecord) -> list[str]:
+    """Return the texts of its exception and of its stack, where it has them."""
+    formatter = logging.Formatter()
+    texts = [formatter.formatException(record.exc_info)] if record.exc_info else []
+    return [*texts, formatter.formatStack(record.stack_info)] if record.stack_info else texts
 
 
 def _text_value(value: object) -> str:

@@ -27,6 +27,7 @@ from runledger.runtime.handler_threads import HandlerThreads
 from runledger.runtime.lease_keeper import LeaseKeeper, worker_id_taken
 from runledger.runtime.lifecycle import LifecycleEvent, LifecycleEventKind
 from runledger.runtime.listener import Listener
+from runledger.runtime.log_writer import LogWriter
 from runledger.runtime.observer_feed import ObserverFeed
 from runledger.runtime.progress_writer import ProgressWriter
 from runledger.runtime.registry import JobRegistry
@@ -89,6 +90,7 @@ class Worker:
         self._threads = HandlerThreads()
         self._hooks = DeadLetterHooks([registry])
         self._progress_writer = ProgressWriter(database, worker_id=config.worker_id, lease_ttl=config.lease_ttl)
+        self._log_writer = LogWriter(database, worker_id=config.worker_id, lease_ttl=config.lease_ttl)
         self._pools = HandlerPools(database, pool, max_size=config.max_global_concurrency)
         self._announcer = Announcer(database, notifies=config.listens, on_due=self.wake)
         self._workflow_access = WorkflowAccess(
@@ -101,6 +103,7 @@ class Worker:
             registry,
             self._threads,
             progress_writer=self._progress_writer,
+            log_writer=self._log_writer,
             pools=self._pools,
             workflow_access=self._workflow_access,
             is_stopping=self._is_ending,
@@ -222,6 +225,7 @@ class Worker:
             await self._claimer.prepare(self._registry.definitions())
             await self._keeper.start(identity)  # before the first claim: a lease nobody can renew must not exist
             await self._completer.start()
+            self._log_writer.start()
         except BaseException:
             await self._close()
             raise
@@ -255,9 +259,10 @@ class Worker:
             raise self._failure
 
     async def finish_running(self) -> None:
-        """Wait until every job claimed so far has ended and its outcome is written."""
+        """Wait until every job claimed so far has ended, and its outcome and its log are written."""
         while self._running:
             await asyncio.wait(self._running)
+        await self._log_writer.flush()
         await self._completer.drain()
         await self._hooks.finish()
 
@@ -321,6 +326,7 @@ class Worker:
             stack.push_async_callback(self._announcer.close)
             stack.push_async_callback(self._progress_writer.stop)
             stack.push_async_callback(self._workflow_access.stop)
+            stack.push_async_callback(self._log_writer.stop)
             stack.push_async_callback(self._hooks.stop)
             stack.push_async_callback(self._completer.stop)
             try:

@@ -31,6 +31,8 @@ class JobDefinition:
         default_timeout: How long one attempt may take, in whole seconds.
         default_priority: Higher runs first; may be negative.
         is_enabled: Whether jobs of the type can be enqueued. Jobs already enqueued run all the same.
+        paused_at: Since when its jobs wait and none is claimed, as it was read; ``None`` when they are. Writing a
+            definition leaves that as it is.
 
     Raises:
         InvalidArgumentError: A value breaks a rule; ``error.field`` names it.
@@ -43,6 +45,7 @@ class JobDefinition:
     default_timeout: timedelta = timedelta(seconds=900)
     default_priority: int = 100
     is_enabled: bool = True
+    paused_at: datetime | None = None
 
     def __post_init__(self) -> None:
         check_identifier(self.job_type, field="job_type", blank_error=BlankJobTypeError)
@@ -286,6 +289,32 @@ class JobEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobLog:
+    """A line of a job's log.
+
+    Attributes:
+        id: Cursor for paging: later lines of a job have greater ids.
+        job_id: The job.
+        run_number: The run it was written in.
+        attempt: The attempt it was written in, or ``None``.
+        level: How important it is, such as ``"INFO"``.
+        message: What happened.
+        payload: More about it.
+        occurred_at: When it was written, by the database's clock and give or take the milliseconds that sending took:
+            the order of lines is that of their ids.
+    """
+
+    id: int
+    job_id: UUID
+    run_number: int
+    attempt: int | None
+    level: str
+    message: str = field(repr=False)
+    payload: JsonValue = field(repr=False)
+    occurred_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobDeadLetter:
     """The latest dead letter of a job; it outlives a requeue.
 
@@ -312,6 +341,27 @@ class JobDeadLetter:
     payload_snapshot: JsonValue = field(repr=False)
     checkpoint_snapshot: JsonValue | None = field(repr=False)
     failed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRuntimeConfig:
+    """Settings of a job type that change while workers run.
+
+    Attributes:
+        job_type: The type.
+        schema_version: A number of the application's own, for changes of its form.
+        config: The settings, an object.
+        updated_by_user_id: Who changed it last, where that was said.
+        created_at: When it was stored first.
+        updated_at: When it was changed last.
+    """
+
+    job_type: str
+    schema_version: int
+    config: JsonValue = field(repr=False)
+    updated_by_user_id: UUID | None
+    created_at: datetime
+    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

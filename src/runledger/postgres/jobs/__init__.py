@@ -1,4 +1,7 @@
-"""Operations on jobs: definitions, enqueue, claim, lease, progress, complete, fail, cancel, requeue, reap, read."""
+"""Operations on jobs.
+
+Definitions, enqueue, claim, lease, progress, complete, fail, cancel, requeue, reap, logs, runtime configs, reads.
+"""
 
 from runledger.postgres.jobs.attempt_outcome import AttemptOutcome, confirm_attempt_outcome, read_attempt_outcomes
 from runledger.postgres.jobs.cancellation import cancel_job
@@ -31,6 +34,7 @@ from runledger.postgres.jobs.lease import (
     read_held_leases,
     renew_leases,
 )
+from runledger.postgres.jobs.logs import JobLogLine, insert_job_logs, list_job_logs
 from runledger.postgres.jobs.payloads import (
     get_job_payload_by_idempotency_key,
     get_latest_job_payload_for_run,
@@ -46,12 +50,21 @@ from runledger.postgres.jobs.reads import (
 )
 from runledger.postgres.jobs.reaping import ReapedDeadLetter, ReapResult, reap_expired_leases
 from runledger.postgres.jobs.requeue import compare_and_requeue_job, requeue_job
+from runledger.postgres.jobs.runtime_configs import (
+    delete_job_runtime_config,
+    get_job_runtime_config,
+    get_required_job_runtime_config,
+    insert_job_runtime_config_if_missing,
+    list_job_runtime_configs,
+    upsert_job_runtime_config,
+)
 
 __all__ = [
     "AttemptFailure",
     "AttemptOutcome",
     "ClaimPosition",
     "ClaimedBatch",
+    "JobLogLine",
     "JobProgressUpdate",
     "JobSuccess",
     "ReapResult",
@@ -65,6 +78,7 @@ __all__ = [
     "complete_job",
     "complete_jobs",
     "confirm_attempt_outcome",
+    "delete_job_runtime_config",
     "enqueue_job",
     "enqueue_jobs",
     "fail_job",
@@ -74,14 +88,20 @@ __all__ = [
     "get_job_by_idempotency_key",
     "get_job_definition",
     "get_job_payload_by_idempotency_key",
+    "get_job_runtime_config",
     "get_latest_job_payload_for_run",
+    "get_required_job_runtime_config",
     "heartbeat_job",
     "heartbeat_worker",
+    "insert_job_logs",
+    "insert_job_runtime_config_if_missing",
     "insert_missing_job_definitions",
     "list_due_job_ids",
     "list_job_attempts",
     "list_job_definitions",
     "list_job_events",
+    "list_job_logs",
+    "list_job_runtime_configs",
     "list_worker_leases",
     "read_attempt_outcomes",
     "read_canceled_leases",
@@ -96,4 +116,5 @@ __all__ = [
     "update_job_progress",
     "update_progress_of_jobs",
     "upsert_job_definitions",
+    "upsert_job_runtime_config",
 ]

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from runledger.core.errors import InvalidArgumentError
 from runledger.core.jobs.records import JobDefinition
-from runledger.postgres.document import check_limit, encode_document
+from runledger.postgres.document import check_limit, check_offset, encode_document
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.row_decoding import decode_definition
 from runledger.postgres.sql_errors import QueryErrorCategory, refusal
@@ -64,8 +64,7 @@ def list_job_definitions(
         offset: Rows to skip.
     """
     check_limit(limit)
-    if offset < 0:
-        raise InvalidArgumentError("offset", "is negative", "start at 0")
+    check_offset(offset)
     document = encode_document(job_type_contains=job_type_contains, limit=limit, offset=offset)
     rows = yield Statement(sql=_LIST, document=document, is_only=True)
     return [decode_definition(row) for row in rows]

@@ -9,7 +9,7 @@ from runledger.core.identifiers import check_identifier
 from runledger.core.jobs.records import JobAttempt, JobDeadLetter, JobEvent, JobRecord
 from runledger.core.jobs.setting_checks import check_idempotency_key
 from runledger.core.scope import Admin, Scope
-from runledger.postgres.document import check_limit, encode_document, job_document, scope_fields
+from runledger.postgres.document import check_cursor, check_limit, encode_document, job_document, scope_fields
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.row_decoding import decode_attempt, decode_dead_letter, decode_event, decode_job
 from runledger.postgres.sql_files import SqlFile
@@ -59,8 +59,7 @@ def list_job_events(job_id: UUID, *, scope: Scope, limit: int = 1_000, after_id:
         after_id: Only events after this one; the id of the last event seen turns the page.
     """
     check_limit(limit)
-    if after_id < 0:
-        raise InvalidArgumentError("after_id", "is negative", "start at 0, go on with the id of the last event seen")
+    check_cursor("after_id", after_id)
     document = job_document(job_id, scope=scope, limit=limit, after_id=after_id)
     rows = yield Statement(sql=_LIST_EVENTS, document=document, is_only=True)
     return [decode_event(row) for row in rows]

@@ -47,6 +47,9 @@ CREATE TABLE {schema}.job_definitions (
     CONSTRAINT chk_job_definitions_timeout_positive CHECK (default_timeout_seconds > 0)
 );
 
+-- Each claim asks which types are paused. Mostly there is none, and this one page says so.
+CREATE INDEX idx_job_definitions_paused ON {schema}.job_definitions (job_type) WHERE paused_at IS NOT NULL;
+
 CREATE TABLE {schema}.job_queue (
     id                         uuid PRIMARY KEY DEFAULT uuidv7(),
     job_type                   text NOT NULL,
@@ -115,6 +118,11 @@ CREATE INDEX idx_job_queue_claim_type ON {schema}.job_queue (job_type, priority 
 CREATE INDEX idx_job_queue_leased_expiry ON {schema}.job_queue (lease_expires_at)
     WHERE status = 'LEASED';
 
+-- Serves the lists of what people look for. Only jobs that were given up are in it; the others never write to it. They lie
+-- far apart in the table, so what lists and counts filter by is in the index, too.
+CREATE INDEX idx_job_queue_given_up ON {schema}.job_queue (status, id) INCLUDE (job_type, organization_id)
+    WHERE status IN ('DEAD_LETTERED', 'CANCELED');
+
 CREATE UNIQUE INDEX uq_job_queue_type_idempotency_org
     ON {schema}.job_queue (job_type, organization_id, idempotency_key)
     WHERE idempotency_key IS NOT NULL AND organization_id IS NOT NULL;
@@ -178,6 +186,9 @@ CREATE TABLE {schema}.job_events (
         AND (progress_total IS NULL OR progress_total >= 0)
         AND (progress_done IS NULL OR progress_total IS NULL OR progress_done <= progress_total))
 );
+
+-- Serves those who follow the events of all jobs. Entries are added at its end only, in full pages.
+CREATE INDEX idx_job_events_id ON {schema}.job_events (id);
 
 CREATE INDEX idx_job_events_occurred_at ON {schema}.job_events USING brin (occurred_at);
 

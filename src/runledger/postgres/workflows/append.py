@@ -140,7 +140,7 @@ def append_workflow_steps_of_job(
     existing = yield from append.read_existing()
     window = existing.get(request.window_step_key)
     if window is None or window.job_id != lease.job_id:
-        raise _refusal("append_window_missing", "the step that keeps the run open is not that of the job")
+        raise _refusal("workflow.append_window_missing", "the step that keeps the run open is not that of the job")
     return (yield from append.apply(run, existing))
 
 
@@ -187,7 +187,7 @@ class _Append:
     def apply(self, run: LockedRun, existing: Mapping[str, NamedStep]) -> Steps[WorkflowAppendResult]:
         """Insert the steps and note the append."""
         if run.status.is_terminal:
-            raise _refusal("append_terminal_run", "the workflow run has ended")
+            raise _refusal("workflow.append_terminal_run", "the workflow run has ended")
         steps = self.request.steps
         validate_workflow_append(existing, steps)
         starts = start_steps(steps, {key: step.status for key, step in existing.items()})
@@ -249,17 +249,19 @@ def _check(request: WorkflowAppendRequest, now: datetime | None) -> None:
 
 def _check_gate(window: NamedStep | None) -> None:
     if window is None:
-        raise _refusal("append_window_missing", "the run has no such step to append through")
+        raise _refusal("workflow.append_window_missing", "the run has no such step to append through")
     if window.execution_kind is not WorkflowStepExecutionKind.EXTERNAL:
-        raise _refusal("append_window_not_external", "steps are appended through a gate, and this step is a job")
+        raise _refusal(
+            "workflow.append_window_not_external", "steps are appended through a gate, and this step is a job"
+        )
     if window.status is not WorkflowStepStatus.WAITING_FOR_EXTERNAL:
-        raise _refusal("append_window_not_open", "the gate to append through is not waiting")
+        raise _refusal("workflow.append_window_not_open", "the gate to append through is not waiting")
 
 
-def _refusal(case: str, client_message: str) -> QueryError:
+def _refusal(code: str, client_message: str) -> QueryError:
     return refusal(
         QueryErrorCategory.VALIDATION,
-        f"workflow.{case}",
+        code,
         client_message,
-        internal=f"workflows.append_workflow_steps: {case}",
+        internal=f"workflows.append_workflow_steps: {code}",
     )

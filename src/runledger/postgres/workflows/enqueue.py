@@ -36,7 +36,7 @@ _MAX_LOOKS = 4
 _RECOVERY_LOCK_TIMEOUT = timedelta(seconds=5)
 
 
-@operation(_NAME)
+@operation("workflows.enqueue_workflow_run")
 def enqueue_workflow_run(
     request: WorkflowRunEnqueue, *, notices: Notices | None = None, now: datetime | None = None
 ) -> Steps[WorkflowRunRecord]:

@@ -63,24 +63,31 @@ def complete_external_workflow_step(
             transaction kept the run locked for five seconds.
     """
     if not isinstance(status, WorkflowStepStatus) or not status.is_terminal:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise _refusal("external_step_invalid_terminal_status", "a gate is completed as SUCCEEDED, FAILED or CANCELED")
+        raise _refusal(
+            "workflow.external_step_invalid_terminal_status", "a gate is completed as SUCCEEDED, FAILED or CANCELED"
+        )
     check_identifier(step_key, field="step_key", blank_error=BlankStepKeyError)
     check_now(now)
     output_json = None if output is None else encode_json(output, field="output")
     run = yield from lock_run(run_id, scope=scope, isolation_code=_ISOLATION)
     step = None if run is None else (yield from read_steps(run_id, [step_key], scope=Admin())).get(step_key)
     if step is None:
-        raise _refusal("external_step_not_found", "there is no such step")
+        raise _refusal("workflow.external_step_not_found", "there is no such step")
     if step.execution_kind is not WorkflowStepExecutionKind.EXTERNAL:
-        raise _refusal("external_step_not_external", "the step is carried out by a job, not by the application")
+        raise _refusal(
+            "workflow.external_step_not_external", "the step is carried out by a job, not by the application"
+        )
     if step.status is status:
         return step
     if step.status.is_terminal:
         raise _refusal(
-            "external_step_conflicting_completion_retry", f"the gate was completed as {step.status.value} already"
+            "workflow.external_step_conflicting_completion_retry",
+            f"the gate was completed as {step.status.value} already",
         )
     if step.status is not WorkflowStepStatus.WAITING_FOR_EXTERNAL:
-        raise _refusal("external_step_not_waiting", "the gate waits for other steps itself and cannot be completed yet")
+        raise _refusal(
+            "workflow.external_step_not_waiting", "the gate waits for other steps itself and cannot be completed yet"
+        )
     end = GateEnd(
         step_id=step.id,
         status=status,
@@ -97,10 +104,10 @@ def _stored(text: str | None) -> str | None:
     return None if text is None else clean_error_text(text)
 
 
-def _refusal(case: str, client_message: str) -> QueryError:
+def _refusal(code: str, client_message: str) -> QueryError:
     return refusal(
         QueryErrorCategory.VALIDATION,
-        f"workflow.{case}",
+        code,
         client_message,
-        internal=f"workflows.complete_external_workflow_step: {case}",
+        internal=f"workflows.complete_external_workflow_step: {code}",
     )

@@ -86,7 +86,7 @@ def insert_steps(
         )
         missing = rows[0]["missing_job_types"]
         if missing:
-            raise definition_missing(missing, area="workflow")
+            raise definition_missing(missing, code="workflow.definition_not_found_or_disabled")
         if notices is not None:
             notices.take(rows[0])
         if following is None:

@@ -9,4 +9,4 @@ UPDATE {schema}.job_definitions AS d
        is_enabled = coalesce((SELECT (doc ->> 'is_enabled')::boolean FROM input), d.is_enabled),
        updated_at = now()
  WHERE d.job_type = (SELECT doc ->> 'job_type' FROM input)
-RETURNING d.job_type, d.version, d.max_attempts, d.default_timeout_seconds, d.default_priority, d.is_enabled
+RETURNING d.job_type, d.version, d.max_attempts, d.default_timeout_seconds, d.default_priority, d.is_enabled, d.paused_at

@@ -11,13 +11,17 @@
 -- after_priority only what is due after after_watermark is read; of that priority what follows after_next_run_at and
 -- after_job_id; of lower ones everything. Without them a claim reads everything that is due (docs/decisions/0053).
 -- The block {for n} stands for as many copies as the caller has types (docs/decisions/0036).
--- Five things are there for the planner (docs/decisions/0036). Each branch has an ORDER BY, else everything that is due
+-- Six things are there for the planner (docs/decisions/0036). Each branch has an ORDER BY, else everything that is due
 -- is sorted, and a LIMIT, else all of a branch is read and sorted; it is NULL, which is none. One priority is written as
 -- a range: as a constant it would drop out of the order that the merge wants, and be sorted. Only the branches of any
 -- type say attempt >= 0, without which idx_job_queue_claim cannot be taken: where one type makes up the table it looks as
--- good for that type. And the lock compares status with no constant, else it may go over a claim index.
+-- good for that type. The lock compares status with no constant, else it may go over a claim index. And coalesce keeps the
+-- planner from guessing about paused types: of an unknown list it would believe that it leaves out everything.
 -- Then the primary key again, forced by = ANY (ARRAY(...)): an UPDATE that joins the candidates falls into sequential
 -- scans on a large or never analysed table.
+-- Types that are paused are left out before anything is read (idx_job_definitions_paused, mostly empty: one page). How many
+-- branches there must be is said by the types that were asked for: the caller has counted those. A claim of any type reads
+-- over what waits of paused ones (docs/decisions/0091).
 -- is_start: the caller starts what it claims at once, so stage `running` and the started marker are written here
 -- instead of in a second statement.
 -- excluded_job_ids: jobs that made an earlier claim fail. Left out rather than judged here: what PostgreSQL refuses is
@@ -31,13 +35,21 @@ asked AS MATERIALIZED (
     SELECT doc,
            coalesce((doc ->> 'now')::timestamptz, statement_timestamp()) AS at,
            CASE WHEN doc -> 'job_types' IS NOT NULL
-                THEN ARRAY(SELECT DISTINCT jsonb_array_elements_text(doc -> 'job_types')) END AS job_types
+                THEN ARRAY(SELECT DISTINCT jsonb_array_elements_text(doc -> 'job_types')) END AS job_types,
+           ARRAY(SELECT d.job_type FROM {schema}.job_definitions AS d WHERE d.paused_at IS NOT NULL) AS paused_types
       FROM input
+),
+wanted AS MATERIALIZED (
+    SELECT *,
+           CASE WHEN job_types IS NOT NULL
+                THEN ARRAY(SELECT t FROM unnest(job_types) AS t WHERE t <> ALL (paused_types)) END AS wanted_types
+      FROM asked
 ),
 parameter AS MATERIALIZED (
     SELECT at,
-           job_types,
-           CASE WHEN cardinality(job_types) <= 16 THEN job_types END AS merged_types,
+           wanted_types AS job_types,
+           paused_types,
+           CASE WHEN cardinality(job_types) <= 16 THEN wanted_types END AS merged_types,
            coalesce((doc ->> 'after_watermark')::timestamptz, '-infinity') AS after_watermark,
            coalesce((doc ->> 'after_priority')::integer, -2147483648) AS after_priority,
            coalesce((doc ->> 'after_next_run_at')::timestamptz, '-infinity') AS after_next_run_at,
@@ -54,7 +66,7 @@ parameter AS MATERIALIZED (
            at + (doc ->> 'lease_ttl_ms')::double precision * interval '1 millisecond' AS lease_expires_at,
            jsonb_build_object('worker_id', doc ->> 'worker_id',
                               'lease_duration_seconds', (doc ->> 'lease_ttl_ms')::numeric / 1000) AS event_payload
-      FROM asked
+      FROM wanted
 ),
 picked AS MATERIALIZED (
     SELECT first.id, first.payload_bytes
@@ -64,6 +76,7 @@ picked AS MATERIALIZED (
              FROM ((SELECT q.id, q.priority, q.next_run_at
                       FROM {schema}.job_queue AS q
                      WHERE p.merged_types IS NULL AND (p.job_types IS NULL OR q.job_type = ANY (p.job_types))
+                       AND coalesce(q.job_type <> ALL (p.paused_types), true)
                        AND q.status = 'PENDING' AND q.attempt >= 0 AND q.next_run_at <= p.at
                        AND q.priority > p.after_priority AND q.next_run_at > p.after_watermark
                      ORDER BY q.priority DESC, q.next_run_at, q.id LIMIT p.no_limit)
@@ -71,6 +84,7 @@ picked AS MATERIALIZED (
                    (SELECT q.id, q.priority, q.next_run_at
                       FROM {schema}.job_queue AS q
                      WHERE p.merged_types IS NULL AND (p.job_types IS NULL OR q.job_type = ANY (p.job_types))
+                       AND coalesce(q.job_type <> ALL (p.paused_types), true)
                        AND q.status = 'PENDING' AND q.attempt >= 0 AND q.next_run_at <= p.at
                        AND q.priority >= p.after_priority AND q.priority <= p.after_priority
                        AND (q.next_run_at, q.id) > (p.after_next_run_at, p.after_job_id)
@@ -79,6 +93,7 @@ picked AS MATERIALIZED (
                    (SELECT q.id, q.priority, q.next_run_at
                       FROM {schema}.job_queue AS q
                      WHERE p.merged_types IS NULL AND (p.job_types IS NULL OR q.job_type = ANY (p.job_types))
+                       AND coalesce(q.job_type <> ALL (p.paused_types), true)
                        AND q.status = 'PENDING' AND q.attempt >= 0 AND q.next_run_at <= p.at
                        AND q.priority < p.after_priority
                      ORDER BY q.priority DESC, q.next_run_at, q.id LIMIT p.no_limit)

@@ -1,0 +1,63 @@
+"""``runledger metrics``."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+
+from runledger.cli.failures import DONE
+from runledger.cli.job_document import plain_document
+from runledger.cli.place import open_place
+from runledger.cli.plain_text import print_columns
+from runledger.cli.times import describe_duration
+from runledger.core import Admin, JobMetrics, JobMetricsReport
+from runledger.core.printable import printable
+
+_COLUMNS = (
+    *("type", "pending", "leased", "stale", "succeeded", "retryable", "terminal", "panicked", "timeout"),
+    *("dead-lettered", "p50", "p95"),
+)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what each job type has waiting and running, and what its attempts came to."""
+    with open_place(arguments) as place:
+        with place.connect() as ledger:
+            report = ledger.get_job_metrics(scope=Admin(), job_type=arguments.job_type, window=arguments.window)
+        if arguments.json:
+            print(json.dumps(_document(report), indent=2))
+        elif report.metrics:
+            print(f"Attempts that began in the last {describe_duration(report.until - report.since)}:\n")
+            print_columns([_COLUMNS, *(_row(of_type) for of_type in report.metrics)])
+        else:
+            print(f"no such job type in schema {place.schema} at {place.database.description}")
+    return DONE
+
+
+def _row(of_type: JobMetrics) -> tuple[str, ...]:
+    return (
+        printable(of_type.job_type),
+        f"{of_type.pending.count}{'' if of_type.pending.is_exact else '+'}",
+        str(of_type.leased_count),
+        str(of_type.stale_lease_count),
+        str(of_type.succeeded_count),
+        str(of_type.retryable_count),
+        str(of_type.terminal_count),
+        str(of_type.panicked_count),
+        str(of_type.timeout_count),
+        str(of_type.dead_lettered_count),
+        _milliseconds(of_type.p50_duration_ms),
+        _milliseconds(of_type.p95_duration_ms),
+    )
+
+
+def _milliseconds(duration: float | None) -> str:
+    return "" if duration is None else f"{duration:.0f} ms"
+
+
+def _document(report: JobMetricsReport) -> dict[str, object]:
+    return {
+        "metrics": [dataclasses.asdict(of_type) for of_type in report.metrics],
+        **plain_document({"since": report.since, "until": report.until}),
+    }

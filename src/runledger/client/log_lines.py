@@ -1,0 +1,52 @@
+"""The part of the ledger about the logs of jobs, for asyncio applications."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from runledger.client.ledger_part import LedgerPart
+from runledger.core.jobs.records import JobLog
+from runledger.core.scope import Global, Scope
+from runledger.postgres import jobs
+from runledger.postgres.drivers.psycopg import AsyncConnection
+
+_GLOBAL = Global()
+
+
+class JobLogs(LedgerPart):
+    """What the handlers of jobs said while they ran."""
+
+    async def job_logs(
+        self,
+        job_id: UUID,
+        *,
+        scope: Scope = _GLOBAL,
+        limit: int = 1_000,
+        after_id: int = 0,
+        connection: AsyncConnection[Any] | None = None,
+    ) -> list[JobLog]:
+        """Return lines of a job's log, oldest first.
+
+        Handlers write it with ``context.log(...)``, or through a :class:`~runledger.runtime.JobLogHandler`.
+
+        Args:
+            job_id: The job; one outside the scope has no log.
+            scope: Whose rows may be seen: ``Global()``, ``Organization(id)`` or ``Admin()``.
+            limit: Lines at most.
+            after_id: Only lines after this one; the id of the last line seen turns the page.
+            connection: The caller's open transaction.
+        """
+        operation = jobs.list_job_logs(job_id, scope=scope, limit=limit, after_id=after_id)
+        return await self._run(operation, connection)
+
+    async def insert_job_logs(
+        self, lines: Iterable[jobs.JobLogLine], *, connection: AsyncConnection[Any] | None = None
+    ) -> None:
+        """Add lines to the logs of jobs, in their order.
+
+        For an application that runs jobs in a loop of its own. Nothing is asked about the jobs: a line may come when
+        the attempt is over.
+        """
+        await self._run(jobs.insert_job_logs(lines), connection)

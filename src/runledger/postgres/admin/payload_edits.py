@@ -1,0 +1,80 @@
+"""Edits of the payloads of jobs that wait."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from runledger.core.errors import InvalidArgumentError
+from runledger.core.jobs.payload_edit import (
+    PayloadEdit,
+    PayloadNotFound,
+    PayloadRejected,
+    PayloadRejection,
+    PayloadUpdated,
+)
+from runledger.core.json_form import JsonEncodable
+from runledger.core.json_value import encode_json
+from runledger.core.scope import Scope
+from runledger.postgres.document import check_now, job_document
+from runledger.postgres.jobs.locking import read_changed_job
+from runledger.postgres.locks import set_lock_timeout
+from runledger.postgres.operation import Statement, Steps, operation
+from runledger.postgres.sql_errors import QueryError
+from runledger.postgres.sql_files import SqlFile
+
+_EDIT = SqlFile("admin", "edit_job_payload")
+
+_LOCK_TIMEOUT = timedelta(seconds=5)
+_LOCK_NOT_AVAILABLE = "55P03"
+_UPDATED = "UPDATED"
+
+
+@operation("admin.edit_job_payload")
+def edit_job_payload(
+    job_id: UUID,
+    *,
+    scope: Scope,
+    members: Mapping[str, JsonEncodable] | None = None,
+    removed: Sequence[str] = (),
+    lock_timeout: timedelta = _LOCK_TIMEOUT,
+    now: datetime | None = None,
+) -> Steps[PayloadEdit]:
+    """Set and remove members of the payload of a job that waits.
+
+    Args:
+        job_id: The job.
+        scope: Whose jobs may be changed.
+        members: What to set; other members stay.
+        removed: The names of members to remove.
+        lock_timeout: How long to wait for whoever has the job locked.
+        now: Instant to use instead of the transaction's, for tests.
+
+    Returns:
+        ``PayloadUpdated``, ``PayloadNotFound``, or ``PayloadRejected`` with the reason.
+
+    Raises:
+        InvalidArgumentError: There is nothing to do, or a member is nothing that JSON and PostgreSQL can hold.
+    """
+    if not members and not removed:
+        raise InvalidArgumentError("members", "is empty, and so is removed", "say what to set or to remove")
+    if isinstance(removed, str):
+        raise InvalidArgumentError("removed", "is a single text", "put it into a list")
+    check_now(now)
+    members_json = encode_json(members or {}, field="members")
+    removed_json = encode_json(list(removed), field="removed")
+    head = job_document(job_id, scope=scope, now=now)
+    document = f'{head[:-1]},"members":{members_json},"removed":{removed_json}}}'
+    yield from set_lock_timeout(lock_timeout)
+    try:
+        rows = yield Statement(sql=_EDIT, document=document, is_guarded=True)
+    except QueryError as error:
+        if error.sqlstate != _LOCK_NOT_AVAILABLE:
+            raise
+        return PayloadRejected(reason=PayloadRejection.LOCKED)
+    if not rows:
+        return PayloadNotFound()
+    if rows[0]["edit_verdict"] != _UPDATED:
+        return PayloadRejected(reason=PayloadRejection(rows[0]["edit_verdict"]))
+    return PayloadUpdated(job=(yield from read_changed_job(job_id, scope=scope)))
