@@ -9,21 +9,21 @@ import psycopg
 import pytest
 
 from runledger.testing import EphemeralDatabase
-from tests.postgres.job_queue import JobQueue
+from tests.postgres.workflow_queue import WorkflowQueue
 from tests.races.session import Session
 
 
 @pytest.fixture
-def queue(runledger_database: EphemeralDatabase) -> Iterator[JobQueue]:
+def queue(runledger_database: EphemeralDatabase) -> Iterator[WorkflowQueue]:
     """An empty queue, in which ``email.send`` is defined."""
-    job_queue = JobQueue(runledger_database.url)
-    job_queue.define()
-    yield job_queue
-    job_queue.close()
+    workflow_queue = WorkflowQueue(runledger_database.url)
+    workflow_queue.define()
+    yield workflow_queue
+    workflow_queue.close()
 
 
 @pytest.fixture
-def first(queue: JobQueue) -> Iterator[Session]:
+def first(queue: WorkflowQueue) -> Iterator[Session]:
     """A session with an open transaction."""
     with ThreadPoolExecutor(1) as thread, psycopg.connect(queue.url) as connection:
         yield Session(connection, thread)
@@ -31,7 +31,7 @@ def first(queue: JobQueue) -> Iterator[Session]:
 
 
 @pytest.fixture
-def second(queue: JobQueue) -> Iterator[Session]:
+def second(queue: WorkflowQueue) -> Iterator[Session]:
     """Another session with an open transaction."""
     with ThreadPoolExecutor(1) as thread, psycopg.connect(queue.url) as connection:
         yield Session(connection, thread)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any, TypeVar
 from uuid import UUID
@@ -36,13 +37,12 @@ class Session:
 
     def start(self, operation: Operation[T], queue: JobQueue) -> Future[T]:
         """Start an operation, and return when it waits for a lock or has ended."""
-        process_id = self._connection.info.backend_pid
-        future = self._thread.submit(self.run, operation)
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while not future.done():
-            if queue.sql("SELECT FROM pg_locks WHERE pid = %s AND NOT granted", process_id):
-                break
-            assert time.monotonic() < deadline, "it neither waits nor ends"
+        return self._start(lambda: self.run(operation), queue)
+
+    def begin_sql(self, queue: JobQueue, statement: str, *parameters: object) -> Future[list[tuple[Any, ...]]]:
+        """Start a statement, and return when it waits for a lock."""
+        future = self._start(lambda: self.sql(statement, *parameters), queue)
+        assert not future.done(), "it did not have to wait"
         return future
 
     def lock(self, *job_ids: UUID) -> None:
@@ -61,3 +61,13 @@ class Session:
 
     def rollback(self) -> None:
         self._connection.rollback()
+
+    def _start(self, step: Callable[[], T], queue: JobQueue) -> Future[T]:
+        process_id = self._connection.info.backend_pid
+        future = self._thread.submit(step)
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not future.done():
+            if queue.sql("SELECT FROM pg_locks WHERE pid = %s AND NOT granted", process_id):
+                break
+            assert time.monotonic() < deadline, "it neither waits nor ends"
+        return future

@@ -127,9 +127,10 @@ def fail_job(
     if not rows:
         yield from lock_job(lease.job_id, lock_timeout=lock_timeout)
         rows = yield fail(ends_steps=ends_steps)
-    if not rows:
+    is_dead_letter: bool | None = rows[0]["is_dead_letter"] if rows else None
+    # Left alone only now: while the lock was waited for, the job came to its last attempt, which is somebody else's.
+    if is_dead_letter is None:
         raise lease_owner_mismatch("jobs.fail_job")
-    is_dead_letter: bool = rows[0]["is_dead_letter"]
     if is_dead_letter and run_id is not None:
         yield from end_job_steps([rows[0]["workflow_step_id"]], notices=notices, now=now)
     return is_dead_letter

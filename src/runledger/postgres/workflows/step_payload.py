@@ -45,7 +45,7 @@ def list_workflow_step_keys_for_update(run_id: UUID, *, scope: Scope) -> Steps[l
 def update_workflow_step_and_pending_job_payload(
     run_id: UUID, step_key: str, payload: JsonEncodable, *, scope: Scope, now: datetime | None = None
 ) -> Steps[bool]:
-    """Replace the payload of a step that has not begun, and that of its job, together; tell whether that was in time.
+    """Replace the payload of a step that is not carried out, and that of its job, together; tell if it was in time.
 
     Args:
         run_id: The run.
@@ -55,7 +55,8 @@ def update_workflow_step_and_pending_job_payload(
         now: Instant to use instead of the database's clock, for tests.
 
     Returns:
-        False if there is no such step in the scope, or its job was claimed once or has ended; nothing is changed then.
+        False if there is no such step in the scope, or its job is held by a worker, or it has ended; nothing is changed
+        then. A job that waits for another attempt gets the new payload.
 
     Raises:
         QueryError: ``workflow.release_conflict``, or ``workflow.append_unsupported_isolation`` above READ COMMITTED.
