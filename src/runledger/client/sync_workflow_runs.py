@@ -281,7 +281,7 @@ class SyncWorkflowRuns(SyncLedgerPart):
         scope: Scope = _GLOBAL,
         connection: Connection[Any] | None = None,
     ) -> bool:
-        """Replace the payload of a step that has not begun, and that of its job; tell whether that was in time.
+        """Replace the payload of a step that no worker carries out, and that of its job; tell if it was in time.
 
         Args:
             run_id: The run.

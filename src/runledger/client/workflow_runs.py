@@ -280,7 +280,7 @@ class WorkflowRuns(LedgerPart):
         scope: Scope = _GLOBAL,
         connection: AsyncConnection[Any] | None = None,
     ) -> bool:
-        """Replace the payload of a step that has not begun, and that of its job; tell whether that was in time.
+        """Replace the payload of a step that no worker carries out, and that of its job; tell if it was in time.
 
         Args:
             run_id: The run.

@@ -45,7 +45,7 @@ def list_workflow_step_keys_for_update(run_id: UUID, *, scope: Scope) -> Steps[l
 def update_workflow_step_and_pending_job_payload(
     run_id: UUID, step_key: str, payload: JsonEncodable, *, scope: Scope, now: datetime | None = None
 ) -> Steps[bool]:
-    """Replace the payload of a step that is not carried out, and that of its job, together; tell if it was in time.
+    """Replace the payload of a step that no worker carries out, and that of its job; tell if it was in time.
 
     Args:
         run_id: The run.
