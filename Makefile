@@ -80,7 +80,7 @@ docs: $(READY) ## Build the documentation into build/docs; warnings are errors
 bench: $(READY) ## Run the benchmarks (BENCH='part ... --quick' narrows)
 	$(RUN) -m benchmarks $(BENCH)
 
-soak: $(READY) ## Work through random faults for minutes (SOAK='--minutes 1 --jobs 20000 --seed 7')
+soak: $(READY) ## Work through random faults for minutes (SOAK='--minutes 1 --jobs 20000 --seed 7', or '--races 10000')
 	$(RUN) -m tests.soak $(SOAK)
 
 lock: $(READY) ## Resolve requirements/dev.lock again with the newest versions

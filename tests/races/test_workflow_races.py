@@ -147,7 +147,7 @@ class Arena:
         return {
             f"{by_run[job.workflow_run_id]}{job.workflow_step_key}": job
             for job in claimed
-            if job.workflow_run_id in by_run
+            if job.workflow_run_id is not None and job.workflow_run_id in by_run
         }
 
     def success(self, *claimed: ClaimedJob) -> Operation[Any]:

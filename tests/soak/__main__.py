@@ -11,7 +11,9 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import random
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -42,12 +44,24 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=100_000, help="how many are enqueued meanwhile (default: 100000)")
     parser.add_argument("--workers", type=int, default=3, help="worker processes (default: 3)")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
+    parser.add_argument("--races", type=int, metavar="ROUNDS", help="run the races of workflows instead of faults")
     arguments = parser.parse_args()
+    if arguments.races is not None:
+        sys.exit(_race(arguments.races, seed=arguments.seed))
     print(f"seed {arguments.seed}: {arguments.jobs} jobs, {arguments.workers} workers, {arguments.minutes:g} minutes")
     sys.stdout.flush()
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # the producer's: its server is away now and then
     with made_data_dir() as made, outage_server(made) as server:
         asyncio.run(soak(server, arguments))
+
+
+def _race(rounds: int, *, seed: int) -> int:
+    """Run the races of the ordinary suite for longer, and return the exit code."""
+    # A race of many rounds takes longer than a test may otherwise.
+    pytest = [sys.executable, "-m", "pytest", "-n", "2", "--override-ini=faulthandler_timeout=0"]
+    environment = {**os.environ, "RUNLEDGER_RACE_ROUNDS": str(rounds)}
+    command = [*pytest, f"--randomly-seed={seed}", "tests/races/test_workflow_races.py"]
+    return subprocess.run(command, env=environment, check=False).returncode
 
 
 async def soak(server: OutageServer, arguments: argparse.Namespace) -> None:
