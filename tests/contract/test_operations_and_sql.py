@@ -34,6 +34,7 @@ UNREAD_COLUMNS: Mapping[str, set[str]] = {
     "workflows/cancel_workflow_run": {"is_notified", "notified_run_count"},
     "workflows/insert_workflow_steps": {"is_notified"},
     "workflows/lock_workflow_run_jobs": {"job_count"},
+    "workflows/lock_workflow_job": {"job_count", "lock_timeout"},
     "workflows/check_append_lease": {"job_id"},
     "workflows/update_workflow_step_payload": {"step_id"},
     # Read by a refusal, which no case may end with.

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from runledger.core import Admin, ClaimedJob, JobFailureKind, WorkflowAppend, WorkflowRunStatus
-from runledger.postgres import QueryError, jobs, workflows
+from runledger.postgres import Operation, QueryError, jobs, workflows
 from tests.postgres.job_queue import MINUTE
 from tests.postgres.workflow_queue import WorkflowQueue, failure_of, workflow
 from tests.races.session import Session
@@ -206,6 +206,57 @@ def test_a_failure_after_the_lease_is_refused_when_the_last_attempt_has_begun(
     assert queue.statuses(run_id) == {"a": "RUNNING", "b": "BLOCKED"}
 
 
+def test_an_append_through_a_job_keeps_its_step_running_until_it_commits(
+    queue: WorkflowQueue, first: Session, second: Session
+) -> None:
+    run_id = chain(queue)
+    claimed = queue.claim_steps()["a"]
+    append = workflows.WorkflowAppendRequest(mutation_key="more", window_step_key="a", steps=more_after("a").build())
+    first.run(workflows.append_workflow_steps_of_job(run_id, append, claimed.lease))
+
+    retry = second.begin(jobs.fail_job(failure_of(claimed)), queue)  # which locks its job alone
+    first.commit()
+
+    assert retry.result() is False
+    second.commit()
+    assert queue.statuses(run_id) == {"a": "ENQUEUED", "b": "BLOCKED", "x": "BLOCKED"}
+
+
+@pytest.mark.parametrize("former", ["0", "200ms", "1h"])
+def test_waits_are_bounded_and_the_setting_of_the_transaction_is_put_back(
+    queue: WorkflowQueue, first: Session, former: str
+) -> None:
+    """WFC-012, of the run and of the job, for whoever waits for both in a transaction of the application."""
+    run_id = chain(queue)
+    lease = queue.claim_steps()["a"].lease
+    append = workflows.WorkflowAppendRequest(mutation_key="more", window_step_key="a", steps=more_after("a").build())
+    first.sql("SELECT set_config('lock_timeout', %s, true)", former)
+
+    first.run(workflows.append_workflow_steps_of_job(run_id, append, lease))
+    first.run(workflows.update_workflow_step_and_pending_job_payload(run_id, "a", 1, scope=Admin()))
+
+    assert first.sql("SHOW lock_timeout") == [(former,)]
+
+
+def test_a_job_that_stays_locked_is_a_release_conflict(queue: WorkflowQueue, first: Session, second: Session) -> None:
+    run_id = chain(queue)
+    lease = queue.claim_steps()["a"].lease
+    append = workflows.WorkflowAppendRequest(mutation_key="more", window_step_key="a", steps=more_after("a").build())
+    first.lock(lease.job_id)
+
+    waits: list[Operation[Any]] = [
+        workflows.append_workflow_steps_of_job(run_id, append, lease),
+        workflows.update_workflow_step_and_pending_job_payload(run_id, "a", 1, scope=Admin()),
+        workflows.cancel_workflow_run(run_id, scope=Admin()),
+    ]
+    for operation in waits:
+        second.sql("SET LOCAL lock_timeout = 10")
+        assert _code(second.start(operation, queue)) == "workflow.release_conflict"
+        second.rollback()
+
+    assert queue.statuses(run_id) == {"a": "RUNNING", "b": "BLOCKED"}
+
+
 @pytest.mark.parametrize("kind", [JobFailureKind.RETRYABLE, JobFailureKind.TERMINAL])
 def test_a_failure_that_waits_for_a_cancel_of_its_run_is_refused(
     queue: WorkflowQueue, first: Session, second: Session, kind: JobFailureKind
@@ -225,9 +276,14 @@ def test_a_failure_that_waits_for_a_cancel_of_its_run_is_refused(
 
 def step_after(key: str) -> workflows.WorkflowAppendRequest:
     """Return an append of x after a step, through the gate ``open``."""
+    return workflows.WorkflowAppendRequest(mutation_key="more", window_step_key="open", steps=more_after(key).build())
+
+
+def more_after(key: str) -> WorkflowAppend:
+    """Return x, after a step of the run."""
     more = WorkflowAppend()
     more.job("x", "email.send", after=more.existing(key))
-    return workflows.WorkflowAppendRequest(mutation_key="more", window_step_key="open", steps=more.build())
+    return more
 
 
 def _code(future: Future[Any]) -> str:

@@ -22,7 +22,6 @@ from runledger.core.workflows.run_outcome import StepCounts
 from runledger.core.workflows.status import WorkflowStepExecutionKind, WorkflowStepStatus
 from runledger.core.workflows.step_release import start_steps
 from runledger.postgres.document import check_now, encode_document, lease_document
-from runledger.postgres.locks import lock_job
 from runledger.postgres.notices import Notices
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.sql_errors import QueryError, QueryErrorCategory, lease_owner_mismatch, refusal
@@ -30,7 +29,7 @@ from runledger.postgres.sql_files import SqlFile
 from runledger.postgres.workflows.cancellation import run_not_found
 from runledger.postgres.workflows.named_steps import NamedStep, read_named_steps
 from runledger.postgres.workflows.reads import read_run, read_steps
-from runledger.postgres.workflows.run_lock import LOCK_TIMEOUT, LockedRun, lock_run
+from runledger.postgres.workflows.run_lock import LockedRun, lock_job_of_run, lock_run
 from runledger.postgres.workflows.step_rows import insert_steps
 
 _FIND_MUTATION = SqlFile("workflows", "find_workflow_run_mutation")
@@ -130,7 +129,7 @@ def append_workflow_steps_of_job(
     _check(request, now)
     append = _Append(run_id, request, notices, now)
     run = yield from append.lock(Admin())
-    yield from lock_job(lease.job_id, lock_timeout=LOCK_TIMEOUT)
+    yield from lock_job_of_run(lease.job_id)
     rows = yield Statement(sql=_CHECK_LEASE, document=lease_document(lease.worker_id, [lease], now=now))
     if not rows:
         raise lease_owner_mismatch("workflows.append_workflow_steps_of_job")

@@ -15,9 +15,8 @@ from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.sql_errors import QueryError, QueryErrorCategory, refusal
 from runledger.postgres.sql_files import SqlFile
 from runledger.postgres.workflows.reads import read_run
-from runledger.postgres.workflows.run_lock import lock_run
+from runledger.postgres.workflows.run_lock import lock_jobs_of_run, lock_run
 
-_LOCK_JOBS = SqlFile("workflows", "lock_workflow_run_jobs")
 _CANCEL = SqlFile("workflows", "cancel_workflow_run")
 
 _ISOLATION = "workflow.cancel_unsupported_isolation"
@@ -62,7 +61,7 @@ def cancel_workflow_run(
     if run is None:
         raise run_not_found("workflows.cancel_workflow_run")
     if not run.status.is_terminal:
-        yield Statement(sql=_LOCK_JOBS, document=encode_document(run_id=run_id))
+        yield from lock_jobs_of_run(run_id)
         yield from _cancel(
             encode_document(
                 run_id=run_id,

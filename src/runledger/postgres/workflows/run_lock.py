@@ -18,6 +18,8 @@ from runledger.postgres.sql_files import SqlFile
 
 _WAIT = SqlFile("workflows", "lock_workflow_runs")
 _TRY = SqlFile("workflows", "try_lock_workflow_runs")
+_WAIT_FOR_JOB = SqlFile("workflows", "lock_workflow_job")
+_WAIT_FOR_JOBS = SqlFile("workflows", "lock_workflow_run_jobs")
 
 LOCK_TIMEOUT = timedelta(seconds=5)
 """How long an operation waits for the lock of a run at most; a shorter ``lock_timeout`` of the transaction counts."""
@@ -71,6 +73,26 @@ def lock_run(
     if rows[0]["run_id"] is None:
         return None
     return LockedRun(status=decode_run_status(rows[0]["status"]), organization_id=rows[0]["organization_id"])
+
+
+def lock_job_of_run(job_id: UUID) -> Steps[None]:
+    """Wait for the lock of the job of a step, while the lock of its run is held, and as long as for that.
+
+    Raises:
+        QueryError: ``workflow.release_conflict``: it was not had in time.
+    """
+    document = encode_document(job_id=job_id, lock_timeout_ms=milliseconds(LOCK_TIMEOUT))
+    yield Statement(sql=_WAIT_FOR_JOB, document=document, lock_conflict=_RELEASE_CONFLICT)
+
+
+def lock_jobs_of_run(run_id: UUID) -> Steps[None]:
+    """Wait for the locks of all jobs of a run that have not ended, while its own is held.
+
+    Raises:
+        QueryError: ``workflow.release_conflict``: the ``lock_timeout`` of the transaction was over before.
+    """
+    document = encode_document(run_id=run_id)
+    yield Statement(sql=_WAIT_FOR_JOBS, document=document, lock_conflict=_RELEASE_CONFLICT)
 
 
 def try_lock_runs(run_ids: Iterable[UUID], *, isolation_code: str, opens_part: bool = False) -> Steps[set[UUID]]:

@@ -11,13 +11,12 @@ from runledger.core.json_form import JsonEncodable
 from runledger.core.json_value import encode_json
 from runledger.core.scope import Admin, Scope
 from runledger.postgres.document import check_now, encode_document
-from runledger.postgres.locks import lock_job
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.sql_files import SqlFile
 from runledger.postgres.workflows.cancellation import run_not_found
 from runledger.postgres.workflows.named_steps import read_named_steps
 from runledger.postgres.workflows.reads import read_steps
-from runledger.postgres.workflows.run_lock import LOCK_TIMEOUT, lock_run
+from runledger.postgres.workflows.run_lock import lock_job_of_run, lock_run
 
 _UPDATE = SqlFile("workflows", "update_workflow_step_payload")
 
@@ -71,7 +70,7 @@ def update_workflow_step_and_pending_job_payload(
     if step is None:
         return False
     if step.job_id is not None:
-        yield from lock_job(step.job_id, lock_timeout=LOCK_TIMEOUT)
+        yield from lock_job_of_run(step.job_id)
     head = encode_document(run_id=run_id, step_key=step_key, now=now)
     rows = yield Statement(sql=_UPDATE, document=f'{head[:-1]},"payload":{payload_json}}}')
     return bool(rows)
