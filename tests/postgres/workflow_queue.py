@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 from uuid import UUID
+
+import pytest
 
 from runledger.core import (
     Admin,
     ClaimedJob,
     JobFailureKind,
+    JobRecord,
     Workflow,
     WorkflowDagBuilder,
     WorkflowRunEnqueue,
     WorkflowRunRecord,
     WorkflowStepRecord,
+    WorkflowStepStatus,
 )
-from runledger.postgres import jobs, workflows
+from runledger.postgres import QueryError, QueryErrorCategory, jobs, workflows
 from tests.postgres.job_queue import JOB_TYPE, WORKER, JobQueue
 
 WORKFLOW_TYPE = "order.fulfil"
+
+SUCCEEDED, FAILED, CANCELED = WorkflowStepStatus.SUCCEEDED, WorkflowStepStatus.FAILED, WorkflowStepStatus.CANCELED
+"""How a gate may be completed."""
+
+_TABLES = (
+    "workflow_runs",
+    "workflow_steps",
+    "workflow_step_dependencies",
+    "workflow_run_mutations",
+    "job_queue",
+    "job_attempts",
+    "job_events",
+    "job_dead_letters",
+)
 
 
 def workflow(idempotency_key: str | None = None, organization_id: UUID | None = None) -> Workflow:
@@ -74,6 +93,33 @@ class WorkflowQueue(JobQueue):
         """Claim all that is due, and return it by step."""
         return {claimed.workflow_step_key or "": claimed for claimed in self.claim()}
 
+    def job_of(self, run_id: UUID, step_key: str) -> JobRecord:
+        """Return the job of a step, which must have one."""
+        job_id = self.steps(run_id)[step_key].job_id
+        assert job_id is not None
+        return self.job(job_id)
+
+    def edges(self, run_id: UUID) -> set[tuple[str, str, str]]:
+        """Return what waits for what, as (dependent, prerequisite, mode)."""
+        return {
+            (edge.dependent_step_key, edge.prerequisite_step_key, edge.release_mode.value)
+            for edge in self.run(workflows.list_workflow_step_dependencies(run_id, scope=Admin()))
+        }
+
+    def contents(self) -> dict[str, tuple[int, str | None]]:
+        """Return how many rows each table has, and a digest of them: what is equal afterwards was not changed."""
+        return {
+            table: self.sql(f"SELECT count(*), md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {table} AS t")[0]
+            for table in _TABLES
+        }
+
+    def complete(self, run_id: UUID, step_key: str, status: WorkflowStepStatus = SUCCEEDED, **fields: Any) -> None:
+        """Complete a gate."""
+        self.run(workflows.complete_external_workflow_step(run_id, step_key, scope=Admin(), status=status, **fields))
+
+    def cancel_run(self, run_id: UUID, **fields: Any) -> WorkflowRunRecord:
+        return self.run(workflows.cancel_workflow_run(run_id, scope=Admin(), **fields))
+
     def succeed(self, claimed: ClaimedJob, output_json: str | None = None) -> None:
         self.run(jobs.complete_job(jobs.JobSuccess(lease=claimed.lease, output_json=output_json)))
 
@@ -88,3 +134,8 @@ class WorkflowQueue(JobQueue):
 
 def failure_of(claimed: ClaimedJob, kind: JobFailureKind = JobFailureKind.RETRYABLE) -> jobs.AttemptFailure:
     return jobs.AttemptFailure(lease=claimed.lease, kind=kind, error_code="smtp.busy", error_message="try later")
+
+
+def refused(code: str, category: QueryErrorCategory = QueryErrorCategory.VALIDATION) -> pytest.RaisesExc[QueryError]:
+    """Expect that an operation is refused with a code."""
+    return pytest.raises(QueryError, check=lambda error: (error.code, error.category) == (code, category))
