@@ -12,6 +12,7 @@ from runledger.core.workflows.status import WorkflowStepStatus
 from runledger.postgres.document import encode_document
 from runledger.postgres.notices import Notices, sends_inside
 from runledger.postgres.operation import Statement, Steps
+from runledger.postgres.sql_errors import QueryError, QueryErrorCategory, refusal
 from runledger.postgres.sql_files import SqlFile
 from runledger.postgres.workflows.run_lock import lock_runs_soon, try_lock_runs
 
@@ -112,9 +113,22 @@ def end_jobs_of_workflows(
                 yield from advance(freed)
 
 
+def inconsistent_run(internal: str) -> QueryError:
+    """Return the error of rows that the constraints forbid; whoever meets them rolls back."""
+    return refusal(
+        QueryErrorCategory.INTERNAL,
+        "workflow.internal_state",
+        "the workflow run is in a state that Runledger does not make",
+        internal=internal,
+    )
+
+
 def _end(document: str, notices: Notices | None, now: datetime | None, *, is_guarded: bool = False) -> Steps[None]:
     while True:
         rows = yield Statement(sql=_END, document=document, is_guarded=is_guarded)
+        inconsistent = rows[0]["inconsistent_count"]
+        if inconsistent:
+            raise inconsistent_run(f"workflows.advance: {inconsistent} steps with another job, or of another run")
         if notices is not None:
             notices.take(rows[0])
             notices.take_ended(rows[0]["ended_run_ids"])

@@ -14,6 +14,7 @@ from runledger.postgres.notices import Notices, sends_inside
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.sql_errors import QueryError, QueryErrorCategory, refusal
 from runledger.postgres.sql_files import SqlFile
+from runledger.postgres.workflows.advance import inconsistent_run
 from runledger.postgres.workflows.reads import read_run
 from runledger.postgres.workflows.run_lock import lock_jobs_of_run, lock_run
 
@@ -94,11 +95,8 @@ def _cancel(document: str, notices: Notices | None) -> Steps[None]:
     rows = yield Statement(sql=_CANCEL, document=document)
     inconsistent = rows[0]["inconsistent_count"]
     if inconsistent:
-        raise refusal(
-            QueryErrorCategory.INTERNAL,
-            "workflow.internal_state",
-            "the workflow run is in a state that Runledger does not make",
-            internal=f"workflows.cancel_workflow_run: {inconsistent} steps without a job that can be canceled",
+        raise inconsistent_run(
+            f"workflows.cancel_workflow_run: {inconsistent} steps without a job that can be canceled"
         )
     if notices is not None:
         for row in rows:

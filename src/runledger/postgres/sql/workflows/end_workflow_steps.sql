@@ -8,6 +8,8 @@
 -- Guard: the caller holds the lock of the runs (lock_workflow_runs), took it in a statement before, and holds the locks of
 -- the jobs that have ended. So nobody else moves a step of these runs, counters are read and written without a lock of
 -- their own, and an edge that was appended is seen. A step that has ended already is left alone.
+-- inconsistent_count: open steps whose job does not point back or has not ended, and dependents of another run. Nothing
+-- makes such rows as long as the constraints stand; where there are any, the caller rolls all of this back.
 -- Per ended step it reads its own edges and the rows at their ends, never the run's other steps.
 -- notifies: tell workers of the released jobs and waiting clients of the ended runs, in this transaction; else it comes
 -- back, for whoever commits. Index: primary keys.
@@ -28,17 +30,22 @@ parameter AS MATERIALIZED (
            'the steps that this step depends on ended without meeting its requirements' AS unsatisfied_message
       FROM input
 ),
--- Steps that end now.
-ended AS MATERIALIZED (
-    SELECT s.id, s.workflow_run_id, s.step_key, s.job_id, false AS was_waiting,
-           CASE q.status WHEN 'SUCCEEDED' THEN 'SUCCEEDED' WHEN 'DEAD_LETTERED' THEN 'FAILED'
-                         ELSE 'CANCELED' END::{schema}.workflow_step_status AS status
+named AS MATERIALIZED (
+    SELECT s.id, s.workflow_run_id, s.step_key, s.job_id,
+           (SELECT q.status FROM {schema}.job_queue AS q
+             WHERE q.id = s.job_id AND q.workflow_step_id = s.id
+               AND q.status IN ('SUCCEEDED', 'DEAD_LETTERED', 'CANCELED')) AS job_status
       FROM {schema}.workflow_steps AS s
-      CROSS JOIN LATERAL (
-           SELECT q.status FROM {schema}.job_queue AS q
-            WHERE q.id = s.job_id AND q.status IN ('SUCCEEDED', 'DEAD_LETTERED', 'CANCELED') OFFSET 0) AS q
      WHERE s.id = ANY ((SELECT step_ids FROM parameter)::uuid[])
        AND s.status IN ('ENQUEUED', 'RUNNING')
+),
+-- Steps that end now.
+ended AS MATERIALIZED (
+    SELECT id, workflow_run_id, step_key, job_id, false AS was_waiting,
+           CASE job_status WHEN 'SUCCEEDED' THEN 'SUCCEEDED' WHEN 'DEAD_LETTERED' THEN 'FAILED'
+                           ELSE 'CANCELED' END::{schema}.workflow_step_status AS status
+      FROM named
+     WHERE job_status IS NOT NULL
     UNION ALL
     SELECT s.id, s.workflow_run_id, s.step_key, NULL, true, p.gate_status
       FROM parameter AS p
@@ -55,7 +62,7 @@ source AS MATERIALIZED (
      WHERE s.id = ANY ((SELECT canceled_step_ids FROM parameter)::uuid[])
 ),
 edge AS MATERIALIZED (
-    SELECT d.dependent_step_id AS id, count(*) AS ended_count,
+    SELECT d.dependent_step_id AS id, array_agg(DISTINCT f.workflow_run_id) AS run_ids, count(*) AS ended_count,
            count(*) FILTER (WHERE d.release_mode = 'ON_SUCCESS' AND NOT f.is_success) AS unsatisfied_count
       FROM source AS f
       CROSS JOIN LATERAL (
@@ -65,7 +72,7 @@ edge AS MATERIALIZED (
      GROUP BY d.dependent_step_id
 ),
 judged AS MATERIALIZED (
-    SELECT s.id, s.workflow_run_id, s.pending, s.unsatisfied,
+    SELECT s.id, s.workflow_run_id, s.pending, s.unsatisfied, e.run_ids <> ARRAY[s.workflow_run_id] AS is_foreign,
            CASE WHEN s.pending > 0 THEN 'BLOCKED'
                 WHEN s.unsatisfied > 0 THEN 'CANCELED'
                 WHEN s.execution_kind = 'EXTERNAL' THEN 'WAITING_FOR_EXTERNAL'
@@ -209,6 +216,8 @@ wake_up AS MATERIALIZED (
      WHERE t.job_types IS NOT NULL
 )
 SELECT ARRAY(SELECT id FROM cascade) AS canceled_step_ids,
+       (SELECT count(*) FROM named WHERE job_status IS NULL)
+           + (SELECT count(*) FROM judged WHERE is_foreign) AS inconsistent_count,
        ARRAY(SELECT id FROM ended_run) AS ended_run_ids,
        w.notice,
        CASE WHEN p.notifies AND w.notice IS NOT NULL THEN pg_notify({channel}, w.notice) IS NOT NULL END AS is_notified,
