@@ -63,7 +63,7 @@ def test_what_is_no_workflow_is_refused_by_its_own_code_and_nothing_is_written(
 def test_a_type_without_enabled_definition_is_refused_and_not_even_the_run_is_left(
     queue: WorkflowQueue, first: Session, key: str | None, *, is_disabled: bool
 ) -> None:
-    """WFE-002, WFE-003. Where the original leaves the row of the run in a caller's transaction, nothing is left here."""
+    """WFE-002, WFE-003. The original leaves the row of the run in a caller's transaction, here nothing is left."""
     if is_disabled:
         queue.define("invoice.send", is_enabled=False)
     flow = workflow(key)

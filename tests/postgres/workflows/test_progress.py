@@ -70,7 +70,7 @@ def test_a_step_that_ends_well_says_so(queue: WorkflowQueue) -> None:
     step = queue.steps(run_id)["a"]
     assert (step.status, step.status_reason, step.output) == (WorkflowStepStatus.SUCCEEDED, "SUCCEEDED", {"found": 1})
     assert (step.last_error_code, step.last_error_message) == (None, None)
-    assert step.finished_at == queue.job(claimed.job_id).finished_at or step.finished_at is not None
+    assert step.finished_at is not None
 
 
 def test_a_failed_branch_cancels_what_needs_it_once_the_other_has_ended(queue: WorkflowQueue) -> None:
@@ -297,7 +297,8 @@ def test_an_edge_into_another_run_stops_the_end_before_anything_is_changed(
     claimed = next(job for job in queue.claim() if job.workflow_run_id == run_id)
     break_constraints(
         queue,
-        "INSERT INTO workflow_step_dependencies (workflow_run_id, prerequisite_step_id, dependent_step_id) VALUES (%s, %s, %s)",
+        """INSERT INTO workflow_step_dependencies (workflow_run_id, prerequisite_step_id, dependent_step_id)
+           VALUES (%s, %s, %s)""",
         run_id,
         claimed.workflow_step_id,
         queue.steps(other)["d"].id,
