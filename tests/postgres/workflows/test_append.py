@@ -360,7 +360,9 @@ def test_a_type_without_enabled_definition_is_refused_before_any_row(
     before = queue.contents()
 
     with refused("workflow.definition_not_found_or_disabled"):
-        first.run(workflows.append_workflow_steps(run_id, request(email("a"), job("b", job_type="report")), scope=Admin()))
+        first.run(
+            workflows.append_workflow_steps(run_id, request(email("a"), job("b", job_type="report")), scope=Admin())
+        )
     first.commit()
 
     assert queue.contents() == before
@@ -441,9 +443,7 @@ def test_a_step_waits_for_one_of_the_run_that_has_not_ended(queue: WorkflowQueue
 
 
 @pytest.mark.parametrize("status", [SUCCEEDED, FAILED, CANCELED])
-def test_a_step_after_the_end_of_another_is_released_at_once(
-    queue: WorkflowQueue, status: WorkflowStepStatus
-) -> None:
+def test_a_step_after_the_end_of_another_is_released_at_once(queue: WorkflowQueue, status: WorkflowStepStatus) -> None:
     """WFA-021."""
     flow = workflow()
     flow.gate("open")

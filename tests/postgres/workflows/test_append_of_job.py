@@ -44,9 +44,7 @@ def run_of(claimed: ClaimedJob) -> UUID:
     return claimed.workflow_run_id
 
 
-def append(
-    queue: WorkflowQueue, claimed: ClaimedJob, asked: WorkflowAppendRequest = REQUEST
-) -> WorkflowAppendResult:
+def append(queue: WorkflowQueue, claimed: ClaimedJob, asked: WorkflowAppendRequest = REQUEST) -> WorkflowAppendResult:
     return queue.run(workflows.append_workflow_steps_of_job(run_of(claimed), asked, claimed.lease))
 
 

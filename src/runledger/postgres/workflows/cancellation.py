@@ -95,9 +95,7 @@ def _cancel(document: str, notices: Notices | None) -> Steps[None]:
     rows = yield Statement(sql=_CANCEL, document=document)
     inconsistent = rows[0]["inconsistent_count"]
     if inconsistent:
-        raise inconsistent_run(
-            f"workflows.cancel_workflow_run: {inconsistent} steps without a job to cancel"
-        )
+        raise inconsistent_run(f"workflows.cancel_workflow_run: {inconsistent} steps without a job to cancel")
     if notices is not None:
         for row in rows:
             notices.take(row)
