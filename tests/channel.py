@@ -12,6 +12,7 @@ from psycopg.sql import SQL, Identifier
 from runledger.postgres.notices import Notice, WakeUp, decode_notice
 
 CHANNEL = "runledger_runledger"
+RUN_CHANNEL = "runledger:runs:runledger"
 
 _END = "end"
 
@@ -19,13 +20,14 @@ _END = "end"
 class Channel:
     """Hears what every session of the database may hear. Not made by tests: use `channel_of`."""
 
-    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
+    def __init__(self, connection: psycopg.AsyncConnection[Any], name: str) -> None:
         self._connection = connection
+        self._name = name
 
     async def payloads(self) -> list[str]:
         """Return what was committed until now and not heard yet."""
         # Notifications come in the order of the commits, so this one is the last.
-        await self._connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, _END])
+        await self._connection.execute("SELECT pg_notify(%s, %s)", [self._name, _END])
         heard: list[str] = []
         async for notification in self._connection.notifies(timeout=20):
             if notification.payload == _END:
@@ -52,12 +54,12 @@ class Channel:
     async def send(self, *payloads: str) -> None:
         """Notify workers of whatever it is; heard here as well."""
         for payload in payloads:
-            await self._connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, payload])
+            await self._connection.execute("SELECT pg_notify(%s, %s)", [self._name, payload])
 
 
 @contextlib.asynccontextmanager
-async def channel_to(url: str) -> AsyncGenerator[Channel]:
-    """Listen on the channel of the default schema."""
+async def channel_to(url: str, name: str = CHANNEL) -> AsyncGenerator[Channel]:
+    """Listen on a channel of the default schema: that of workers, or `RUN_CHANNEL` for ends of runs."""
     async with await psycopg.AsyncConnection.connect(url, autocommit=True, application_name="channel") as connection:
-        await connection.execute(SQL("LISTEN {}").format(Identifier(CHANNEL)))
-        yield Channel(connection)
+        await connection.execute(SQL("LISTEN {}").format(Identifier(name)))
+        yield Channel(connection, name)

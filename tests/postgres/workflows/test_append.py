@@ -143,7 +143,7 @@ def test_what_was_asked_for_is_kept_with_the_key(queue: WorkflowQueue) -> None:
     assert [step["step_key"] for step in stored["steps"]] == ["build", "check", "pack"]
 
 
-# Again ------------------------------------------------------------------------------------------------------------------
+# Again ----------------------------------------------------------------------------------------------------------------
 
 
 def test_the_same_again_returns_the_steps_as_they_are_and_writes_nothing(queue: WorkflowQueue) -> None:
@@ -260,7 +260,7 @@ def test_a_key_belongs_to_its_run(queue: WorkflowQueue) -> None:
         assert append(queue, run_id).outcome is APPENDED
 
 
-# Refused ----------------------------------------------------------------------------------------------------------------
+# Refused --------------------------------------------------------------------------------------------------------------
 
 
 def test_a_window_that_is_none_is_refused(queue: WorkflowQueue) -> None:
@@ -404,7 +404,7 @@ def test_a_failure_on_the_way_leaves_nothing_behind(queue: WorkflowQueue, first:
     assert queue.contents() == before
 
 
-# What the new steps find ------------------------------------------------------------------------------------------------
+# What the new steps find ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [FAILED, CANCELED])

@@ -1,4 +1,4 @@
-"""Steps that move with their job while it does not end: claim, retry, release, return, reap, and what jobs may not do."""
+"""Steps that move with their job: claim, retry, release, return, reap; and what jobs of workflows may not do."""
 
 from __future__ import annotations
 

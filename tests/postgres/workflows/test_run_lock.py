@@ -79,7 +79,7 @@ WAITING: dict[str, Callable[[ClaimedJob], Operation[object]]] = {
 EVERY_WAIT = pytest.mark.parametrize("wait", WAITING.values(), ids=WAITING)
 
 
-# Two ends of one run ------------------------------------------------------------------------------------------------------
+# Two ends of one run --------------------------------------------------------------------------------------------------
 
 
 def test_the_second_of_two_ends_waits_for_the_first_and_finds_its_counters(
@@ -169,7 +169,7 @@ def test_of_two_completions_of_a_gate_the_second_finds_the_first(
         second.run(other)
 
 
-# Cancel and the rest ------------------------------------------------------------------------------------------------------
+# Cancel and the rest --------------------------------------------------------------------------------------------------
 
 
 def test_an_end_that_waited_for_a_cancel_which_was_rolled_back_releases_what_waits(
@@ -406,7 +406,7 @@ def test_a_cancel_waits_as_long_as_the_transaction_lets_it(
     assert queue.workflow_run(run_of(a)).status is WorkflowRunStatus.RUNNING
 
 
-# Batches ------------------------------------------------------------------------------------------------------------------
+# Batches --------------------------------------------------------------------------------------------------------------
 
 
 def test_a_batch_leaves_out_the_run_that_somebody_keeps_and_ends_the_others(
