@@ -27,7 +27,10 @@ from runledger.postgres.workflows.step_rows import insert_steps
 _INSERT_KEYED_RUN = SqlFile("workflows", "insert_keyed_workflow_run")
 
 _NAME = "workflows.enqueue_workflow_run"
-_PRIMARY_KEY = "workflow_runs_pkey"
+
+# What the second insert of a run meets first is for PostgreSQL to choose: the run itself, or one of its steps, which have
+# other ids by then and the same keys.
+_PROOFS = {"workflow_runs_pkey", "uq_workflow_steps_run_step_key"}
 
 # The first look waits for a twin, the second sees it. More are needed only when runs are deleted in between.
 _MAX_LOOKS = 4
@@ -127,8 +130,8 @@ class _Enqueue:
     def recovery(self) -> Operation[WorkflowRunRecord]:
         """Return what settles a commit that was not confirmed: do the same again, with the same id.
 
-        If the first was committed, it meets its own primary key or finds its own key; if not, it takes place now.
-        Should the first still be on its way, this one waits for its end.
+        If the first was committed, it meets its own run or finds its own key; if not, it takes place now. Should
+        the first still be on its way, this one waits for its end.
         """
 
         def steps() -> Steps[WorkflowRunRecord]:
@@ -140,7 +143,7 @@ class _Enqueue:
                 return (yield from _existing((yield from self.insert_keyed())))
             except QueryError as error:
                 refused = error
-            if refused.constraint == _PRIMARY_KEY:
+            if refused.constraint in _PROOFS:
                 return (yield from _existing(self.run_id))
             if refused.sqlstate is None and refused.category is QueryErrorCategory.CONFLICT:
                 raise refused

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import dataclasses
 import traceback
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any, TypeVar
 from uuid import UUID
 
 import pytest
-from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from runledger.core import EnqueueRequest
-from runledger.postgres import Database, DatabaseConnectionError, Operation, QueryError, Statement, jobs, run, run_sync
+from runledger.postgres import DatabaseConnectionError, Operation, QueryError, Statement, jobs
 from runledger.postgres.document import MAX_BATCH_ROWS
 from runledger.postgres.jobs import enqueue as enqueue_module
 from runledger.postgres.operation import Steps, operation
 from tests.postgres.job_queue import JOB_TYPE, JobQueue
-from tests.wire import Loss, Wire, wire_to
+from tests.postgres.wired_client import Client, client_behind
+from tests.wire import Loss, wire_to
 
 UNKEYED = EnqueueRequest(JOB_TYPE, {"n": 1})
 KEYED = dataclasses.replace(UNKEYED, idempotency_key="order-17/hunter2")
@@ -31,34 +28,6 @@ COMMIT = b"COMMIT"
 STATEMENT = b'"payload":{"n":1}'
 
 UNCONFIRMED = "db.transaction_commit_unconfirmed"
-
-T = TypeVar("T")
-
-
-class Client:
-    """An application with a pool behind a wire, asyncio or blocking."""
-
-    def __init__(self, wire: Wire, pool: AsyncConnectionPool[Any] | ConnectionPool[Any]) -> None:
-        self.wire = wire
-        self._pool = pool
-
-    async def run(self, operation: Operation[T]) -> T:
-        if isinstance(self._pool, AsyncConnectionPool):
-            return await run(self._pool, operation)
-        return await asyncio.to_thread(run_sync, self._pool, operation)
-
-
-@contextlib.asynccontextmanager
-async def client_behind(wire: Wire, kind: str) -> AsyncGenerator[Client]:
-    if kind == "asyncio":
-        async with await Database(wire.url).open_pool(min_size=2, max_size=2) as pool:
-            yield Client(wire, pool)
-        return
-    blocking = await asyncio.to_thread(Database(wire.url).open_sync_pool, min_size=2, max_size=2)
-    try:
-        yield Client(wire, blocking)
-    finally:
-        await asyncio.to_thread(blocking.close)
 
 
 @pytest.fixture(params=["asyncio", "blocking"])
