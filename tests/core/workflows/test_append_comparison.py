@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -29,7 +30,7 @@ def is_same(stored: str, requested: str, *, organization_id: UUID | None = SHOP)
     return is_same_append(stored, requested, organization_id=organization_id)
 
 
-def changed(change: Any) -> str:
+def changed(change: Callable[[Any], object]) -> str:
     """Return the request as it is stored, after a change of its document."""
     document = json.loads(request())
     change(document)
@@ -47,7 +48,7 @@ def test_the_order_of_steps_and_dependencies_does_not_count() -> None:
     assert is_same(changed(turn), request())
 
 
-OLDER: dict[str, Any] = {
+OLDER: dict[str, Callable[[Any], object]] = {
     "no window": lambda document: document.pop("append_window_step_key"),
     "a null window": lambda document: document.update(append_window_step_key=None),
     "an unknown member": lambda document: document.update(version=1),
@@ -60,7 +61,7 @@ OLDER: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("change", OLDER.values(), ids=OLDER)
-def test_a_request_of_an_older_shape_is_the_same(change: Any) -> None:
+def test_a_request_of_an_older_shape_is_the_same(change: Callable[[Any], object]) -> None:
     """WFA-008."""
     assert is_same(changed(change), request())
 

@@ -119,12 +119,14 @@ def add_runs(connection: psycopg.Connection[Any], run_count: int, step_count: in
         connection,
         """
         WITH run AS (
-            INSERT INTO workflow_runs (workflow_type, step_count_total, step_count_active, idempotency_key, enqueue_request)
+            INSERT INTO workflow_runs
+                   (workflow_type, step_count_total, step_count_active, idempotency_key, enqueue_request)
             SELECT 'order.fulfil', %s, %s, uuidv7()::text, '{}' FROM generate_series(1, %s) RETURNING id
         ), step AS (
-            INSERT INTO workflow_steps (workflow_run_id, step_key, job_type, priority, max_attempts, timeout_seconds, stage,
-                                        status, job_id, dependency_count_total)
-            SELECT id, 's' || n, 'email.send', 100, 8, 30, 'queued', 'RUNNING', uuidv7(), CASE WHEN n = 0 THEN 0 ELSE 1 END
+            INSERT INTO workflow_steps
+                   (workflow_run_id, step_key, job_type, priority, max_attempts, timeout_seconds, stage, status, job_id,
+                    dependency_count_total)
+            SELECT id, 's' || n, 'email.send', 100, 8, 30, 'queued', 'RUNNING', uuidv7(), least(n, 1)
               FROM run, generate_series(0, %s - 1) AS n
             RETURNING *
         ), edge AS (
@@ -136,7 +138,8 @@ def add_runs(connection: psycopg.Connection[Any], run_count: int, step_count: in
         ), mutation AS (
             INSERT INTO workflow_run_mutations (workflow_run_id, mutation_key, request) SELECT id, 'k1', '{}' FROM run
         ), job AS (
-            INSERT INTO job_queue (id, job_type, max_attempts, workflow_step_id, status, attempt, worker_id, lease_expires_at)
+            INSERT INTO job_queue
+                   (id, job_type, max_attempts, workflow_step_id, status, attempt, worker_id, lease_expires_at)
             SELECT job_id, job_type, 8, id, 'LEASED', 1, 'worker-1', now() + interval '1 hour' FROM step RETURNING id
         ), attempt AS (
             INSERT INTO job_attempts (job_id, attempt, worker_id, leased_at, started_at)
@@ -219,7 +222,7 @@ def test_every_statement_finds_its_rows_by_its_index(
 def test_the_end_of_a_step_costs_the_same_in_a_run_of_any_size(
     runledger_database: EphemeralDatabase, connection: psycopg.Connection[Any], mode: str
 ) -> None:
-    """It ends with its job and releases the next. Pages and not milliseconds: nothing else on the machine changes them."""
+    """It ends with its job and releases the next. Pages and not milliseconds: nothing else here changes them."""
     execute(connection, "SET session_replication_role = replica")
     add_runs(connection, 1, 1_000)
     add_runs(connection, 1, 100_000)

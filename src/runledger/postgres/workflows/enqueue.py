@@ -28,8 +28,8 @@ _INSERT_KEYED_RUN = SqlFile("workflows", "insert_keyed_workflow_run")
 
 _NAME = "workflows.enqueue_workflow_run"
 
-# What the second insert of a run meets first is for PostgreSQL to choose: the run itself, or one of its steps, which have
-# other ids by then and the same keys.
+# What the second insert of a run meets first is for PostgreSQL to choose: the run itself, or one of its steps, which
+# have other ids by then and the same keys.
 _PROOFS = {"workflow_runs_pkey", "uq_workflow_steps_run_step_key"}
 
 # The first look waits for a twin, the second sees it. More are needed only when runs are deleted in between.
