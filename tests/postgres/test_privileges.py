@@ -60,6 +60,7 @@ STATEMENTS: dict[Duty, set[str]] = {
     | {
         "workflows/cancel_workflow_run",
         "workflows/check_append_lease",
+        "workflows/lock_workflow_job",
         "workflows/lock_workflow_run_jobs",
         "workflows/read_prerequisite_outputs",
         "workflows/try_lock_workflow_runs",
