@@ -3,39 +3,30 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, NoReturn
 
+from runledger.cli.argument_values import (
+    DEFAULT_SERVER_NAME,
+    ENVIRONMENT_AND_CODES,
+    AddParser,
+    add_database_options,
+    duration_from,
+    instant,
+    job_id,
+    line_id,
+    nonblank_text,
+    organization_id,
+    positive_count,
+    type_and_count,
+    whole_number,
+)
 from runledger.cli.failures import BadInputError
-from runledger.cli.times import parse_duration
-
-if TYPE_CHECKING:
-    from uuid import UUID  # 8 ms, and few commands need it
-
-URL_VARIABLES = ("RUNLEDGER_DATABASE_URL", "DATABASE_URL")
-SCHEMA_VARIABLE = "RUNLEDGER_SCHEMA"
-DEFAULT_SERVER_NAME = "default"
+from runledger.cli.workflow_arguments import add_workflow
 
 # Written out: the enumeration would load the core, and most commands need no status.
 _STATUSES = ("PENDING", "LEASED", "SUCCEEDED", "DEAD_LETTERED", "CANCELED")
-
-_AddParser: TypeAlias = Callable[..., argparse.ArgumentParser]
-
-_ENVIRONMENT_AND_CODES = """\
-environment:
-  RUNLEDGER_DATABASE_URL  the database, where neither --database-url nor
-                          --embedded is given
-  DATABASE_URL            the same, where that is not set either
-  RUNLEDGER_SCHEMA        the schema, where --schema is not given
-A URL in a variable keeps its password out of the list of processes.
-
-exit codes:
-  0  done
-  1  it could not be done: the database cannot be reached, its tables are not
-     migrated or not of this version, there is no such job, or a rule forbids it
-  2  an argument or a variable cannot be used
-"""
 
 _MIGRATE = """\
 Create or upgrade Runledger's tables, in one transaction. Of many processes that
@@ -159,11 +150,9 @@ stay for the next start. It is for first steps and development.
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line; ``command`` of its result names the command."""
-    parser = _Parser(
-        prog="runledger", description="Durable jobs in your own PostgreSQL.", epilog=_ENVIRONMENT_AND_CODES
-    )
+    parser = _Parser(prog="runledger", description="Durable jobs in your own PostgreSQL.", epilog=ENVIRONMENT_AND_CODES)
     parser.add_argument("--version", action=_ShowVersion, help="show the version and exit")
-    _add_database_options(parser, default=None)
+    add_database_options(parser, default=None)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_migrate(commands.add_parser)
     _add_check(commands.add_parser)
@@ -177,6 +166,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_payload(commands.add_parser)
     _add_definition(commands.add_parser)
     _add_schedule(commands.add_parser)
+    add_workflow(commands.add_parser)
     _add_cancel(commands.add_parser)
     _add_requeue(commands.add_parser)
     _add_embedded(commands.add_parser)
@@ -197,9 +187,9 @@ def check_together(arguments: argparse.Namespace) -> None:
         _check_schedule_changes(arguments)
 
 
-def _add_migrate(add_parser: _AddParser) -> None:
+def _add_migrate(add_parser: AddParser) -> None:
     parser = add_parser(
-        "migrate", help="create or upgrade the tables", description=_MIGRATE, epilog=_ENVIRONMENT_AND_CODES
+        "migrate", help="create or upgrade the tables", description=_MIGRATE, epilog=ENVIRONMENT_AND_CODES
     )
     parser.add_argument(
         "--sql",
@@ -208,20 +198,20 @@ def _add_migrate(add_parser: _AddParser) -> None:
         const="",
         help="print the statements instead: of all migrations, or of VERSION",
     )
-    _add_database_options(parser, default=argparse.SUPPRESS)
+    add_database_options(parser, default=argparse.SUPPRESS)
 
 
-def _add_check(add_parser: _AddParser) -> None:
+def _add_check(add_parser: AddParser) -> None:
     parser = add_parser(
-        "check", help="compare the tables with this version", description=_CHECK, epilog=_ENVIRONMENT_AND_CODES
+        "check", help="compare the tables with this version", description=_CHECK, epilog=ENVIRONMENT_AND_CODES
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    _add_database_options(parser, default=argparse.SUPPRESS)
+    add_database_options(parser, default=argparse.SUPPRESS)
 
 
-def _add_grants(add_parser: _AddParser) -> None:
+def _add_grants(add_parser: AddParser) -> None:
     parser = add_parser(
-        "grants", help="print the rights that roles need", description=_GRANTS, epilog=_ENVIRONMENT_AND_CODES
+        "grants", help="print the rights that roles need", description=_GRANTS, epilog=ENVIRONMENT_AND_CODES
     )
     for duty, meaning in (
         ("migrator", "the role that owns the schema and migrates"),
@@ -229,28 +219,28 @@ def _add_grants(add_parser: _AddParser) -> None:
         ("producer", "the role that enqueues jobs and reads what became of them"),
     ):
         parser.add_argument(f"--{duty}", metavar="ROLE", help=meaning)
-    _add_database_options(parser, default=argparse.SUPPRESS)
+    add_database_options(parser, default=argparse.SUPPRESS)
 
 
-def _add_worker(add_parser: _AddParser) -> None:
-    parser = add_parser(
-        "worker", help="run jobs until told to stop", description=_WORKER, epilog=_ENVIRONMENT_AND_CODES
-    )
+def _add_worker(add_parser: AddParser) -> None:
+    parser = add_parser("worker", help="run jobs until told to stop", description=_WORKER, epilog=ENVIRONMENT_AND_CODES)
     parser.add_argument(
         "registry",
         metavar="MODULE:ATTRIBUTE",
         help="where the JobRegistry is, for example app.jobs:registry; modules of the current directory are found",
     )
-    parser.add_argument("--worker-id", type=_text, metavar="ID", help="unique among live workers; default: a new one")
-    parser.add_argument("--concurrency", type=_count, metavar="N", help="jobs that run at once")
+    parser.add_argument(
+        "--worker-id", type=nonblank_text, metavar="ID", help="unique among live workers; default: a new one"
+    )
+    parser.add_argument("--concurrency", type=positive_count, metavar="N", help="jobs that run at once")
     parser.add_argument(
         "--type-concurrency",
-        type=_type_and_count,
+        type=type_and_count,
         metavar="TYPE=N",
         action="append",
         help="the same for the jobs of one type; may be given several times",
     )
-    parser.add_argument("--batch-size", type=_count, metavar="N", help="jobs that one claim takes at most")
+    parser.add_argument("--batch-size", type=positive_count, metavar="N", help="jobs that one claim takes at most")
     # The minima of the variables.
     for option, minimum, meaning in (
         ("--poll-interval", "1ms", "wait after a claim that found less than it asked for"),
@@ -259,7 +249,7 @@ def _add_worker(add_parser: _AddParser) -> None:
         ("--reaper-interval", "1s", "wait between two searches for leases that have ended"),
         ("--shutdown-timeout", "0s", "how long running handlers may go on after a stop was asked for"),
     ):
-        parser.add_argument(option, type=_duration_from(minimum), metavar="DURATION", help=meaning)
+        parser.add_argument(option, type=duration_from(minimum), metavar="DURATION", help=meaning)
     parser.add_argument(
         "--no-scheduler", dest="runs_scheduler", action="store_false", help="make no jobs of schedules that are due"
     )
@@ -276,17 +266,17 @@ def _add_worker(add_parser: _AddParser) -> None:
         default="text",
         help="form of the log on standard error; default: text",
     )
-    _add_database_options(parser, default=argparse.SUPPRESS)
+    add_database_options(parser, default=argparse.SUPPRESS)
 
 
-def _add_workers(add_parser: _AddParser) -> None:
-    parser = add_parser("workers", help="list the workers", description=_WORKERS, epilog=_ENVIRONMENT_AND_CODES)
+def _add_workers(add_parser: AddParser) -> None:
+    parser = add_parser("workers", help="list the workers", description=_WORKERS, epilog=ENVIRONMENT_AND_CODES)
     parser.add_argument("--json", action="store_true", help="print one JSON object: workers; times in UTC")
-    _add_database_options(parser, default=argparse.SUPPRESS)
+    add_database_options(parser, default=argparse.SUPPRESS)
 
 
-def _add_jobs(add_parser: _AddParser) -> None:
-    parser = add_parser("jobs", help="list jobs", description=_JOBS, epilog=_ENVIRONMENT_AND_CODES)
+def _add_jobs(add_parser: AddParser) -> None:
+    parser = add_parser("jobs", help="list jobs", description=_JOBS, epilog=ENVIRONMENT_AND_CODES)
     parser.add_argument("--status", type=str.upper, choices=_STATUSES, help="only jobs with it, in any case of letters")
     parser.add_argument("--type", dest="job_type", metavar="TYPE", help="only jobs of exactly this type")
     parser.add_argument(
@@ -297,22 +287,24 @@ def _add_jobs(add_parser: _AddParser) -> None:
     )
     owner = parser.add_mutually_exclusive_group()
     owner.add_argument(
-        "--organization", dest="organization_id", type=_organization_id, metavar="UUID", help="only those of this one"
+        "--organization", dest="organization_id", type=organization_id, metavar="UUID", help="only those of this one"
     )
     owner.add_argument("--no-organization", action="store_true", help="only those of no organization")
-    parser.add_argument("--limit", type=_count, metavar="N", default=20, help="how many jobs at most; default: 20")
+    parser.add_argument(
+        "--limit", type=positive_count, metavar="N", default=20, help="how many jobs at most; default: 20"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object: jobs; times in UTC")
-    _add_database_options(parser, default=argparse.SUPPRESS)
+    add_database_options(parser, default=argparse.SUPPRESS)
 
 
-def _add_metrics(add_parser: _AddParser) -> None:
+def _add_metrics(add_parser: AddParser) -> None:
     parser = add_parser(
-        "metrics", help="count jobs and attempts by type", description=_METRICS, epilog=_ENVIRONMENT_AND_CODES
+        "metrics", help="count jobs and attempts by type", description=_METRICS, epilog=ENVIRONMENT_AND_CODES
     )
     parser.add_argument("--type", dest="job_type", metavar="TYPE", help="only exactly this type")
     parser.add_argument(
         "--window",
-        type=_duration_from("1s"),
+        type=duration_from("1s"),
         metavar="DURATION",
         default=timedelta(days=1),
         help="how far to look back at most; default: 24h",
@@ -320,11 +312,11 @@ def _add_metrics(add_parser: _AddParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object: metrics, since, until; times in UTC"
     )
-    _add_database_options(parser, default=argparse.SUPPRESS)
+    add_database_options(parser, default=argparse.SUPPRESS)
 
 
-def _add_job(add_parser: _AddParser) -> None:
-    parser = add_parser("job", help="tell the story of a job", description=_JOB, epilog=_ENVIRONMENT_AND_CODES)
+def _add_job(add_parser: AddParser) -> None:
+    parser = add_parser("job", help="tell the story of a job", description=_JOB, epilog=ENVIRONMENT_AND_CODES)
     _add_job_choice(parser)
     parser.add_argument(
         "--json",
@@ -334,36 +326,36 @@ def _add_job(add_parser: _AddParser) -> None:
     parser.add_argument(
         "--show-payload", action="store_true", help="show payload, checkpoint, output and idempotency key too"
     )
-    _add_database_options(parser, default=argparse.SUPPRESS)
+    add_database_options(parser, default=argparse.SUPPRESS)
 
 
-def _add_logs(add_parser: _AddParser) -> None:
-    parser = add_parser("logs", help="print the log of a job", description=_LOGS, epilog=_ENVIRONMENT_AND_CODES)
+def _add_logs(add_parser: AddParser) -> None:
+    parser = add_parser("logs", help="print the log of a job", description=_LOGS, epilog=ENVIRONMENT_AND_CODES)
     _add_job_choice(parser)
-    parser.add_argument("--after", type=_line_id, metavar="LINE", default=0, help="only lines after the one of this id")
+    parser.add_argument("--after", type=line_id, metavar="LINE", default=0, help="only lines after the one of this id")
     parser.add_argument("--json", action="store_true", help="print one JSON object for each line; times in UTC")
     parser.add_argument("--show-payload", action="store_true", help="show what was logged besides the message too")
-    _add_database_options(parser, default=argparse.SUPPRESS)
+    add_database_options(parser, default=argparse.SUPPRESS)
 
 
-def _add_payload(add_parser: _AddParser) -> None:
+def _add_payload(add_parser: AddParser) -> None:
     parser = add_parser(
-        "payload", help="print the payload of a job", description=_PAYLOAD, epilog=_ENVIRONMENT_AND_CODES
+        "payload", help="print the payload of a job", description=_PAYLOAD, epilog=ENVIRONMENT_AND_CODES
     )
     _add_job_choice(parser)
-    _add_database_options(parser, default=argparse.SUPPRESS)
+    add_database_options(parser, default=argparse.SUPPRESS)
 
 
 def _add_job_choice(parser: argparse.ArgumentParser) -> None:
     """Add the two ways of naming a job; which one was taken the command finds out."""
-    parser.add_argument("job_id", type=_job_id, metavar="ID", nargs="?", help="the UUID that enqueue returned")
+    parser.add_argument("job_id", type=job_id, metavar="ID", nargs="?", help="the UUID that enqueue returned")
     group = parser.add_argument_group("instead of the id")
     group.add_argument("--type", dest="job_type", metavar="TYPE", help="the type it was enqueued with")
     group.add_argument("--key", dest="idempotency_key", metavar="KEY", help="the idempotency key")
     group.add_argument(
         "--organization",
         dest="organization_id",
-        type=_organization_id,
+        type=organization_id,
         metavar="UUID",
         help="the organization whose key it is; without it the key is one of no organization",
     )
@@ -382,44 +374,42 @@ def _check_job_choice(arguments: argparse.Namespace) -> None:
     raise BadInputError(f"{problem}; see `runledger {arguments.command} --help`")
 
 
-def _add_definition(add_parser: _AddParser) -> None:
+def _add_definition(add_parser: AddParser) -> None:
     parser = add_parser(
         "definition",
         help="list, show and change job types",
         description=_DEFINITION,
-        epilog=_ENVIRONMENT_AND_CODES,
+        epilog=ENVIRONMENT_AND_CODES,
     )
-    _add_database_options(parser, default=argparse.SUPPRESS)
+    add_database_options(parser, default=argparse.SUPPRESS)
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add_definition_list(actions.add_parser)
     _add_definition_show(actions.add_parser)
     _add_definition_set(actions.add_parser)
     for action, meaning in (("pause", "claim no jobs of a job type"), ("resume", "claim the jobs of a job type again")):
-        parser = actions.add_parser(action, help=meaning, description=_DEFINITION, epilog=_ENVIRONMENT_AND_CODES)
+        parser = actions.add_parser(action, help=meaning, description=_DEFINITION, epilog=ENVIRONMENT_AND_CODES)
         _add_definition_options(parser)
 
 
-def _add_definition_list(add_parser: _AddParser) -> None:
-    parser = add_parser("list", help="list job types", description=_DEFINITION, epilog=_ENVIRONMENT_AND_CODES)
+def _add_definition_list(add_parser: AddParser) -> None:
+    parser = add_parser("list", help="list job types", description=_DEFINITION, epilog=ENVIRONMENT_AND_CODES)
     parser.add_argument("filter", metavar="TEXT", nargs="?", help="only types with this text in them, in any case")
     parser.add_argument("--json", action="store_true", help="print one JSON object: definitions")
-    _add_database_options(parser, default=argparse.SUPPRESS)
+    add_database_options(parser, default=argparse.SUPPRESS)
 
 
-def _add_definition_show(add_parser: _AddParser) -> None:
-    parser = add_parser("show", help="show one job type", description=_DEFINITION, epilog=_ENVIRONMENT_AND_CODES)
+def _add_definition_show(add_parser: AddParser) -> None:
+    parser = add_parser("show", help="show one job type", description=_DEFINITION, epilog=ENVIRONMENT_AND_CODES)
     _add_definition_options(parser)
 
 
-def _add_definition_set(add_parser: _AddParser) -> None:
+def _add_definition_set(add_parser: AddParser) -> None:
     parser = add_parser(
-        "set", help="change the defaults of a job type", description=_DEFINITION, epilog=_ENVIRONMENT_AND_CODES
+        "set", help="change the defaults of a job type", description=_DEFINITION, epilog=ENVIRONMENT_AND_CODES
     )
-    parser.add_argument("--max-attempts", type=_count, metavar="N", help="how often a job may be tried")
-    parser.add_argument(
-        "--timeout", type=_duration_from("1s"), metavar="DURATION", help="how long one attempt may take"
-    )
-    parser.add_argument("--priority", type=_integer, metavar="N", help="higher runs first; may be negative")
+    parser.add_argument("--max-attempts", type=positive_count, metavar="N", help="how often a job may be tried")
+    parser.add_argument("--timeout", type=duration_from("1s"), metavar="DURATION", help="how long one attempt may take")
+    parser.add_argument("--priority", type=whole_number, metavar="N", help="higher runs first; may be negative")
     state = parser.add_mutually_exclusive_group()
     state.add_argument("--enable", dest="is_enabled", action="store_true", default=None, help="take new jobs")
     state.add_argument(
@@ -440,17 +430,17 @@ def _check_changes(arguments: argparse.Namespace) -> None:
 def _add_definition_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("job_type", metavar="TYPE", help="the job type")
     parser.add_argument("--json", action="store_true", help="print one JSON object: the definition")
-    _add_database_options(parser, default=argparse.SUPPRESS)
+    add_database_options(parser, default=argparse.SUPPRESS)
 
 
-def _add_schedule(add_parser: _AddParser) -> None:
+def _add_schedule(add_parser: AddParser) -> None:
     parser = add_parser(
         "schedule",
         help="list, show, make, change, pause, resume and delete schedules",
         description=_SCHEDULE,
-        epilog=_ENVIRONMENT_AND_CODES,
+        epilog=ENVIRONMENT_AND_CODES,
     )
-    _add_database_options(parser, default=argparse.SUPPRESS)
+    add_database_options(parser, default=argparse.SUPPRESS)
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add_schedule_list(actions.add_parser)
     _add_schedule_set(actions.add_parser)
@@ -460,25 +450,25 @@ def _add_schedule(add_parser: _AddParser) -> None:
         ("resume", "let a paused schedule make jobs again, from its next time on"),
         ("delete", "delete a schedule; its jobs stay"),
     ):
-        one = actions.add_parser(action, help=meaning, description=_SCHEDULE, epilog=_ENVIRONMENT_AND_CODES)
+        one = actions.add_parser(action, help=meaning, description=_SCHEDULE, epilog=ENVIRONMENT_AND_CODES)
         one.add_argument("name", metavar="NAME", help="the schedule")
         if action != "delete":
             _add_schedule_output(one)
-        _add_database_options(one, default=argparse.SUPPRESS)
+        add_database_options(one, default=argparse.SUPPRESS)
     _add_schedule_next(actions.add_parser)
 
 
-def _add_schedule_list(add_parser: _AddParser) -> None:
-    parser = add_parser("list", help="list schedules", description=_SCHEDULE, epilog=_ENVIRONMENT_AND_CODES)
+def _add_schedule_list(add_parser: AddParser) -> None:
+    parser = add_parser("list", help="list schedules", description=_SCHEDULE, epilog=ENVIRONMENT_AND_CODES)
     parser.add_argument("filter", metavar="TEXT", nargs="?", help="only names with this text in them, in any case")
     parser.add_argument("--type", dest="job_type", metavar="TYPE", help="only those that make jobs of this type")
     _add_schedule_output(parser)
-    _add_database_options(parser, default=argparse.SUPPRESS)
+    add_database_options(parser, default=argparse.SUPPRESS)
 
 
-def _add_schedule_set(add_parser: _AddParser) -> None:
+def _add_schedule_set(add_parser: AddParser) -> None:
     parser = add_parser(
-        "set", help="make or change a schedule", description=_SCHEDULE_SET, epilog=_ENVIRONMENT_AND_CODES
+        "set", help="make or change a schedule", description=_SCHEDULE_SET, epilog=ENVIRONMENT_AND_CODES
     )
     parser.add_argument("name", metavar="NAME", help="the schedule")
     parser.add_argument("--type", dest="job_type", metavar="TYPE", help="the type of its jobs")
@@ -486,20 +476,22 @@ def _add_schedule_set(add_parser: _AddParser) -> None:
     parser.add_argument("--timezone", metavar="ZONE", help="whose local time that is; default: UTC")
     parser.add_argument("--payload", metavar="JSON", help="the payload of its jobs; default: {}")
     parser.add_argument(
-        "--jitter", dest="max_jitter", type=_duration_from("0s"), metavar="DURATION", help="how late it may be at most"
+        "--jitter", dest="max_jitter", type=duration_from("0s"), metavar="DURATION", help="how late it may be at most"
     )
     parser.add_argument(
         "--catch-up",
         choices=("latest", "skip", "all"),
         help="which due times fire when several have passed; default: latest",
     )
-    parser.add_argument("--catch-up-limit", type=_count, metavar="N", help="how many fire at most with --catch-up all")
+    parser.add_argument(
+        "--catch-up-limit", type=positive_count, metavar="N", help="how many fire at most with --catch-up all"
+    )
     parser.add_argument(
         "--overlap", choices=("allow", "skip"), help="whether it fires while its last job has not ended; default: allow"
     )
     parser.add_argument(
         "--next-fire-at",
-        type=_instant,
+        type=instant,
         metavar="INSTANT",
         help="when it is due next, such as 2026-12-01T02:30Z; or now",
     )
@@ -507,21 +499,21 @@ def _add_schedule_set(add_parser: _AddParser) -> None:
     new.add_argument(
         "--organization",
         dest="organization_id",
-        type=_organization_id,
+        type=organization_id,
         metavar="UUID",
         help="the organization that it and its jobs belong to",
     )
     new.add_argument("--paused", dest="is_paused", action="store_true", help="make it, but do not let it fire yet")
     _add_schedule_output(parser)
-    _add_database_options(parser, default=argparse.SUPPRESS)
+    add_database_options(parser, default=argparse.SUPPRESS)
 
 
-def _add_schedule_next(add_parser: _AddParser) -> None:
+def _add_schedule_next(add_parser: AddParser) -> None:
     parser = add_parser("next", help="print the coming times of an expression", description=_SCHEDULE_NEXT)
     parser.add_argument("cron_expr", metavar="EXPRESSION", help="in one word: '30 2 * * *'")
     parser.add_argument("--timezone", metavar="ZONE", default="UTC", help="an IANA name; default: UTC")
-    parser.add_argument("--count", type=_count, metavar="N", default=5, help="how many times; default: 5")
-    parser.add_argument("--after", type=_instant, metavar="INSTANT", help="default: now")
+    parser.add_argument("--count", type=positive_count, metavar="N", default=5, help="how many times; default: 5")
+    parser.add_argument("--after", type=instant, metavar="INSTANT", help="default: now")
     parser.add_argument("--json", action="store_true", help="print one JSON object: times, in UTC")
 
 
@@ -546,13 +538,13 @@ def _check_schedule_changes(arguments: argparse.Namespace) -> None:
         raise BadInputError("nothing is to be changed; see `runledger schedule set --help`")
 
 
-def _add_cancel(add_parser: _AddParser) -> None:
-    parser = add_parser("cancel", help="cancel jobs", description=_CANCEL, epilog=_ENVIRONMENT_AND_CODES)
+def _add_cancel(add_parser: AddParser) -> None:
+    parser = add_parser("cancel", help="cancel jobs", description=_CANCEL, epilog=ENVIRONMENT_AND_CODES)
     _add_control_options(parser, done="canceled")
 
 
-def _add_requeue(add_parser: _AddParser) -> None:
-    parser = add_parser("requeue", help="start jobs over", description=_REQUEUE, epilog=_ENVIRONMENT_AND_CODES)
+def _add_requeue(add_parser: AddParser) -> None:
+    parser = add_parser("requeue", help="start jobs over", description=_REQUEUE, epilog=ENVIRONMENT_AND_CODES)
     way = parser.add_mutually_exclusive_group()
     way.add_argument(
         "--keep-progress", action="store_true", help="keep counts and checkpoint, so that handlers go on from there"
@@ -562,18 +554,18 @@ def _add_requeue(add_parser: _AddParser) -> None:
 
 
 def _add_control_options(parser: argparse.ArgumentParser, *, done: str) -> None:
-    parser.add_argument("job_ids", type=_job_id, metavar="ID", nargs="+", help="the UUIDs that enqueue returned")
+    parser.add_argument("job_ids", type=job_id, metavar="ID", nargs="+", help="the UUIDs that enqueue returned")
     parser.add_argument("--reason", metavar="TEXT", help="why; kept with the job and its event")
     parser.add_argument("--json", action="store_true", help=f"print one JSON object: {done}, refused; without payloads")
-    _add_database_options(parser, default=argparse.SUPPRESS)
+    add_database_options(parser, default=argparse.SUPPRESS)
 
 
-def _add_embedded(add_parser: _AddParser) -> None:
+def _add_embedded(add_parser: AddParser) -> None:
     parser = add_parser(
         "embedded",
         help="keep a PostgreSQL for first steps running",
         description=_EMBEDDED,
-        epilog=_ENVIRONMENT_AND_CODES,
+        epilog=ENVIRONMENT_AND_CODES,
     )
     parser.add_argument(
         "name",
@@ -581,29 +573,6 @@ def _add_embedded(add_parser: _AddParser) -> None:
         metavar="NAME",
         default=DEFAULT_SERVER_NAME,
         help=f"name of the server and of the database; default: {DEFAULT_SERVER_NAME}",
-    )
-
-
-def _add_database_options(parser: argparse.ArgumentParser, *, default: str | None) -> None:
-    """Add the options of all commands that work in a database.
-
-    Args:
-        parser: The program's, or a command's: the options may stand before the command and after it.
-        default: ``SUPPRESS`` for a command, whose default would replace what stands before the command.
-    """
-    group = parser.add_argument_group("where the tables are")
-    group.add_argument("--database-url", metavar="URL", default=default, help="PostgreSQL URL or libpq text")
-    group.add_argument(
-        "--embedded",
-        metavar="NAME",
-        nargs="?",
-        const=DEFAULT_SERVER_NAME,
-        default=default,
-        help="instead of a URL: the database NAME on the embedded server NAME, which is started if need be; "
-        f"without NAME {DEFAULT_SERVER_NAME!r}",
-    )
-    group.add_argument(
-        "--schema", metavar="SCHEMA", default=default, help="the schema of the tables; default: runledger"
     )
 
 
@@ -633,78 +602,3 @@ class _ShowVersion(argparse.Action):
         except metadata.PackageNotFoundError:
             print("runledger, from a directory that was not installed")
         parser.exit()
-
-
-def _text(text: str) -> str:
-    if not text.strip():
-        raise argparse.ArgumentTypeError("is blank; leave the option out to get the default")
-    return text
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
-    return int(text)
-
-
-def _line_id(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} is no id of a line; --json shows them")
-    return int(text)
-
-
-def _integer(text: str) -> int:
-    if not (text.isascii() and text.removeprefix("-").isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
-    return int(text)
-
-
-def _type_and_count(text: str) -> tuple[str, int]:
-    job_type, is_given, count = text.rpartition("=")
-    if not is_given or not job_type.strip():
-        raise argparse.ArgumentTypeError(f"{text!r} is not TYPE=N, such as email.send=4")
-    return job_type, _count(count)
-
-
-def _duration_from(minimum: str) -> Callable[[str], timedelta]:
-    def convert(text: str) -> timedelta:
-        try:
-            duration = parse_duration(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 0.5, 250ms, 30s, 5m or 1h") from None
-        if duration < parse_duration(minimum):
-            raise argparse.ArgumentTypeError(f"{text!r} is too short; give at least {minimum}")
-        return duration
-
-    return convert
-
-
-def _instant(text: str) -> datetime:
-    if text == "now":
-        return datetime.now(UTC)
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no instant; write 2026-12-01T02:30Z, or now") from None
-    if instant.tzinfo is None:
-        raise argparse.ArgumentTypeError(f"{text!r} has no time zone; add Z for UTC, or an offset such as +01:00")
-    return instant
-
-
-def _job_id(text: str) -> UUID:
-    return _uuid(text, what="job id", remedy="give the UUID that enqueue returned")
-
-
-def _organization_id(text: str) -> UUID:
-    return _uuid(text, what="organization", remedy="give the UUID that the job was enqueued with")
-
-
-def _uuid(text: str, *, what: str, remedy: str) -> UUID:
-    from uuid import UUID
-
-    try:
-        return UUID(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no {what}; {remedy}, such as 0197c1de-6f3a-7c01-9b6e-6b1f2f3c4d5e"
-        ) from None

@@ -10,7 +10,7 @@ from runledger.cli.job_history import JobHistory
 from runledger.cli.job_summary import summarize
 from runledger.cli.job_tables import LOG_COLUMNS, attempt_rows, event_rows, log_rows
 from runledger.cli.times import describe_duration, describe_instant
-from runledger.core import JobDeadLetter, JobRecord, JobStatus, JsonValue
+from runledger.core import JobDeadLetter, JobRecord, JobStatus, JsonValue, WorkflowRunStatus
 from runledger.core.printable import printable, printable_lines
 
 
@@ -36,7 +36,7 @@ class Story:
     """What to print. Every text is safe to print.
 
     Attributes:
-        title: Which job it is.
+        title: Which job, or run, it is.
         status: Where it stands; for its colour.
         summary: Where it stands, in a sentence or two.
         facts: Label and text.
@@ -44,7 +44,7 @@ class Story:
     """
 
     title: str
-    status: JobStatus
+    status: JobStatus | WorkflowRunStatus
     summary: str
     facts: list[tuple[str, str]]
     parts: list[Table | Lines]

@@ -9,14 +9,19 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from runledger.cli.job_story import Lines, Story, Table
-from runledger.core import JobStatus
+from runledger.core import JobStatus, WorkflowRunStatus
 
-_STYLES = {
+_STYLES: dict[JobStatus | WorkflowRunStatus, str] = {
     JobStatus.PENDING: "yellow",
     JobStatus.LEASED: "cyan",
     JobStatus.SUCCEEDED: "green",
     JobStatus.DEAD_LETTERED: "red",
     JobStatus.CANCELED: "magenta",
+    WorkflowRunStatus.RUNNING: "cyan",
+    WorkflowRunStatus.WAITING_FOR_EXTERNAL: "yellow",
+    WorkflowRunStatus.SUCCEEDED: "green",
+    WorkflowRunStatus.COMPLETED_WITH_ERRORS: "red",
+    WorkflowRunStatus.CANCELED: "magenta",
 }
 
 
