@@ -20,6 +20,7 @@ from tools.release.version import (
     fragment_problems,
     fragments,
     parsed,
+    state_version,
     stated_version,
     version_problems,
 )
@@ -40,7 +41,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A copy of the checkout with everything committed."""
+    """A copy of the checkout, everything committed, in development: the checkout may be a release itself."""
     if shutil.which("git") is None:
         pytest.skip("there is no git")
     copy = tmp_path / "checkout"
@@ -53,6 +54,8 @@ def repository(tmp_path: Path) -> Path:
         else:
             shutil.copy(path, copy)
     shutil.copy(ROOT / ".gitignore", copy)
+    state_version(copy, Version("900.0.0.dev0"))
+    (copy / "changes.d" / "+copy.fixed.md").write_text("A copy can be released.\n", encoding="utf-8")
     _git(copy, "init", "--quiet")
     _commit(copy)
     return copy
@@ -103,9 +106,7 @@ def test_a_version_has_its_normal_form(text: str) -> None:
 
 
 def test_a_released_version_has_its_section_and_no_fragment_left(project: Path) -> None:
-    pyproject = project / "pyproject.toml"
-    stated = f'version = "{stated_version(project)}"'
-    pyproject.write_text(pyproject.read_text(encoding="utf-8").replace(stated, 'version = "7.0.0"'), encoding="utf-8")
+    state_version(project, Version("7.0.0"))
 
     assert len(version_problems(project)) == 2
 
@@ -162,11 +163,11 @@ def test_the_sdist_builds_without_the_repository(artifacts: Artifacts) -> None:
 def test_a_prepared_release_passes_its_check_once_it_is_committed(repository: Path, tmp_path: Path) -> None:
     waiting = [path.read_text(encoding="utf-8").strip()[:40] for path in fragments(repository)]
 
-    change(repository, Version("0.1.0"))
+    change(repository, Version("900.0.0"))
 
     assert tree_problems(repository)
-    assert (str(stated_version(repository)), fragments(repository)) == ("0.1.0", [])
-    assert changelog_versions(repository)[0] == "0.1.0"
+    assert (str(stated_version(repository)), fragments(repository)) == ("900.0.0", [])
+    assert changelog_versions(repository)[0] == "900.0.0"
     section = " ".join((repository / "CHANGELOG.md").read_text(encoding="utf-8").split())
     assert [text for text in waiting if " ".join(text.split()) not in section] == []
 
@@ -179,9 +180,9 @@ def test_a_prepared_release_passes_its_check_once_it_is_committed(repository: Pa
 @pytest.mark.parametrize(
     ("version", "problem"),
     [
-        ("0.1.0.dev1", "is a version in development"),
-        ("0.0.9", "does not follow"),
-        ("0.1", "not committed: README.md"),
+        ("900.0.0.dev1", "is a version in development"),
+        ("899.0.0", "does not follow"),
+        ("900.0.0", "not committed: README.md"),
     ],
 )
 def test_a_release_that_cannot_be_prepared_changes_nothing(repository: Path, version: str, problem: str) -> None:
