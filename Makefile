@@ -2,7 +2,8 @@
 #
 # PYTHON, VENV and WORKERS may be set: `make test VENV=.venv-3.13 PYTHON=python3.13 WORKERS=4`.
 # TESTS and BENCH narrow a run: `make test TESTS='tests/core -k retry'`, `make bench BENCH='drain latency --quick'`.
-# SOAK are the arguments of `make soak`.
+# SOAK are the arguments of `make soak`. VERSION names a release for `make release-prepare`; SKIP_TESTS=1 leaves out its
+# `make check`, for when that has passed on the same commit.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -10,6 +11,8 @@ WORKERS ?= 2
 TESTS ?=
 BENCH ?=
 SOAK ?=
+VERSION ?=
+SKIP_TESTS ?=
 
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
@@ -19,7 +22,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check static fix format lint types layers sync-ledger sync-ledger-check sql-lock sql-lock-check schema-dump docs bench soak lock clean FORCE
+.PHONY: help setup demo test check static fix format lint types layers sync-ledger sync-ledger-check sql-lock sql-lock-check schema-dump docs bench soak smoke release-check release-prepare lock clean FORCE
 
 help: ## List the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
@@ -82,6 +85,15 @@ bench: $(READY) ## Run the benchmarks (BENCH='part ... --quick' narrows)
 
 soak: $(READY) ## Work through random faults for minutes (SOAK='--minutes 1 --jobs 20000 --seed 7', or '--races 10000')
 	$(RUN) -m tests.soak $(SOAK)
+
+smoke: $(READY) ## Install the built package elsewhere, and run a host project with it
+	$(RUN) -m tools.release smoke
+
+release-check: $(READY) ## Check that this commit can be released, and build it into dist
+	$(RUN) -m tools.release check
+
+release-prepare: $(READY) ## Make the changes of a release (VERSION=0.2.0; SKIP_TESTS=1)
+	$(RUN) -m tools.release prepare $(if $(SKIP_TESTS),--skip-tests) "$(VERSION)"
 
 lock: $(READY) ## Resolve requirements/dev.lock again with the newest versions
 	@command -v uv >/dev/null || $(PYTHON) -m pip --python $(RUN) install --quiet uv

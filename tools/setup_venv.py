@@ -4,8 +4,11 @@ Runs before anything is installed, so it needs a Python of 3.11 or later and not
 is made without pip, because Debian's Python may lack ensurepip; packages come from outside, by the first of
 
 1. uv, where it is on the PATH,
-2. the pip of the running Python (an "externally managed" one as well: it writes to the environment only),
+2. the pip of the running Python (an "externally managed" one as well: it writes to the environment only), or of the
+   one that the running environment was made from,
 3. ensurepip, which puts a pip into the environment.
+
+The smoke test (`tools.release`) makes its environment in the same way.
 """
 
 import importlib.util
@@ -28,8 +31,8 @@ def main(arguments: Sequence[str]) -> None:
     if len(arguments) != 1:
         sys.exit("usage: python tools/setup_venv.py DIRECTORY")
     environment = Path(arguments[0]).absolute()
-    _create(environment)
-    install, check = _installer(environment / "bin" / "python")
+    create(environment)
+    install, check = installer(environment / "bin" / "python")
     print(f"Installing into {environment} (Python {VERSION}): {' '.join(install)}", flush=True)
     # The lock names every package with its hashes: nothing is left to resolve.
     _run(*install, "--no-deps", "--require-hashes", "--requirement", str(LOCK))
@@ -39,7 +42,8 @@ def main(arguments: Sequence[str]) -> None:
     _run(*check)
 
 
-def _create(environment: Path) -> None:
+def create(environment: Path) -> None:
+    """Make an environment of the running interpreter, without pip; one that is there already is kept."""
     is_environment = (environment / "pyvenv.cfg").is_file()
     if not is_environment and environment.is_dir() and any(environment.iterdir()):
         sys.exit(f"{environment} is a folder with other things in it; name another one: make setup VENV=.venv")
@@ -50,13 +54,13 @@ def _create(environment: Path) -> None:
     venv.create(environment, clear=is_stale, symlinks=True, with_pip=False)
 
 
-def _installer(python: Path) -> tuple[list[str], list[str]]:
+def installer(python: Path) -> tuple[list[str], list[str]]:
     """Return the commands that install into the environment of `python` and check what is installed there."""
     if uv := shutil.which("uv"):
         target = ["--python", str(python), "--quiet"]
         return [uv, "pip", "install", *target], [uv, "pip", "check", *target]
-    if importlib.util.find_spec("pip"):
-        pip = [sys.executable, "-m", "pip", "--python", str(python)]
+    if owner := _python_with_pip():
+        pip = [owner, "-m", "pip", "--python", str(python)]
     elif importlib.util.find_spec("ensurepip"):
         _run(str(python), "-m", "ensurepip", "--default-pip")
         pip = [str(python), "-m", "pip"]
@@ -67,6 +71,16 @@ def _installer(python: Path) -> tuple[list[str], list[str]]:
         )
     # Twice quiet: errors only.
     return [*pip, "install", "-qq", "--disable-pip-version-check"], [*pip, "check"]
+
+
+def _python_with_pip() -> str | None:
+    if importlib.util.find_spec("pip"):
+        return sys.executable
+    if sys.prefix == sys.base_prefix:
+        return None
+    base = str(Path(sys.base_prefix) / "bin" / f"python{VERSION}")
+    has_pip = subprocess.run([base, "-c", "import pip"], capture_output=True, check=False).returncode == 0
+    return base if has_pip else None
 
 
 def _run(*command: str) -> None:

@@ -21,6 +21,7 @@ from tests.docs.pages import DOCS, Block, blocks_of
 
 _PAGES = [
     "how-to/enqueue-in-your-transaction.md",
+    "how-to/integrate-into-a-service.md",
     "how-to/migrate.md",
     "how-to/run-jobs-on-a-schedule.md",
     "how-to/run-workers.md",
