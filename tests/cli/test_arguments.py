@@ -121,6 +121,8 @@ COMMANDS_WITH_A_PLACE = [
     *(["cancel"], ["requeue"], ["definition"]),
     *(["schedule"], ["schedule", "list"], ["schedule", "show"], ["schedule", "set"]),
     *(["schedule", "pause"], ["schedule", "resume"], ["schedule", "delete"]),
+    *(["workflow"], ["workflow", "list"], ["workflow", "show"], ["workflow", "diagram"]),
+    *(["workflow", "cancel"], ["workflow", "complete"]),
     *(["definition", "list"], ["definition", "show"], ["definition", "set"], ["definition", "pause"]),
 ]
 
