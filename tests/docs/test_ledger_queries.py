@@ -10,8 +10,8 @@ import pytest
 from psycopg.rows import TupleRow
 
 from runledger import EnqueueRequest, JobDefinition
-from runledger.core import ClaimedJob, JobFailureKind
-from runledger.postgres import jobs, run_sync
+from runledger.core import ClaimedJob, JobFailureKind, Workflow
+from runledger.postgres import jobs, run_sync, workflows
 from runledger.testing import EphemeralDatabase
 from tests.docs.pages import DOCS, Block, blocks_of
 
@@ -21,9 +21,11 @@ _QUERIES = [block for block in blocks_of(DOCS / "how-to" / "read-the-ledger.md")
 @pytest.mark.parametrize("query", _QUERIES, ids=lambda query: f"line-{query.line}")
 def test_a_query_of_the_page_finds_rows(query: Block, runledger_database: EphemeralDatabase) -> None:
     with psycopg.connect(runledger_database.url) as connection:
-        retried = _write_history(connection)
-        # Statements of the page are for psql, where a variable is written :'name'.
-        text = query.text.replace(":'job_id'", f"'{retried}'")
+        variables = {"job_id": _write_history(connection), "run_id": _enqueue_workflow(connection)}
+        text = query.text
+        for name, value in variables.items():
+            # Statements of the page are for psql, where a variable is written :'name'.
+            text = text.replace(f":'{name}'", f"'{value}'")
         assert connection.execute(text.encode()).fetchall()
 
 
@@ -39,6 +41,13 @@ def _write_history(connection: psycopg.Connection[TupleRow]) -> UUID:
     run_sync(connection, jobs.complete_job(jobs.JobSuccess(lease=succeeded.lease)))
     run_sync(connection, jobs.fail_job(_failure(given_up, JobFailureKind.TERMINAL)))
     return retried.job_id
+
+
+def _enqueue_workflow(connection: psycopg.Connection[TupleRow]) -> UUID:
+    """Leave a run whose gate waits for a job."""
+    flow = Workflow("release")
+    flow.gate("approve", after=flow.job("build", "email.send"))
+    return run_sync(connection, workflows.enqueue_workflow_run(flow.build())).id
 
 
 def _failure(job: ClaimedJob, kind: JobFailureKind) -> jobs.AttemptFailure:

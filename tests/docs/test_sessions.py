@@ -28,6 +28,7 @@ _PAGES = [
     "how-to/look-after-the-queue.md",
     "how-to/run-your-own-loop.md",
     "how-to/write-a-handler.md",
+    "how-to/write-a-workflow.md",
     "reference/cron-expressions.md",
     "reference/python-api.md",
 ]
