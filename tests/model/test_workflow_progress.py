@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -26,6 +26,7 @@ from runledger.core import (
     JobClaimOrigin,
     JobDefinition,
     JobFailureKind,
+    JobStatus,
     LeaseIdentity,
     WorkflowDependencyReleaseMode,
     WorkflowRunEnqueue,
@@ -38,7 +39,15 @@ from runledger.core import (
 from runledger.postgres import Operation, QueryError, jobs, workflows
 from runledger.testing import EphemeralDatabase
 from tests.model.job_model import JobModel, ModelFailure
-from tests.model.workflow_model import RUN_CANCELED, ModelRun, StepOutcome, WorkflowModel, is_stuck, output_of
+from tests.model.workflow_model import (
+    RUN_CANCELED,
+    ModelRun,
+    ModelStep,
+    StepOutcome,
+    WorkflowModel,
+    is_stuck,
+    output_of,
+)
 from tests.postgres.workflow_queue import WORKFLOW_TYPE, WorkflowQueue
 
 T = TypeVar("T")
@@ -46,10 +55,10 @@ T = TypeVar("T")
 WORKERS = ("worker-1", "worker-2")
 JOB_TYPES = ("email.send", "report.make")
 START = datetime(2030, 1, 1, tzinfo=UTC)
-LEASE_TTL = timedelta(seconds=10)
+LEASE_TTL = timedelta(seconds=30)
 LONG = timedelta(days=1)
 
-_MAX_RUNS = 4
+_MAX_RUNS = 5
 _MAX_STEPS_OF_RUN = 12
 _TABLES = ("workflow_runs", "job_events", "job_attempts", "job_dead_letters", "job_queue")
 
@@ -114,19 +123,21 @@ class WorkflowProgress(RuleBasedStateMachine):
         self._appended = 0
         self._now = START
 
-    @initialize()
-    def empty(self) -> None:
+    @initialize(requests=st.lists(runs(), min_size=2, max_size=2))
+    def begin(self, requests: list[WorkflowRunEnqueue]) -> None:
         self._queue.sql(";".join(f"DELETE FROM {table}" for table in _TABLES))
         for job_type in JOB_TYPES:
             definition = JobDefinition(job_type=job_type, max_attempts=2, default_timeout=timedelta(seconds=30))
             self._queue.run(jobs.upsert_job_definitions([definition]))
             self._model.queue.define(definition)
+        for request in requests:
+            self.enqueue_run(request)
 
     def teardown(self) -> None:
         """Whatever happened, each run can be brought to its end, and ends with its last step."""
         for _ in range(2 * _MAX_STEPS_OF_RUN):
             self._now += LONG
-            self.reap(timedelta())
+            self._reap(timedelta())
             self._claim(WORKERS[0], 100, is_start=True)
             held = [lease for lease in dict.fromkeys(self._leases) if self._model.queue.held([lease], self._now)]
             self._complete(held, {})
@@ -175,13 +186,13 @@ class WorkflowProgress(RuleBasedStateMachine):
         ids = self._queue.run(jobs.enqueue_jobs(requests, now=self._now))
         self._model.queue.enqueue(requests, ids, now=self._now)
 
+    @precondition(lambda self: self._is_any_due())
     @rule(worker_id=workers, limit=st.integers(1, 4), is_start=st.booleans())
     def claim(self, worker_id: str, limit: int, is_start: bool) -> None:  # noqa: FBT001 (drawn)
         self._claim(worker_id, limit, is_start=is_start)
 
-    @rule(
-        worker_id=workers, limit=st.integers(1, 4), kind=st.sampled_from([None, None, *JobFailureKind]), output=outputs
-    )
+    @precondition(lambda self: self._is_any_due())
+    @rule(worker_id=workers, limit=st.integers(1, 4), kind=st.one_of(st.none(), kinds), output=outputs)
     def run_some(self, worker_id: str, limit: int, kind: JobFailureKind | None, output: int | None) -> None:
         """Claim and end at once, so that many walks come to the ends."""
         known = len(self._leases)
@@ -192,53 +203,59 @@ class WorkflowProgress(RuleBasedStateMachine):
         else:
             self._fail(leases, ModelFailure(kind, "smtp.busy", 0))
 
-    @rule(data=st.data(), worker_id=workers, output=outputs)
-    def complete(self, data: st.DataObject, worker_id: str, output: int | None) -> None:
-        leases = self._draw_batch(data, worker_id)
+    @precondition(lambda self: self._leases)
+    @rule(data=st.data(), output=outputs)
+    def complete(self, data: st.DataObject, output: int | None) -> None:
+        leases = self._draw_batch(data)
         self._complete(leases, {lease.job_id: output for lease in leases})
 
+    @precondition(lambda self: self._leases)
     @rule(data=st.data(), output=outputs)
     def complete_one(self, data: st.DataObject, output: int | None) -> None:
-        for lease in self._draw_lease(data):
-            is_held = bool(self._model.queue.complete([lease], now=self._now))
-            success = jobs.JobSuccess(lease=lease, output_json=None if output is None else str(output))
-            self._run_fenced(jobs.complete_job(success, now=self._now), is_held=is_held)
-            if is_held:
-                self._model.outputs[lease.job_id] = output
-            self._settle()
+        lease = self._draw_lease(data)
+        is_held = bool(self._model.queue.complete([lease], now=self._now))
+        success = jobs.JobSuccess(lease=lease, output_json=None if output is None else str(output))
+        self._run_fenced(jobs.complete_job(success, now=self._now), is_held=is_held)
+        if is_held:
+            self._model.outputs[lease.job_id] = output
+        self._settle()
 
-    @rule(data=st.data(), worker_id=workers, kind=kinds, delay=delays)
-    def fail(self, data: st.DataObject, worker_id: str, kind: JobFailureKind, delay: timedelta) -> None:
-        self._fail(
-            self._draw_batch(data, worker_id), ModelFailure(kind, "smtp.busy", delay // timedelta(milliseconds=1))
-        )
+    @precondition(lambda self: self._leases)
+    @rule(data=st.data(), kind=kinds, delay=delays)
+    def fail(self, data: st.DataObject, kind: JobFailureKind, delay: timedelta) -> None:
+        failure = ModelFailure(kind, "smtp.busy", delay // timedelta(milliseconds=1))
+        self._fail(self._draw_batch(data), failure)
 
+    @precondition(lambda self: self._leases)
     @rule(data=st.data(), kind=kinds)
     def fail_one(self, data: st.DataObject, kind: JobFailureKind) -> None:
-        for lease in self._draw_lease(data):
-            failed = self._model.queue.fail([lease], ModelFailure(kind, "smtp.busy", 0), now=self._now)
-            failure = jobs.AttemptFailure(lease=lease, kind=kind, error_code="smtp.busy", error_message="")
-            is_dead_letter = self._run_fenced(jobs.fail_job(failure, now=self._now), is_held=bool(failed))
-            assert is_dead_letter == failed.get(lease.job_id)
-            self._settle()
+        lease = self._draw_lease(data)
+        failed = self._model.queue.fail([lease], ModelFailure(kind, "smtp.busy", 0), now=self._now)
+        failure = jobs.AttemptFailure(lease=lease, kind=kind, error_code="smtp.busy", error_message="")
+        is_dead_letter = self._run_fenced(jobs.fail_job(failure, now=self._now), is_held=bool(failed))
+        assert is_dead_letter == failed.get(lease.job_id)
+        self._settle()
 
-    @rule(data=st.data(), worker_id=workers, delay=delays)
-    def return_claims(self, data: st.DataObject, worker_id: str, delay: timedelta) -> None:
-        leases = self._draw_batch(data, worker_id)
+    @precondition(lambda self: self._leases)
+    @rule(data=st.data(), delay=delays)
+    def return_claims(self, data: st.DataObject, delay: timedelta) -> None:
+        leases = self._draw_batch(data)
+        worker_id = leases[0].worker_id
         returned = self._queue.run(
             jobs.return_claims(worker_id, leases, reason="WORKER_SHUTDOWN", retry_delay=delay, now=self._now)
         )
         assert returned == self._model.queue.give_back(leases, delay=delay, now=self._now)
         self._settle()
 
+    @precondition(lambda self: self._leases)
     @rule(data=st.data(), delay=delays)
     def release_unstarted_job_claim(self, data: st.DataObject, delay: timedelta) -> None:
-        for lease in self._draw_lease(data):
-            refusal = self._model.queue.release_unstarted(lease, delay=delay, now=self._now)
-            self._run_refused(
-                jobs.release_unstarted_job_claim(lease, reason="OVERLOADED", retry_delay=delay, now=self._now), refusal
-            )
-            self._settle()
+        lease = self._draw_lease(data)
+        refusal = self._model.queue.release_unstarted(lease, delay=delay, now=self._now)
+        self._run_refused(
+            jobs.release_unstarted_job_claim(lease, reason="OVERLOADED", retry_delay=delay, now=self._now), refusal
+        )
+        self._settle()
 
     @precondition(lambda self: self._model.queue.jobs)
     @rule(data=st.data())
@@ -260,73 +277,70 @@ class WorkflowProgress(RuleBasedStateMachine):
             requeue = jobs.requeue_job(job_id, scope=Admin(), now=self._now)
             self._run_refused(requeue, "job.workflow_requeue_not_supported")
 
-    @rule(delay=delays)
-    def reap(self, delay: timedelta) -> None:
-        result = self._queue.run(jobs.reap_expired_leases(limit=100, retry_delay=delay, now=self._now))
-        delay_ms = delay // timedelta(milliseconds=1)
-        assert result.processed_count == self._model.queue.reap(delay_ms=delay_ms, now=self._now)
-        self._settle()
+    @precondition(lambda self: self._leases)
+    @rule(delay=delays, patience=st.sampled_from([timedelta(), LEASE_TTL, LEASE_TTL + timedelta(microseconds=1)]))
+    def reap(self, delay: timedelta, patience: timedelta) -> None:
+        self._now += patience
+        self._reap(delay)
 
-    @precondition(lambda self: self._model.runs)
+    @precondition(lambda self: self._has_gates())
     @rule(data=st.data(), end=ends)
     def complete_gate(self, data: st.DataObject, end: StepOutcome) -> None:
-        run_id, run = self._draw_run(data)
+        run_id, run = self._draw_run(data, lambda step: step.is_waiting)
         waiting = [key for key, step in run.steps.items() if step.is_waiting]
         gates = [key for key, step in run.steps.items() if step.is_gate]
         key = data.draw(st.sampled_from(waiting * 4 + gates * 2 + list(run.steps)))
         self._complete_gate(run_id, key, end)
 
-    @precondition(lambda self: self._model.runs)
+    @precondition(lambda self: self._has_gates())
     @rule(data=st.data())
     def append(self, data: st.DataObject) -> None:
-        run_id, run = self._draw_run(data)
+        run_id, run = self._draw_run(data, lambda step: step.is_waiting)
         waiting = [key for key, step in run.steps.items() if step.is_waiting]
         window = data.draw(st.sampled_from(waiting * 9 + list(run.steps)))
         request = self._draw_append(data, run, window)
         if request is not None:
             expected = self._model.append(run_id, request.mutation_key, request.window_step_key, request.steps)
-            self._append(
-                workflows.append_workflow_steps(run_id, request, scope=Admin(), now=self._now),
-                run_id,
-                request,
-                expected,
-            )
+            operation = workflows.append_workflow_steps(run_id, request, scope=Admin(), now=self._now)
+            self._append(operation, run_id, request, expected)
 
     @precondition(lambda self: self._leases)
     @rule(data=st.data())
     def append_of_job(self, data: st.DataObject) -> None:
-        for lease in self._draw_lease(data):
-            step = self._model.step_of(lease.job_id)
-            if step is None:
-                continue
-            run_id, window = step
-            run = self._model.runs[run_id]
-            if not data.draw(st.integers(0, 5)):
-                window = data.draw(st.sampled_from(list(run.steps)))
-            request = self._draw_append(data, run, window)
-            if request is not None:
-                expected = self._model.append_of_job(
-                    run_id, request.mutation_key, request.window_step_key, request.steps, lease, now=self._now
-                )
-                operation = workflows.append_workflow_steps_of_job(run_id, request, lease, now=self._now)
-                self._append(operation, run_id, request, expected)
+        lease = self._draw_lease(data)
+        step = self._model.step_of(lease.job_id)
+        if step is None:
+            return
+        run_id, window = step
+        run = self._model.runs[run_id]
+        if data.draw(st.integers(0, 5)) == 5:
+            window = data.draw(st.sampled_from(list(run.steps)))
+        request = self._draw_append(data, run, window)
+        if request is not None:
+            expected = self._model.append_of_job(
+                run_id, request.mutation_key, request.window_step_key, request.steps, lease, now=self._now
+            )
+            operation = workflows.append_workflow_steps_of_job(run_id, request, lease, now=self._now)
+            self._append(operation, run_id, request, expected)
 
     @precondition(lambda self: self._model.runs)
     @rule(data=st.data(), payload=st.integers(1, 2))
     def edit_payload(self, data: st.DataObject, payload: int) -> None:
-        run_id, run = self._draw_run(data)
-        key = data.draw(st.sampled_from(list(run.steps)))
+        run_id, run = self._draw_run(data, lambda step: step.finished_at is None)
+        held = [key for key, step in run.steps.items() if step.status is WorkflowStepStatus.RUNNING]
+        live = [key for key, step in run.steps.items() if step.finished_at is None]
+        key = data.draw(st.sampled_from(held * 4 + live * 4 + list(run.steps)))
         is_in_time = self._queue.run(
             workflows.update_workflow_step_and_pending_job_payload(run_id, key, payload, scope=Admin(), now=self._now)
         )
         assert is_in_time == self._model.edit_payload(run_id, key, payload)
 
     @precondition(lambda self: self._model.runs)
-    @rule(data=st.data(), chance=st.integers(0, 2))
+    @rule(data=st.data(), chance=st.integers(0, 4))
     def cancel_run(self, data: st.DataObject, chance: int) -> None:
-        if chance:  # what is canceled teaches nothing more
+        if chance < 4:  # what is canceled teaches nothing more
             return
-        run_id, _ = self._draw_run(data)
+        run_id, _ = self._draw_run(data, lambda step: step.finished_at is None)
         self._model.cancel_run(run_id, now=self._now)
         self._queue.run(
             workflows.cancel_workflow_run(
@@ -477,6 +491,12 @@ class WorkflowProgress(RuleBasedStateMachine):
             assert failed == self._model.queue.fail(leases, failure, now=self._now)
             self._settle()
 
+    def _reap(self, delay: timedelta) -> None:
+        result = self._queue.run(jobs.reap_expired_leases(limit=100, retry_delay=delay, now=self._now))
+        delay_ms = delay // timedelta(milliseconds=1)
+        assert result.processed_count == self._model.queue.reap(delay_ms=delay_ms, now=self._now)
+        self._settle()
+
     def _complete_gate(self, run_id: UUID, key: str, end: StepOutcome) -> None:
         refusal = self._model.complete_gate(run_id, key, end)
         self._run_refused(
@@ -531,22 +551,33 @@ class WorkflowProgress(RuleBasedStateMachine):
             mutation_key=names[0], window_step_key=window, steps=data.draw(steps_after(list(run.steps), names))
         )
 
-    def _draw_run(self, data: st.DataObject) -> tuple[UUID, ModelRun]:
-        """Draw a run, mostly one that has not ended."""
-        live = [run_id for run_id, run in self._model.runs.items() if not run.status.is_terminal]
-        run_id = data.draw(st.sampled_from(live * 5 + list(self._model.runs)))
+    def _draw_run(self, data: st.DataObject, is_wanted: Callable[[ModelStep], bool]) -> tuple[UUID, ModelRun]:
+        """Draw a run, mostly one with such a step."""
+        likely = [run_id for run_id, run in self._model.runs.items() if any(map(is_wanted, run.steps.values()))]
+        run_id = data.draw(st.sampled_from(likely * 9 + list(self._model.runs)))
         return run_id, self._model.runs[run_id]
 
-    def _draw_batch(self, data: st.DataObject, worker_id: str) -> list[LeaseIdentity]:
-        """Draw leases of one worker, at most one for each job; mostly young ones, which may still be held."""
-        own = [lease for lease in reversed(self._leases) if lease.worker_id == worker_id]
-        if not own:
-            return []
-        drawn = st.one_of(st.sampled_from(own[:4]), st.sampled_from(own))
-        return data.draw(st.lists(drawn, min_size=1, max_size=5, unique_by=lambda lease: lease.job_id))
+    def _draw_batch(self, data: st.DataObject) -> list[LeaseIdentity]:
+        """Draw leases of one worker, at most one for each job; mostly such that are held."""
+        first = self._draw_lease(data)
+        own = [lease for lease in self._likely_leases() if lease.worker_id == first.worker_id]
+        rest = data.draw(st.lists(st.sampled_from(own), max_size=4))
+        return list({lease.job_id: lease for lease in [*rest, first]}.values())
 
-    def _draw_lease(self, data: st.DataObject) -> list[LeaseIdentity]:
-        return [data.draw(st.sampled_from(self._leases[-5:]))] if self._leases else []
+    def _draw_lease(self, data: st.DataObject) -> LeaseIdentity:
+        return data.draw(st.sampled_from(self._likely_leases()))
+
+    def _likely_leases(self) -> list[LeaseIdentity]:
+        """Return all leases there were, those that are held many times."""
+        leases = list(dict.fromkeys(self._leases))
+        return [lease for lease in leases if self._model.queue.held([lease], self._now)] * 9 + leases
+
+    def _has_gates(self) -> bool:
+        return any(step.is_gate for run in self._model.runs.values() for step in run.steps.values())
+
+    def _is_any_due(self) -> bool:
+        known = self._model.queue.jobs.values()
+        return any(job.status is JobStatus.PENDING and job.next_run_at <= self._now for job in known)
 
     def _run_fenced(self, operation: Operation[T], *, is_held: bool) -> T | None:
         """Run an operation that answers a lost lease with an error."""
@@ -591,7 +622,7 @@ def test_the_ledger_and_the_model_agree_after_every_step(queue: WorkflowQueue) -
         Walk,
         settings=settings(
             max_examples=100,
-            stateful_step_count=40,
+            stateful_step_count=50,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
         ),
