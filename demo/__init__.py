@@ -1,1 +1,1 @@
-"""A demonstration: real jobs over real files, a worker killed in mid-run, and the proof from the ledger."""
+"""A demonstration: real jobs over real files, a worker killed in mid-run, a workflow, and the proof from the ledger."""

@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
+from uuid import UUID
 
 import psycopg
 from psycopg import Connection, sql
@@ -19,9 +21,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from demo.jobs import MEASURE_MODULE, make_registry
-from demo.ledger_facts import Check, check_promises, held_count, jobs_to_look_at, read_progress
+from demo.ledger_facts import (
+    Check,
+    check_promises,
+    check_workflow_promises,
+    held_count,
+    jobs_to_look_at,
+    read_progress,
+)
 from demo.measuring import standard_library_files
+from demo.report import APPROVAL, report_workflow
 from runledger import EnqueueRequest, SyncLedger
+from runledger.cli.rich_text import print_rich
+from runledger.cli.workflow_story import tell_run
+from runledger.client import SyncWorkflowRunHandle
+from runledger.core import WorkflowStepStatus
 from runledger.embedded import EmbeddedServer, default_data_dir
 from runledger.embedded.locks import exclusive
 
@@ -30,6 +44,7 @@ DATABASE = "demo"
 
 _VICTIM = "demo-worker-to-be-killed"
 _SURVIVOR = "demo-worker-that-survives"
+_OF_WORKFLOW = "demo-worker-of-the-workflow"
 _KILL_AT_SHARE = 0.35
 _WATCH_SECONDS = 0.15
 _PATIENCE_SECONDS = 90
@@ -43,7 +58,15 @@ CREATE TABLE module_batches (
 CREATE TABLE module_sizes (
     module text PRIMARY KEY, job_id uuid NOT NULL, line_count integer NOT NULL, function_count integer NOT NULL,
     class_count integer NOT NULL, import_count integer NOT NULL);
+CREATE TABLE approvals (
+    run_id uuid PRIMARY KEY, approved_by text NOT NULL, approved_at timestamptz NOT NULL DEFAULT now());
+CREATE TABLE reports (
+    job_id uuid PRIMARY KEY, package_count integer NOT NULL, line_count integer NOT NULL, approved_by text NOT NULL);
 """
+
+
+class _SecondThoughtsError(Exception):
+    """Rolls an approval back."""
 
 
 def main() -> int:
@@ -62,24 +85,30 @@ def main() -> int:
         _drop_database(server.url)
         url = server.ensure_database(DATABASE)
         folder = server.data_dir.parent
-        count = _prepare(url, folder / f"{SERVER_NAME}-poison.py")
+        poison = folder / f"{SERVER_NAME}-poison.py"
+        log_file = folder / f"{SERVER_NAME}-workers.log"
+        count = _prepare(url, poison)
         console.print(
             f"One transaction wrote a batch row and {count} jobs, one for each module of the standard library"
         )
         with psycopg.connect(url, autocommit=True) as connection:
-            _run_workers(console, connection, url, count, log_file=folder / f"{SERVER_NAME}-workers.log")
+            _run_workers(console, connection, url, count, log_file=log_file)
             checks = check_promises(connection, killed_worker=_VICTIM)
             stories = jobs_to_look_at(connection, killed_worker=_VICTIM)
-    _print_checks(console, checks)
+            _print_checks(console, "The jobs, proved from the ledger", checks)
+            run_id = _run_workflow(console, url, poison, log_file=log_file)
+            workflow_checks = check_workflow_promises(connection, run_id)
+    _print_checks(console, "The workflow, proved from the ledger", workflow_checks)
     console.print("\nThe data stay. Look at single jobs:")
     runledger = Path(sys.executable).with_name("runledger")
     command = os.path.relpath(runledger) if runledger.is_relative_to(Path.cwd()) else str(runledger)
     for story, job_id in stories:
         console.print(f"  {command} job {job_id} --embedded {SERVER_NAME}   # {story}", soft_wrap=True, highlight=False)
+    console.print(f"  {command} workflow show {run_id} --embedded {SERVER_NAME}", soft_wrap=True, highlight=False)
     remove = f"rm -r {shlex.quote(str(server.data_dir))} {shlex.quote(str(folder / SERVER_NAME))}-*"
     console.print(f"Remove everything that it left:\n  {remove}", soft_wrap=True, highlight=False)
     console.print(f"\nDone in {time.monotonic() - started_at:.1f} s")
-    return 0 if all(check.holds for check in checks) else 1
+    return 0 if all(check.holds for check in checks + workflow_checks) else 1
 
 
 def _drop_database(url: str) -> None:
@@ -137,12 +166,49 @@ def _run_workers(console: Console, connection: Connection, url: str, count: int,
             worker.wait()
 
 
+def _run_workflow(console: Console, url: str, poison: Path, *, log_file: Path) -> UUID:
+    """Enqueue the report, open its gate when it has come so far, and tell what became of it."""
+    with log_file.open("ab") as log:
+        worker = _start_worker(url, _OF_WORKFLOW, log)
+    try:
+        with SyncLedger.connect(url) as ledger:
+            run = ledger.enqueue_workflow(report_workflow(poison))
+            console.print("\nA workflow of one step adds a step for each package that it finds, and waits at a gate")
+            _approve_when_asked(ledger, run)
+            record = run.wait(timeout=timedelta(seconds=_PATIENCE_SECONDS))
+            steps, dependencies = run.steps(), ledger.list_workflow_step_dependencies(run.id)
+    finally:
+        worker.terminate()
+        worker.wait()
+    console.print()
+    print_rich(tell_run(record, steps, dependencies, now=datetime.now(UTC)), console)
+    return run.id
+
+
+def _approve_when_asked(ledger: SyncLedger, run: SyncWorkflowRunHandle) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not any(step.status is WorkflowStepStatus.WAITING_FOR_EXTERNAL for step in run.steps()):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"run {run.id} did not come to its gate")
+        time.sleep(_WATCH_SECONDS)
+    with contextlib.suppress(_SecondThoughtsError), ledger.transaction() as connection:
+        _approve(ledger, run.id, connection, by="somebody who had second thoughts")
+        raise _SecondThoughtsError
+    with ledger.transaction() as connection:
+        _approve(ledger, run.id, connection, by="the demonstration")
+
+
+def _approve(ledger: SyncLedger, run_id: UUID, connection: Connection, *, by: str) -> None:
+    connection.execute("INSERT INTO approvals (run_id, approved_by) VALUES (%s, %s)", [run_id, by])
+    ledger.complete_gate(run_id, APPROVAL, output={"by": by}, connection=connection)
+
+
 def _start_worker(url: str, worker_id: str, log: BinaryIO) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", "demo.worker", url, worker_id], stdout=log, stderr=log)
 
 
-def _print_checks(console: Console, checks: list[Check]) -> None:
-    table = Table("Promise", "What the ledger says", "", title="\nProved from the ledger", title_justify="left")
+def _print_checks(console: Console, title: str, checks: list[Check]) -> None:
+    table = Table("Promise", "What the ledger says", "", title=f"\n{title}", title_justify="left")
     for check in checks:
         table.add_row(check.promise, check.evidence, "[green]yes[/]" if check.holds else "[red]NO[/]")
     console.print(table)

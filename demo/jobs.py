@@ -1,4 +1,4 @@
-"""The jobs of the demonstration and their handler."""
+"""The jobs of the demonstration and their handlers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TypedDict
 from zlib import crc32
 
 from demo.measuring import measure
+from demo.report import register_report
 from runledger import JobFailure, JobRegistry
 from runledger.runtime import RunningJobContext
 
@@ -31,6 +32,7 @@ def is_flaky(module: str) -> bool:
 def make_registry() -> JobRegistry:
     """Return the handlers."""
     registry = JobRegistry()
+    register_report(registry)
 
     # A plain function: parsing is work for a processor, so it runs in a thread and leaves the event loop alone.
     @registry.job(MEASURE_MODULE, max_attempts=5, timeout=timedelta(seconds=30))

@@ -56,8 +56,8 @@ def held_count(connection: Connection, worker_id: str) -> int:
     """Count the jobs that a worker holds now."""
     return _one(
         connection,
-        "SELECT count(*) FROM runledger.job_queue WHERE status = 'LEASED' AND worker_id = %s",
-        worker_id,
+        "SELECT count(*) FROM runledger.job_queue WHERE status = 'LEASED' AND worker_id = %(worker)s",
+        worker=worker_id,
     )[0]
 
 
@@ -73,9 +73,9 @@ def check_promises(connection: Connection, *, killed_worker: str) -> list[Check]
         """
         SELECT count(DISTINCT a.job_id), count(DISTINCT a.job_id) FILTER (WHERE q.status = 'SUCCEEDED')
           FROM runledger.job_attempts AS a JOIN runledger.job_queue AS q ON q.id = a.job_id
-         WHERE a.worker_id = %s AND a.outcome = 'LEASE_EXPIRED'
+         WHERE a.worker_id = %(worker)s AND a.outcome = 'LEASE_EXPIRED'
         """,
-        killed_worker,
+        worker=killed_worker,
     )
     stored = _one(
         connection,
@@ -134,6 +134,85 @@ def check_promises(connection: Connection, *, killed_worker: str) -> list[Check]
     ]
 
 
+def check_workflow_promises(connection: Connection, run_id: UUID) -> list[Check]:
+    """Compare what the ledger says of the workflow with what Runledger promises."""
+    appended = _one(
+        connection,
+        """
+        SELECT count(*), (SELECT count(*) FROM runledger.workflow_run_mutations WHERE workflow_run_id = %(run)s)
+          FROM runledger.workflow_steps WHERE workflow_run_id = %(run)s AND step_key <> 'discover'
+        """,
+        run=run_id,
+    )
+    order = _one(
+        connection,
+        """
+        SELECT count(*), count(*) FILTER (WHERE dependent.released_at < prerequisite.finished_at)
+          FROM runledger.workflow_step_dependencies AS edge
+          JOIN runledger.workflow_steps AS dependent ON dependent.id = edge.dependent_step_id
+          JOIN runledger.workflow_steps AS prerequisite ON prerequisite.id = edge.prerequisite_step_id
+         WHERE edge.workflow_run_id = %(run)s
+        """,
+        run=run_id,
+    )
+    branches = _one(
+        connection,
+        """
+        SELECT run.status::text, count(*) FILTER (WHERE step.status = 'FAILED'),
+               bool_and(step.status = 'SUCCEEDED') FILTER (WHERE step.step_key IN ('merge', 'publish'))
+          FROM runledger.workflow_runs AS run JOIN runledger.workflow_steps AS step ON step.workflow_run_id = run.id
+         WHERE run.id = %(run)s
+         GROUP BY run.id
+        """,
+        run=run_id,
+    )
+    approval = _one(
+        connection,
+        """
+        SELECT (SELECT count(*) FROM approvals), min(approvals.approved_by),
+               bool_and(step.output ->> 'by' = approvals.approved_by)
+          FROM approvals JOIN runledger.workflow_steps AS step ON step.workflow_run_id = approvals.run_id
+         WHERE approvals.run_id = %(run)s AND step.step_key = 'approve'
+        """,
+        run=run_id,
+    )
+    report = _one(
+        connection,
+        """
+        SELECT count(*), sum(package_count), sum(line_count)
+          FROM reports JOIN runledger.job_queue AS job ON job.id = reports.job_id AND job.xmin = reports.xmin
+         WHERE job.status = 'SUCCEEDED'
+        """,
+    )
+    return [
+        Check(
+            promise="A step added what it found, at once",
+            evidence=f"{appended[0]} steps by {appended[1]} append",
+            holds=appended[0] > appended[1] == 1,
+        ),
+        Check(
+            promise="No step began too early",
+            evidence=f"{order[0]} edges, {order[1]} released before their prerequisite had ended",
+            holds=order[0] > 0 == order[1],
+        ),
+        Check(
+            promise="A branch that failed stopped nobody",
+            evidence=f"{branches[1]} step failed, the report came; the run ended {branches[0]}",
+            holds=branches == ("COMPLETED_WITH_ERRORS", 1, True),
+        ),
+        Check(
+            promise="Approval and gate are one commit",
+            evidence=f"{approval[0]} row, by {approval[1]}, as the gate says; the one rolled back left no trace",
+            holds=approval[0] == 1 and approval[2],
+        ),
+        Check(
+            promise="The report was published once",
+            evidence=f"{report[0]} row, {report[1]} packages, {report[2]:,} lines, in the commit of its step",
+            holds=report[0] == 1,
+        ),
+    ]
+
+
 def jobs_to_look_at(connection: Connection, *, killed_worker: str) -> list[tuple[str, UUID]]:
     """Pick one job of each story: dead-lettered, recovered, retried."""
     stories: dict[str, tuple[LiteralString, object]] = {
@@ -155,7 +234,7 @@ def jobs_to_look_at(connection: Connection, *, killed_worker: str) -> list[tuple
     return found
 
 
-def _one(connection: Connection, query: LiteralString, *parameters: object) -> tuple[Any, ...]:
+def _one(connection: Connection, query: LiteralString, **parameters: object) -> tuple[Any, ...]:
     row = connection.execute(query, parameters).fetchone()
     assert row is not None  # noqa: S101 (an aggregate has one row)
     return row

@@ -34,6 +34,14 @@ def standard_library_files() -> Iterator[tuple[str, Path]]:
             yield ".".join(parts).removesuffix(".__init__"), path
 
 
+def standard_library_packages() -> dict[str, list[str]]:
+    """Return the files of each package of the standard library, by its name; modules that stand alone are left out."""
+    packages: dict[str, list[str]] = {}
+    for module, path in standard_library_files():
+        packages.setdefault(module.partition(".")[0], []).append(str(path))
+    return {name: paths for name, paths in packages.items() if len(paths) > 1}
+
+
 def measure(source: bytes) -> ModuleSize:
     """Parse a module and count.
 

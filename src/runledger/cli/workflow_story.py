@@ -64,7 +64,7 @@ def _summary(run: WorkflowRunRecord, now: datetime) -> str:
     ended = counts.total - counts.active - counts.waiting
     if run.finished_at is not None:
         took = describe_duration(run.finished_at - run.started_at)
-        failed = f"; {counts.unsuccessful} failed or were canceled" if counts.unsuccessful else ""
+        failed = f", {counts.unsuccessful} of them without success" if counts.unsuccessful else ""
         return f"It ended after {took}, with {counts.total} steps{failed}."
     waiting = f", {counts.waiting} gates wait" if counts.waiting else ""
     return f"{ended} of {counts.total} steps have ended after {describe_duration(now - run.started_at)}{waiting}."
