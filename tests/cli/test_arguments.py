@@ -64,6 +64,14 @@ JOB_ID = "0197c1de-6f3a-7c01-9b6e-6b1f2f3c4d5e"
         (["definition", "set", "email.send", "--enable", "--disable"], "not allowed with argument"),
         (["definition", "set", "email.send", "--priority", "high"], "argument --priority: 'high' is no whole number"),
         (["definition", "set", "email.send", "--timeout", "0"], "argument --timeout: '0' is too short; give at least"),
+        (["workflow"], "the following arguments are required: ACTION"),
+        (
+            ["workflow", "show", "42"],
+            "argument RUN: '42' is no id of a run; give the UUID that enqueue_workflow returned",
+        ),
+        (["workflow", "complete", JOB_ID], "the following arguments are required: GATE"),
+        (["workflow", "complete", JOB_ID, "g", "--status", "RUNNING"], "argument --status: invalid choice: 'RUNNING'"),
+        (["workflows", "--status", "LEASED"], "argument --status: invalid choice: 'LEASED'"),
         (["cancel"], "the following arguments are required: ID"),
         (["cancel", "42"], "argument ID: '42' is no job id; give the UUID that enqueue returned"),
         (["requeue", JOB_ID, "--at-once", "--keep-progress"], "not allowed with argument"),
@@ -121,7 +129,7 @@ COMMANDS_WITH_A_PLACE = [
     *(["cancel"], ["requeue"], ["definition"]),
     *(["schedule"], ["schedule", "list"], ["schedule", "show"], ["schedule", "set"]),
     *(["schedule", "pause"], ["schedule", "resume"], ["schedule", "delete"]),
-    *(["workflow"], ["workflow", "list"], ["workflow", "show"], ["workflow", "diagram"]),
+    *(["workflows"], ["workflow"], ["workflow", "show"], ["workflow", "diagram"]),
     *(["workflow", "cancel"], ["workflow", "complete"]),
     *(["definition", "list"], ["definition", "show"], ["definition", "set"], ["definition", "pause"]),
 ]

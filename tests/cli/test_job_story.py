@@ -13,10 +13,11 @@ import pytest
 from rich.console import Console
 
 from runledger.cli.job_history import JobHistory
-from runledger.cli.job_story import Lines, Story, Table, tell_story
+from runledger.cli.job_story import tell_story
 from runledger.cli.job_summary import summarize
 from runledger.cli.plain_text import print_plain
 from runledger.cli.rich_text import print_rich
+from runledger.cli.story import Lines, Story, Table
 from runledger.core import (
     JobAttempt,
     JobClaimOrigin,
@@ -291,7 +292,6 @@ def test_facts_are_told_when_there_are_any() -> None:
         started_at=at(1),
         lease_expires_at=at(700),
         worker_id="worker-1",
-        workflow_step_id=UUID(int=9),
     )
 
     assert story(told).facts == [
@@ -305,7 +305,6 @@ def test_facts_are_told_when_there_are_any() -> None:
         ("worker", "worker-1"),
         ("priority", "100"),
         ("timeout", "15 min"),
-        ("workflow step", "00000000-0000-0000-0000-000000000009"),
         ("not shown", "payload; --show-payload shows it"),
     ]
 

@@ -8,7 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from runledger.cli import arguments, jobs
+from runledger.cli import jobs
+from runledger.cli.arguments import jobs as job_arguments
 from runledger.core import JobStatus
 from runledger.postgres.admin import job_lists
 from tests.cli.conftest import RunCommand
@@ -79,7 +80,7 @@ def test_a_filter_without_matches_is_given_up_some_day(
 
 
 def test_the_statuses_of_the_option_are_those_of_jobs() -> None:
-    assert tuple(JobStatus) == arguments._STATUSES  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    assert tuple(JobStatus) == job_arguments._STATUSES  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
 
 def test_metrics_are_printed_for_each_type(queue: JobQueue, run_command: RunCommand) -> None:

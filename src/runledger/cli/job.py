@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from datetime import UTC, datetime
 
 from runledger.cli.failures import DONE
 from runledger.cli.job_choice import find_chosen_job, no_such_job
 from runledger.cli.job_document import encode_history
 from runledger.cli.job_history import read_history
-from runledger.cli.job_story import Story, tell_story
+from runledger.cli.job_story import tell_story
 from runledger.cli.place import open_place
-from runledger.cli.plain_text import print_plain
+from runledger.cli.show_story import show_story
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -26,17 +25,5 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             print(encode_history(history, shows_payload=arguments.show_payload))
         else:
-            _print_story(tell_story(history, now=datetime.now(UTC), shows_payload=arguments.show_payload))
+            show_story(tell_story(history, now=datetime.now(UTC), shows_payload=arguments.show_payload))
     return DONE
-
-
-def _print_story(story: Story) -> None:
-    if sys.stdout.isatty():
-        try:
-            from runledger.cli.rich_text import print_rich
-        except ImportError:  # the extra is not installed
-            pass
-        else:
-            print_rich(story)
-            return
-    print_plain(story)

@@ -7,7 +7,7 @@ import argparse
 from runledger.cli.failures import BadInputError, CommandError
 from runledger.cli.place import Place
 from runledger.client import SyncLedger
-from runledger.core import Admin, Global, InvalidArgumentError, JobRecord, Organization
+from runledger.core import Admin, Global, InvalidArgumentError, JobRecord, Organization, Scope
 from runledger.core.printable import printable
 
 _OPTION_OF = {"job_type": "--type", "idempotency_key": "--key"}
@@ -26,6 +26,13 @@ def find_chosen_job(ledger: SyncLedger, arguments: argparse.Namespace) -> JobRec
         return ledger.get_job_by_idempotency_key(arguments.job_type, arguments.idempotency_key, scope=scope)
     except InvalidArgumentError as error:
         raise BadInputError(f"{_OPTION_OF[error.field]}: {error.problem}; {error.remedy}") from None
+
+
+def chosen_scope(arguments: argparse.Namespace) -> Scope:
+    """Return whose rows a list is about: those of one organization, of none, or all."""
+    if arguments.organization_id is not None:
+        return Organization(arguments.organization_id)
+    return Global() if arguments.no_organization else Admin()
 
 
 def no_such_job(arguments: argparse.Namespace, place: Place) -> CommandError:

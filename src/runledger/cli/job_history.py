@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from runledger.client import SyncLedger
-from runledger.core import Admin, JobAttempt, JobDeadLetter, JobEvent, JobLog, JobRecord
+from runledger.core import Admin, JobAttempt, JobDeadLetter, JobEvent, JobLog, JobRecord, WorkflowStepRecord
+from runledger.postgres.drivers.psycopg import Connection
 
 MAX_LOGS = 100
 """How many lines of a log are part of a job's history. There may be any number of them."""
 
 _PAGE = 1_000
-# Otherwise a job that moves between two reads would tell two stories.
-_ONE_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+# Otherwise what moves between two reads would tell two stories.
+ONE_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,7 @@ class JobHistory:
         dead_letter: Its latest dead letter, also when it was requeued since.
         logs: The first lines of its log, at most :data:`MAX_LOGS`.
         has_more_logs: Whether there are others.
+        step: The step of a workflow that it carries out, or ``None``.
     """
 
     job: JobRecord
@@ -35,12 +38,13 @@ class JobHistory:
     dead_letter: JobDeadLetter | None
     logs: list[JobLog]
     has_more_logs: bool
+    step: WorkflowStepRecord | None = None
 
 
 def read_history(ledger: SyncLedger, job_id: UUID) -> JobHistory | None:
     """Read a job of any organization; ``None`` when there is none."""
     with ledger.transaction() as connection:
-        connection.execute(_ONE_SNAPSHOT)
+        connection.execute(ONE_SNAPSHOT)
         job = ledger.get_job(job_id, scope=Admin(), connection=connection)
         if job is None:
             return None
@@ -57,4 +61,14 @@ def read_history(ledger: SyncLedger, job_id: UUID) -> JobHistory | None:
             dead_letter=ledger.get_dead_letter(job_id, scope=Admin(), connection=connection),
             logs=logs[:MAX_LOGS],
             has_more_logs=len(logs) > MAX_LOGS,
+            step=_read_step(ledger, job, connection),
         )
+
+
+def _read_step(ledger: SyncLedger, job: JobRecord, connection: Connection[Any]) -> WorkflowStepRecord | None:
+    run_id = ledger.get_workflow_run_id_for_job(job.id, scope=Admin(), connection=connection)
+    if run_id is None or job.workflow_step_id is None:
+        return None
+    # Steps are listed by id, so the step is the first one after the id before its own.
+    before = UUID(int=job.workflow_step_id.int - 1)
+    return ledger.list_workflow_steps(run_id, scope=Admin(), limit=1, after_step_id=before, connection=connection)[0]

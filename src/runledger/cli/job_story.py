@@ -3,51 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from runledger.cli.job_history import JobHistory
 from runledger.cli.job_summary import summarize
 from runledger.cli.job_tables import LOG_COLUMNS, attempt_rows, event_rows, log_rows
+from runledger.cli.story import Lines, Story, Table, Tree
 from runledger.cli.times import describe_duration, describe_instant
-from runledger.core import JobDeadLetter, JobRecord, JobStatus, JsonValue, WorkflowRunStatus
+from runledger.core import JobDeadLetter, JobRecord, JobStatus, JsonValue
 from runledger.core.printable import printable, printable_lines
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """A part of the story with columns."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lines:
-    """A part of the story that is text."""
-
-    title: str
-    lines: list[str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Story:
-    """What to print. Every text is safe to print.
-
-    Attributes:
-        title: Which job, or run, it is.
-        status: Where it stands; for its colour.
-        summary: Where it stands, in a sentence or two.
-        facts: Label and text.
-        parts: What happened, in order.
-    """
-
-    title: str
-    status: JobStatus | WorkflowRunStatus
-    summary: str
-    facts: list[tuple[str, str]]
-    parts: list[Table | Lines]
 
 
 def tell_story(history: JobHistory, *, now: datetime, shows_payload: bool) -> Story:
@@ -60,8 +24,8 @@ def tell_story(history: JobHistory, *, now: datetime, shows_payload: bool) -> St
     """
     job = history.job
     values = _values(job, history.dead_letter)
-    facts = _facts(job)
-    parts: list[Table | Lines] = [
+    facts = _facts(history)
+    parts: list[Table | Lines | Tree] = [
         Table(
             title="Attempts",
             columns=("run", "attempt", "claimed", "took", "how it ended", "worker"),
@@ -100,7 +64,8 @@ def _logs(history: JobHistory, *, shows_payload: bool) -> list[Table | Lines]:
     return [table, Lines(title="Log, continued", lines=[f"`runledger logs {history.job.id}` shows all of it"])]
 
 
-def _facts(job: JobRecord) -> list[tuple[str, str]]:
+def _facts(history: JobHistory) -> list[tuple[str, str]]:
+    job = history.job
     facts: list[tuple[str, str | None]] = [
         ("status", job.status),
         ("stage", printable(job.stage)),
@@ -118,7 +83,8 @@ def _facts(job: JobRecord) -> list[tuple[str, str]]:
         ("priority", str(job.priority)),
         ("timeout", describe_duration(timedelta(seconds=job.timeout_seconds))),
         ("organization", None if job.organization_id is None else str(job.organization_id)),
-        ("workflow step", None if job.workflow_step_id is None else str(job.workflow_step_id)),
+        ("workflow run", None if history.step is None else str(history.step.workflow_run_id)),
+        ("workflow step", None if history.step is None else printable(history.step.step_key)),
     ]
     return [(label, text) for label, text in facts if text is not None]
 

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from runledger.cli.failures import DONE
+from runledger.cli.job_choice import chosen_scope
 from runledger.cli.job_document import plain_document
 from runledger.cli.place import open_place
 from runledger.cli.plain_text import print_columns
 from runledger.cli.times import describe_duration
 from runledger.client import SyncLedger
-from runledger.core import Admin, Global, JobStatus, JobSummary, Organization, Scope
+from runledger.core import JobStatus, JobSummary
 from runledger.core.printable import printable, shortened
 
 _COLUMNS = ("id", "type", "status", "attempt", "enqueued", "last error")
@@ -45,7 +46,7 @@ def _read(ledger: SyncLedger, arguments: argparse.Namespace) -> Iterator[JobSumm
     empty_pages = 0
     while missing > 0:
         page = ledger.list_jobs(
-            scope=_scope(arguments),
+            scope=chosen_scope(arguments),
             status=None if arguments.status is None else JobStatus(arguments.status),
             job_type=arguments.job_type,
             job_type_contains=arguments.job_type_contains,
@@ -61,12 +62,6 @@ def _read(ledger: SyncLedger, arguments: argparse.Namespace) -> Iterator[JobSumm
         if empty_pages == _MAX_PAGES_WITHOUT_JOBS:
             print("runledger: gave up after two million jobs without another match", file=sys.stderr)
             return
-
-
-def _scope(arguments: argparse.Namespace) -> Scope:
-    if arguments.organization_id is not None:
-        return Organization(arguments.organization_id)
-    return Global() if arguments.no_organization else Admin()
 
 
 def _row(job: JobSummary, now: datetime) -> tuple[str, ...]:

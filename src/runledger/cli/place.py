@@ -9,7 +9,7 @@ import os
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from runledger.cli.argument_values import SCHEMA_VARIABLE, URL_VARIABLES
+from runledger.cli.arguments import SCHEMA_VARIABLE, URL_VARIABLES
 from runledger.cli.failures import BadInputError, CommandError
 from runledger.client import SyncLedger
 from runledger.core.errors import InvalidArgumentError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runledger.cli.job_story import Story, Table
+from runledger.cli.story import Story, Table, Tree
 
 
 def print_plain(story: Story) -> None:
@@ -17,6 +17,8 @@ def print_plain(story: Story) -> None:
         print(part.title)
         if isinstance(part, Table):
             print_columns([part.columns, *part.rows] if part.rows else [("none",)])
+        elif isinstance(part, Tree):
+            print_columns([(line.text,) for line in part.lines])
         else:
             print_columns([(line,) for line in part.lines])
 

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
 from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
-from runledger.cli.job_story import Lines, Story, Table
-from runledger.core import JobStatus, WorkflowRunStatus
+from runledger.cli.story import Lines, Story, Table, Tree
+from runledger.core import JobStatus, WorkflowRunStatus, WorkflowStepStatus
 
-_STYLES: dict[JobStatus | WorkflowRunStatus, str] = {
+# By word: what jobs, steps and runs have in common looks the same.
+_STYLES: dict[str, str] = {
     JobStatus.PENDING: "yellow",
     JobStatus.LEASED: "cyan",
     JobStatus.SUCCEEDED: "green",
     JobStatus.DEAD_LETTERED: "red",
     JobStatus.CANCELED: "magenta",
-    WorkflowRunStatus.RUNNING: "cyan",
-    WorkflowRunStatus.WAITING_FOR_EXTERNAL: "yellow",
-    WorkflowRunStatus.SUCCEEDED: "green",
+    WorkflowStepStatus.BLOCKED: "dim",
+    WorkflowStepStatus.WAITING_FOR_EXTERNAL: "bold yellow",
+    WorkflowStepStatus.ENQUEUED: "yellow",
+    WorkflowStepStatus.RUNNING: "cyan",
+    WorkflowStepStatus.FAILED: "red",
     WorkflowRunStatus.COMPLETED_WITH_ERRORS: "red",
-    WorkflowRunStatus.CANCELED: "magenta",
 }
 
 
@@ -42,7 +44,7 @@ def print_rich(story: Story, console: Console | None = None) -> None:
     for part in story.parts:
         console.print()
         console.print(Text(part.title, style="bold"))
-        console.print(_table(part) if isinstance(part, Table) else _lines(part))
+        console.print(_part(part))
 
 
 def _facts(story: Story) -> Padding:
@@ -51,6 +53,12 @@ def _facts(story: Story) -> Padding:
         style = _STYLES[story.status] if text == story.status else ""
         grid.add_row(Text(label, style="dim"), Text(text, style=style))
     return Padding(grid, (0, 0, 0, 2))
+
+
+def _part(part: Table | Lines | Tree) -> Padding:
+    if isinstance(part, Table):
+        return _table(part)
+    return _tree(part) if isinstance(part, Tree) else _lines(part)
 
 
 def _table(table: Table) -> Padding:
@@ -67,3 +75,8 @@ def _table(table: Table) -> Padding:
 
 def _lines(lines: Lines) -> Padding:
     return Padding(Text("\n".join(lines.lines)), (0, 0, 0, 2))
+
+
+def _tree(tree: Tree) -> Padding:
+    lines = [Text(line.text, style=_STYLES[line.status], no_wrap=True, overflow="ellipsis") for line in tree.lines]
+    return Padding(Group(*lines), (0, 0, 0, 2))

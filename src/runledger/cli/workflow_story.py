@@ -1,24 +1,29 @@
-"""The story of a run in plain words, before anybody decides how it looks."""
+"""The story of a run of a workflow in plain words."""
 
 from __future__ import annotations
 
+import json
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 
-from runledger.cli.job_story import Lines, Story, Table
-from runledger.cli.step_groups import StepGroup, describe_prerequisites, group_steps
+from runledger.cli.step_groups import group_steps
+from runledger.cli.step_tree import StepLine, step_lines
+from runledger.cli.story import Lines, Story, Table, Tree
 from runledger.cli.times import describe_duration, describe_instant
 from runledger.core import (
+    JsonValue,
     WorkflowRunRecord,
+    WorkflowRunStatus,
     WorkflowStepDependency,
-    WorkflowStepExecutionKind,
     WorkflowStepRecord,
     WorkflowStepStatus,
 )
-from runledger.core.printable import printable, shortened
+from runledger.core.printable import printable, printable_lines, shortened
 
-_SHOWN_FAILURES = 10
-_SHOWN_GATES = 10
+_MAX_ROWS = 20
+_MAX_LINES = 200
+_DEPENDENCY_UNSATISFIED = "workflow.dependency_unsatisfied"
 
 
 def tell_run(
@@ -27,99 +32,153 @@ def tell_run(
     dependencies: Sequence[WorkflowStepDependency],
     *,
     now: datetime,
+    shows_payload: bool = False,
 ) -> Story:
-    """Tell where a run stands.
+    """Tell the story of a run.
 
     Args:
         run: The run.
         steps: All its steps.
-        dependencies: All its edges.
-        now: The present, for what has not ended.
+        dependencies: What waits for what.
+        now: The present, for what waits.
+        shows_payload: Whether metadata, result and idempotency key are part of it.
     """
-    groups = group_steps(steps, dependencies)
-    parts: list[Table | Lines] = [
-        Table(
-            title="Steps",
-            columns=("step", "status", "job type", "waits for", "took"),
-            rows=[_row(group, groups, now) for group in groups],
-        )
-    ]
     gates = [step for step in steps if step.status is WorkflowStepStatus.WAITING_FOR_EXTERNAL]
+    failures = [step for step in steps if _has_failed(step)]
+    facts = _facts(run, steps)
+    parts: list[Table | Lines | Tree] = []
     if gates:
-        parts.append(Lines(title="Waits for you", lines=_gate_lines(run, gates, now)))
-    failures = [step for step in steps if step.last_error_code is not None]
+        parts.append(_gates(gates, now))
     if failures:
-        parts.append(Lines(title="What went wrong", lines=_failure_lines(failures)))
+        parts.append(_failures(failures))
+    parts += _steps(run, tree_of(steps, dependencies))
+    values: dict[str, JsonValue] = {"Metadata": run.metadata}
+    if run.has_result:
+        values["Result"] = run.result
+    if shows_payload:
+        if run.idempotency_key is not None:
+            facts.append(("idempotency key", printable(run.idempotency_key)))
+        parts += [
+            Lines(title=title, lines=printable_lines(json.dumps(value, indent=2, ensure_ascii=False)))
+            for title, value in values.items()
+        ]
+    else:
+        hidden = [*values, *(["idempotency key"] if run.idempotency_key is not None else [])]
+        them = "them" if len(hidden) > 1 else "it"
+        facts.append(("not shown", f"{', '.join(hidden).lower()}; --show-payload shows {them}"))
     return Story(
-        title=f"Run {run.id} of workflow {printable(run.workflow_type)}",
+        title=f"Workflow run {run.id} of type {printable(run.workflow_type)}",
         status=run.status,
-        summary=_summary(run, now),
-        facts=_facts(run),
+        summary=_summary(run, steps, gates, failures, now),
+        facts=facts,
         parts=parts,
     )
 
 
-def _summary(run: WorkflowRunRecord, now: datetime) -> str:
-    counts = run.step_counts
-    ended = counts.total - counts.active - counts.waiting
+def tree_of(steps: Sequence[WorkflowStepRecord], dependencies: Sequence[WorkflowStepDependency]) -> list[StepLine]:
+    """Return the lines that show where the steps of a run stand; many that are equal have one together."""
+    return step_lines(group_steps(steps, dependencies))
+
+
+def _has_failed(step: WorkflowStepRecord) -> bool:
+    """Whether it failed or was canceled by itself, and not because of others."""
+    if step.status is WorkflowStepStatus.CANCELED:
+        return step.last_error_code not in (None, _DEPENDENCY_UNSATISFIED)
+    return step.status is WorkflowStepStatus.FAILED
+
+
+def _summary(
+    run: WorkflowRunRecord,
+    steps: Sequence[WorkflowStepRecord],
+    gates: list[WorkflowStepRecord],
+    failures: list[WorkflowStepRecord],
+    now: datetime,
+) -> str:
+    ended = sum(step.status.is_terminal for step in steps)
+    done = f"{ended:,} of {_steps_in_words(len(steps))} have ended"
+    age = describe_duration((run.finished_at or now) - run.created_at)
+    match run.status:
+        case WorkflowRunStatus.RUNNING:
+            waiting = f"; {_gates_in_words(gates, 'waits', 'wait')}" if gates else ""
+            sentence = f"Has been running for {age}: {done}{waiting}."
+        case WorkflowRunStatus.WAITING_FOR_EXTERNAL:
+            sentence = f"Goes on when {_gates_in_words(gates, 'is', 'are')} completed: {done}."
+        case WorkflowRunStatus.SUCCEEDED:
+            return f"Succeeded with {_steps_in_words(len(steps))}, {age} after it was enqueued."
+        case WorkflowRunStatus.COMPLETED_WITH_ERRORS:
+            sentence = f"Ended {age} after it was enqueued; not every step succeeded."
+        case WorkflowRunStatus.CANCELED:
+            sentence = f"Canceled {age} after it was enqueued."
+    if failures:
+        sentence = f"{sentence} First to fail: {shortened(min(failures, key=_ended_at).step_key)}."
+    return sentence
+
+
+def _ended_at(step: WorkflowStepRecord) -> datetime:
+    return step.finished_at or step.updated_at
+
+
+def _steps_in_words(count: int) -> str:
+    return f"{count:,} step{'' if count == 1 else 's'}"
+
+
+def _gates_in_words(gates: list[WorkflowStepRecord], verb: str, plural_verb: str) -> str:
+    if len(gates) == 1:
+        return f"the gate {shortened(gates[0].step_key)} {verb}"
+    return f"{len(gates):,} gates {plural_verb}"
+
+
+def _facts(run: WorkflowRunRecord, steps: Sequence[WorkflowStepRecord]) -> list[tuple[str, str]]:
+    counts = Counter(step.status for step in steps)
+    facts = [
+        ("status", str(run.status)),
+        ("steps", ", ".join(f"{counts[status]:,} {status}" for status in WorkflowStepStatus if counts[status])),
+        ("enqueued", describe_instant(run.created_at)),
+    ]
     if run.finished_at is not None:
-        took = describe_duration(run.finished_at - run.started_at)
-        failed = f", {counts.unsuccessful} of them without success" if counts.unsuccessful else ""
-        return f"It ended after {took}, with {counts.total} steps{failed}."
-    waiting = f", {counts.waiting} gates wait" if counts.waiting else ""
-    return f"{ended} of {counts.total} steps have ended after {describe_duration(now - run.started_at)}{waiting}."
+        after = describe_duration(run.finished_at - run.created_at)
+        facts.append(("finished", f"{describe_instant(run.finished_at)}, {after} after it was enqueued"))
+    if run.result_step_key is not None:
+        has = "it is there" if run.has_result else "it is not there"
+        facts.append(("result", f"of step {shortened(run.result_step_key)}; {has}"))
+    if run.organization_id is not None:
+        facts.append(("organization", str(run.organization_id)))
+    return facts
 
 
-def _facts(run: WorkflowRunRecord) -> list[tuple[str, str]]:
-    facts: list[tuple[str, str | None]] = [
-        ("status", run.status),
-        ("enqueued", describe_instant(run.started_at)),
-        ("finished", None if run.finished_at is None else describe_instant(run.finished_at)),
-        ("result of", None if run.result_step_key is None else printable(run.result_step_key)),
-        ("organization", None if run.organization_id is None else str(run.organization_id)),
+def _gates(gates: list[WorkflowStepRecord], now: datetime) -> Table:
+    rows = [
+        (shortened(gate.step_key), "" if gate.released_at is None else describe_duration(now - gate.released_at))
+        for gate in gates[:_MAX_ROWS]
     ]
-    return [(label, text) for label, text in facts if text is not None]
+    if len(gates) > _MAX_ROWS:
+        rows.append((f"and {len(gates) - _MAX_ROWS:,} more", ""))
+    return Table(title="Waits for somebody", columns=("gate", "for"), rows=rows)
 
 
-def _row(group: StepGroup, groups: Sequence[StepGroup], now: datetime) -> tuple[str, ...]:
-    step = group.steps[0]
-    is_gate = step.execution_kind is WorkflowStepExecutionKind.EXTERNAL
-    return (
-        "  " * group.depth + group.name,
-        step.status,
-        "gate" if is_gate else printable(step.job_type or ""),
-        describe_prerequisites(group, groups),
-        _took(group, now),
-    )
-
-
-def _took(group: StepGroup, now: datetime) -> str:
-    began = [step.started_at or step.released_at for step in group.steps]
-    known = [instant for instant in began if instant is not None]
-    if not known or group.steps[0].status in {WorkflowStepStatus.BLOCKED, WorkflowStepStatus.ENQUEUED}:
-        return ""
-    ended = [step.finished_at for step in group.steps if step.finished_at is not None]
-    end = max(ended) if len(ended) == len(group.steps) else now
-    return describe_duration(end - min(known))
-
-
-def _gate_lines(run: WorkflowRunRecord, gates: Sequence[WorkflowStepRecord], now: datetime) -> list[str]:
-    lines = [
-        f"{shortened(gate.step_key)}, since {describe_duration(now - (gate.released_at or run.started_at))}"
-        for gate in gates[:_SHOWN_GATES]
+def _failures(failures: list[WorkflowStepRecord]) -> Table:
+    """Return what went wrong, the first first; the same error of many steps is one row."""
+    alike: dict[tuple[str, str, str], list[WorkflowStepRecord]] = defaultdict(list)
+    for step in sorted(failures, key=_ended_at):
+        code = shortened(step.last_error_code or "")
+        alike[step.status, code, shortened(step.last_error_message or "")].append(step)
+    rows = [
+        (_named(steps), status, str(steps[0].job_id or ""), code, message)
+        for (status, code, message), steps in list(alike.items())[:_MAX_ROWS]
     ]
-    if len(gates) > _SHOWN_GATES:
-        lines.append(f"and {len(gates) - _SHOWN_GATES} more")
-    return [*lines, f"`runledger workflow complete {run.id} GATE` opens one"]
+    if len(alike) > _MAX_ROWS:
+        rows.append((f"and {len(alike) - _MAX_ROWS:,} other errors", "", "", "", ""))
+    return Table(title="What went wrong", columns=("step", "status", "job", "code", "message"), rows=rows)
 
 
-def _failure_lines(failures: Sequence[WorkflowStepRecord]) -> list[str]:
-    lines = [
-        f"{shortened(step.step_key)}: {shortened(step.last_error_code or '')}"
-        + (f": {shortened(step.last_error_message)}" if step.last_error_message else "")
-        + (f" (job {step.job_id})" if step.job_id is not None else "")
-        for step in failures[:_SHOWN_FAILURES]
-    ]
-    if len(failures) > _SHOWN_FAILURES:
-        lines.append(f"and {len(failures) - _SHOWN_FAILURES} more; --json has all of them")
-    return lines
+def _named(steps: list[WorkflowStepRecord]) -> str:
+    first = shortened(steps[0].step_key)
+    return first if len(steps) == 1 else f"{first} and {len(steps) - 1:,} more"
+
+
+def _steps(run: WorkflowRunRecord, lines: list[StepLine]) -> list[Table | Lines | Tree]:
+    tree = Tree(title="Steps", lines=lines[:_MAX_LINES])
+    if len(lines) <= _MAX_LINES:
+        return [tree]
+    more = f"{len(lines) - _MAX_LINES:,} more lines; `runledger workflow show {run.id} --json` has every step"
+    return [tree, Lines(title="Steps, continued", lines=[more])]
