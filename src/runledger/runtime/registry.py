@@ -154,6 +154,22 @@ class JobRegistry:
         hook = getattr(handler, "on_dead_letter", None)
         self._add(definition, execute=handler.execute, on_dead_letter=hook, retry_on=retry_on)
 
+    def include(self, registry: JobRegistry) -> None:
+        """Take over the handlers of another registry, as they are now, such as those of a module of the application.
+
+        Raises:
+            InvalidArgumentError: It is no registry, or has a handler for a type that there is already.
+        """
+        if not isinstance(registry, JobRegistry):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidArgumentError("registry", f"is of type {type(registry).__name__}", "pass a JobRegistry")
+        for job_type in registry.registered_types():
+            if job_type in self._jobs:
+                raise InvalidArgumentError(
+                    "registry", f"has another handler for {job_type!r}", "register each type once"
+                )
+        self._jobs |= registry._jobs
+        self._retry_delays |= registry._retry_delays
+
     def get(self, job_type: str) -> RegisteredJob | None:
         """Return what is registered for a type, or ``None``."""
         return self._jobs.get(job_type)
