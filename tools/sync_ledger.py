@@ -22,6 +22,7 @@ CLIENT = Path(__file__).resolve().parents[1] / "src" / "runledger" / "client"
 
 MODULES = (
     "ledger_part",
+    "job_catalogs",
     "job_definitions",
     "job_schedules",
     "log_lines",
@@ -40,6 +41,7 @@ _HEADER = "# Written by `make sync-ledger` from {module}.py; do not edit.\n"
 _NAMES = {
     "Notifier": "SyncNotifier",
     "LedgerPart": "SyncLedgerPart",
+    "JobCatalogs": "SyncJobCatalogs",
     "JobDefinitions": "SyncJobDefinitions",
     "JobSchedules": "SyncJobSchedules",
     "JobLogs": "SyncJobLogs",

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         RunledgerError,
     )
     from runledger.postgres import Database, DatabaseConnectionError, QueryError
-    from runledger.runtime import JobRegistry, JobsConfig, Supervisor
+    from runledger.runtime import JobCatalog, JobRegistry, JobsConfig, Supervisor
 
 __all__ = [
     "Admin",
@@ -41,6 +41,7 @@ __all__ = [
     "EnqueueRequest",
     "Global",
     "InvalidArgumentError",
+    "JobCatalog",
     "JobContext",
     "JobDefinition",
     "JobFailure",
@@ -73,7 +74,7 @@ _PACKAGES = {
         "RunledgerError",
     ),
     "runledger.postgres": ("Database", "DatabaseConnectionError", "QueryError"),
-    "runledger.runtime": ("JobRegistry", "JobsConfig", "Supervisor"),
+    "runledger.runtime": ("JobCatalog", "JobRegistry", "JobsConfig", "Supervisor"),
 }
 _PACKAGE_OF = {name: package for package, names in _PACKAGES.items() for name in names}
 

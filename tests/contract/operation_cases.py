@@ -12,6 +12,8 @@ from uuid import UUID
 
 from runledger.core import (
     Admin,
+    CatalogDeclaration,
+    CatalogSyncMode,
     EnqueueRequest,
     Global,
     JobClaimOrigin,
@@ -32,6 +34,7 @@ from runledger.core import (
 from runledger.postgres import (
     Operation,
     admin,
+    catalogs,
     ensure_schema_compatible_after_idempotency_cutover,
     jobs,
     migrate_after_idempotency_cutover,
@@ -91,6 +94,7 @@ _KEYED_REQUEST_DUE_IN = dataclasses.replace(_REQUEST_DUE_IN, idempotency_key="or
 _SCHEDULE = ScheduleRequest(name="stored", job_type="email.send", cron_expr="0 3 * * *", organization_id=_ORGANIZATION)
 _NEW_SCHEDULE = dataclasses.replace(_SCHEDULE, name="new")
 _CATALOG_SCHEDULES = [dataclasses.replace(_SCHEDULE, name="catalog's"), _NEW_SCHEDULE]
+_CATALOG = CatalogDeclaration(scope="shop", definitions=(_DEFINITION,), schedules=tuple(_CATALOG_SCHEDULES))
 
 
 def _run(idempotency_key: str | None) -> WorkflowRunEnqueue:
@@ -281,6 +285,8 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
     schedules.upsert_schedule(_NEW_SCHEDULE, scope=Admin(), now=_NOW),
     schedules.sync_catalog_schedules("shop", _CATALOG_SCHEDULES, absent=schedules.AbsentSchedules.PAUSE, now=_NOW),
     schedules.sync_catalog_schedules("shop", _CATALOG_SCHEDULES, absent=schedules.AbsentSchedules.DELETE),
+    catalogs.sync_catalog(_CATALOG),
+    catalogs.sync_catalog(_CATALOG, mode=CatalogSyncMode.EXACT, keeps_enabled=False, now=_NOW),
     schedules.get_schedule("stored", scope=Organization(_ORGANIZATION)),
     schedules.list_schedules(
         scope=Organization(_ORGANIZATION), name_contains="o", job_type="email.send", after_name="a", limit=10

@@ -103,6 +103,13 @@ def _locked_schedules(document: Mapping[str, Any]) -> list[dict[str, object]]:
     ]
 
 
+def _catalog_definitions(document: Mapping[str, Any]) -> list[dict[str, object]]:
+    """Answer with one that is declared again, and one that is not declared any more."""
+    scope = document["catalog_scope"]
+    declared: dict[str, object] = {"job_type": document["job_types"][0], "catalog_scope": scope, "is_enabled": False}
+    return [declared, {"job_type": "gone", "catalog_scope": scope}]
+
+
 def _inserted_schedules(document: Mapping[str, Any]) -> list[dict[str, object]]:
     return [{"name": schedule["name"]} for schedule in document["schedules"]]
 
@@ -124,6 +131,7 @@ def _fired_schedules(_document: Mapping[str, Any]) -> list[dict[str, object]]:
 
 # Rows that have to fit to what was asked, or that have to be more than one: what differs from the usual values.
 _ROWS_OF_FILES: Mapping[str, Callable[[Mapping[str, Any]], list[dict[str, object]]]] = {
+    "definitions/list_catalog_definitions": _catalog_definitions,
     "definitions/lock_definitions": _locked_definitions,
     "schedules/lock_schedules": _locked_schedules,
     "schedules/insert_schedules": _inserted_schedules,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from runledger.postgres import admin, jobs, schedules, workers, workflows
+from runledger.postgres import admin, catalogs, jobs, schedules, workers, workflows
 from tests.contract.operation_cases import OPERATION_CASES
 from tests.contract.recording import Exchange, drive
 from tools.sql_lock.lock import read_lock
@@ -59,6 +59,7 @@ def test_every_public_operation_has_a_case_and_is_named_as_its_function() -> Non
     functions = {
         f"{package}.{name}"
         for package, module in (
+            ("catalogs", catalogs),
             ("jobs", jobs),
             ("admin", admin),
             ("schedules", schedules),

@@ -5,33 +5,33 @@ from types import ModuleType
 import pytest
 
 from runledger import core, postgres
-from runledger.postgres import admin, jobs, schedules, workers, workflows
+from runledger.postgres import admin, catalogs, jobs, schedules, workers, workflows
 
 PUBLIC_NAMES: dict[ModuleType, str] = {
     core: """
-        Admin BlankJobTypeError BlankStepKeyError BlankWorkflowTypeError CancellationNotQuiesced CatchUp ClaimedJob
-        ConfigError CronDialect CronExpression DeadLetterDecision DeadLetterPage DeadLetterSummary EnqueueRequest
-        EventPage ExpectationMismatch FailureDecision FirePlan Global InvalidArgumentError InvalidCronError JobAttempt
-        JobClaimOrigin JobContext JobCount JobDeadLetter JobDeadLetterInfo JobDeadLetterReason JobDefinition JobEvent
-        JobEventType JobFailure JobFailureKind JobHandler JobLog JobMetrics JobMetricsReport JobPage JobPayload
-        JobProgress JobRecord JobRuntimeConfig JobStage JobStatus JobSummary JobType JsonEncodable JsonValue
-        LeaseIdentity Organization Overlap PayloadEdit PayloadMismatchError PayloadNotFound PayloadRejected
-        PayloadRejection PayloadUpdated RequeueOutcome Requeued RetryDecision RunledgerError ScheduleOwner
-        ScheduleRecord ScheduleRequest Scope StepCounts StepKey TailedEvent
+        Admin BlankJobTypeError BlankStepKeyError BlankWorkflowTypeError CancellationNotQuiesced CatalogDeclaration
+        CatalogSyncMode CatchUp ClaimedJob ConfigError CronDialect CronExpression DeadLetterDecision DeadLetterPage
+        DeadLetterSummary DeclaresCatalog EnqueueRequest EventPage ExpectationMismatch FailureDecision FirePlan Global
+        InvalidArgumentError InvalidCronError JobAttempt JobClaimOrigin JobContext JobCount JobDeadLetter
+        JobDeadLetterInfo JobDeadLetterReason JobDefinition JobEvent JobEventType JobFailure JobFailureKind JobHandler
+        JobLog JobMetrics JobMetricsReport JobPage JobPayload JobProgress JobRecord JobRuntimeConfig JobStage JobStatus
+        JobSummary JobType JsonEncodable JsonValue LeaseIdentity Organization Overlap PayloadEdit PayloadMismatchError
+        PayloadNotFound PayloadRejected PayloadRejection PayloadUpdated RequeueOutcome Requeued RetryDecision
+        RunledgerError ScheduleOwner ScheduleRecord ScheduleRequest Scope StepCounts StepKey TailedEvent
         UndecodableJsonError UnknownStoredTextError WorkerIdentity WorkerRecord Workflow WorkflowAppend
         WorkflowAppendOutcome WorkflowAppendResult WorkflowBuildError WorkflowDagBuilder WorkflowDependencyReleaseMode
         WorkflowRunEnqueue WorkflowRunEnqueueBuilder WorkflowRunFailedError WorkflowRunRecord WorkflowRunStatus
         WorkflowStepDependency WorkflowStepDependencySpec WorkflowStepEnqueue WorkflowStepEnqueueBuilder
-        WorkflowStepExecutionKind WorkflowStepHandle WorkflowStepRecord WorkflowStepStatus WorkflowType
-        clean_error_text decide_failure decode_json encode_json fire_jitter first_fire_at next_fire parse_cron
-        plan_fires previous_fire retry_delay run_status_of validate_workflow_append validate_workflow_dag
-        validate_workflow_run_enqueue validate_workflow_step
+        WorkflowStepExecutionKind WorkflowStepHandle WorkflowStepRecord WorkflowStepStatus WorkflowType clean_error_text
+        decide_failure decode_json encode_json fire_jitter first_fire_at next_fire parse_cron plan_fires previous_fire
+        retry_delay run_status_of validate_workflow_append validate_workflow_dag validate_workflow_run_enqueue
+        validate_workflow_step
     """,
     postgres: """
         ConstraintClassifier DEFAULT_SCHEMA Database DatabaseConnectionError ErrorClass IdempotencyCheck
         IncompatibleSchemaError
         LegacyIdempotencySnapshotsMissingError MIGRATOR Migration Migrator MissingMigrationHistoryError Operation
-        QueryError QueryErrorCategory SchemaCompatibilityError SchemaProblem Statement admin
+        QueryError QueryErrorCategory SchemaCompatibilityError SchemaProblem Statement admin catalogs
         ensure_schema_compatible_after_idempotency_cutover jobs migrate_after_idempotency_cutover run run_sync
         schedules workers workflows
     """,
@@ -64,6 +64,7 @@ PUBLIC_NAMES: dict[ModuleType, str] = {
         fire_due_schedules get_schedule list_schedules pause_schedule read_next_fire set_schedule_next_fire
         sync_catalog_schedules upsert_schedule
     """,
+    catalogs: "CatalogSyncResult sync_catalog",
     workers: "list_workers register_worker remove_dead_workers remove_worker",
 }
 

@@ -20,6 +20,7 @@ from runledger.testing import EphemeralDatabase
 from tests.docs.pages import DOCS, Block, blocks_of
 
 _PAGES = [
+    "how-to/declare-jobs-and-schedules.md",
     "how-to/enqueue-in-your-transaction.md",
     "how-to/integrate-into-a-service.md",
     "how-to/migrate.md",

@@ -13,7 +13,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
-from runledger import JobContext, JobFailure, JobRegistry, JobsConfig, Ledger, Supervisor
+from runledger import JobCatalog, JobContext, JobFailure, JobRegistry, JobsConfig, Ledger, Supervisor
 from runledger.core import Admin, InvalidArgumentError, JobDefinition, JobStatus, LeaseIdentity
 from runledger.postgres import (
     DEFAULT_SCHEMA,
@@ -140,6 +140,9 @@ STATEMENTS: dict[Duty, set[str]] = {
     },
 }
 OF_THE_MIGRATOR = {
+    "definitions/insert_catalog_definitions",
+    "definitions/list_catalog_definitions",
+    "definitions/update_catalog_definitions",
     "definitions/list_types_in_active_schedules",
     "definitions/lock_definitions",
     "admin/pause_job_type",
@@ -297,6 +300,27 @@ def test_what_is_not_its_duty_is_refused(roles: Roles, duty: Duty, operation: Op
         run_sync(connection, operation)
 
     assert caught.value.code == "db.permission_denied"
+
+
+async def test_a_worker_does_not_sync_its_catalog_but_inserts_what_is_missing_if_told_so(roles: Roles) -> None:
+    """Decision 0087."""
+
+    async def handle(_context: JobContext, _payload: None) -> None: ...
+
+    syncing, inserting = JobCatalog("shop"), JobCatalog("shop", syncs_at_start=False)
+    for catalog in (syncing, inserting):
+        catalog.job("good")(handle)
+        catalog.schedule("nightly", "good", "0 3 * * *")
+
+    with pytest.raises(QueryError, check=lambda error: error.code == "db.permission_denied"):
+        await Supervisor(roles.url_of(Duty.WORKER), syncing, JobsConfig()).start()
+    worker = Supervisor(roles.url_of(Duty.WORKER), inserting, JobsConfig())
+    await worker.start()
+    await worker.stop()
+
+    async with await Ledger.connect(roles.url_of(Duty.MIGRATOR)) as migrator:
+        result = await migrator.sync_catalog(syncing)
+    assert (result.inserted, result.updated, result.schedules.inserted) == ((), ("good",), ("nightly",))
 
 
 def test_a_worker_cannot_drop_or_alter_what_the_migrator_owns(roles: Roles) -> None:

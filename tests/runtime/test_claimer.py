@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from psycopg.sql import SQL, Literal
 
-from runledger.postgres import Database, DatabaseConnectionError
+from runledger.postgres import Database, DatabaseConnectionError, jobs
 from runledger.runtime.claimer import Claim, Claimer
 from tests.runtime.app import App, quiet_config
 from tests.runtime.gate import echo
@@ -25,7 +25,7 @@ async def ready_claimer(app: App, url: str) -> AsyncGenerator[Claimer]:
     app.registry.job(TYPE)(echo)
     config = quiet_config()
     claimer = Claimer(Database(url), config)
-    await claimer.prepare(app.registry.definitions())
+    await claimer.prepare(jobs.insert_missing_job_definitions(app.registry.definitions()))
     try:
         yield claimer
     finally:

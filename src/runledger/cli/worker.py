@@ -12,9 +12,9 @@ from runledger.cli.log_lines import logging_to_standard_error
 from runledger.cli.place import Place, open_place
 from runledger.cli.registry_path import load_registry
 from runledger.core.errors import ConfigError
-from runledger.postgres import jobs
 from runledger.postgres.compatibility import ensure_schema_serves
 from runledger.runtime import JobRegistry, JobsConfig, SettlementReport, Supervisor
+from runledger.runtime.catalog import starting_operation
 
 _logger = logging.getLogger("runledger.cli")
 
@@ -68,7 +68,7 @@ def _check(place: Place, registry: JobRegistry) -> None:
     """Do what a worker begins with, while a problem can still be explained in one line."""
     with place.database.own_sync_connection() as connection:
         connection.run(ensure_schema_serves())
-        connection.run(jobs.insert_missing_job_definitions(registry.definitions()))
+        connection.run(starting_operation(registry))
 
 
 async def _supervise(

@@ -13,6 +13,7 @@ from runledger.client.administration import Administration
 from runledger.client.argument_checks import check_connection, check_organization, check_pool
 from runledger.client.events_of_all_jobs import EventsOfAllJobs
 from runledger.client.held_jobs import HeldJobs
+from runledger.client.job_catalogs import JobCatalogs
 from runledger.client.job_definitions import JobDefinitions
 from runledger.client.job_schedules import JobSchedules
 from runledger.client.log_lines import JobLogs
@@ -48,7 +49,15 @@ _GLOBAL = Global()
 
 
 class Ledger(
-    JobDefinitions, JobSchedules, RuntimeConfigs, JobLogs, Administration, EventsOfAllJobs, HeldJobs, WorkflowRuns
+    JobCatalogs,
+    JobDefinitions,
+    JobSchedules,
+    RuntimeConfigs,
+    JobLogs,
+    Administration,
+    EventsOfAllJobs,
+    HeldJobs,
+    WorkflowRuns,
 ):
     """What an application calls: enqueue jobs, read what became of them, cancel them and start them over.
 

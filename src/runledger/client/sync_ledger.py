@@ -15,6 +15,7 @@ from runledger.client.run_watch import SyncRunWatch
 from runledger.client.sync_administration import SyncAdministration
 from runledger.client.sync_events_of_all_jobs import SyncEventsOfAllJobs
 from runledger.client.sync_held_jobs import SyncHeldJobs
+from runledger.client.sync_job_catalogs import SyncJobCatalogs
 from runledger.client.sync_job_definitions import SyncJobDefinitions
 from runledger.client.sync_job_schedules import SyncJobSchedules
 from runledger.client.sync_log_lines import SyncJobLogs
@@ -49,6 +50,7 @@ _GLOBAL = Global()
 
 
 class SyncLedger(
+    SyncJobCatalogs,
     SyncJobDefinitions,
     SyncJobSchedules,
     SyncRuntimeConfigs,

@@ -25,6 +25,7 @@ Layout, lowest first; a module imports only from lines above its own:
 - ``schedules.schedule``: schedules as they are asked for, and as they are stored.
 """
 
+from runledger.core.catalog import CatalogDeclaration, CatalogSyncMode, DeclaresCatalog
 from runledger.core.errors import (
     BlankJobTypeError,
     BlankStepKeyError,
@@ -137,6 +138,8 @@ __all__ = [
     "BlankStepKeyError",
     "BlankWorkflowTypeError",
     "CancellationNotQuiesced",
+    "CatalogDeclaration",
+    "CatalogSyncMode",
     "CatchUp",
     "ClaimedJob",
     "ConfigError",
@@ -145,6 +148,7 @@ __all__ = [
     "DeadLetterDecision",
     "DeadLetterPage",
     "DeadLetterSummary",
+    "DeclaresCatalog",
     "EnqueueRequest",
     "EventPage",
     "ExpectationMismatch",

@@ -1,10 +1,10 @@
 """PostgreSQL: operations, the statements behind them, migrations and drivers.
 
-``run`` and ``run_sync`` execute the operations of ``jobs``, ``workflows``, ``schedules``, ``admin`` and ``workers``,
-and those on the schema, on psycopg connections and pools.
+``run`` and ``run_sync`` execute the operations of ``jobs``, ``workflows``, ``schedules``, ``catalogs``, ``admin`` and
+``workers``, and those on the schema, on psycopg connections and pools.
 """
 
-from runledger.postgres import admin, jobs, schedules, workers, workflows
+from runledger.postgres import admin, catalogs, jobs, schedules, workers, workflows
 from runledger.postgres.compatibility import (
     IdempotencyCheck,
     IncompatibleSchemaError,
@@ -48,6 +48,7 @@ __all__ = [
     "SchemaProblem",
     "Statement",
     "admin",
+    "catalogs",
     "ensure_schema_compatible_after_idempotency_cutover",
     "jobs",
     "migrate_after_idempotency_cutover",

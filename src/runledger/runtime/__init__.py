@@ -1,5 +1,6 @@
 """The loops that run jobs: worker, scheduler, reaper, and the supervisor that owns them."""
 
+from runledger.runtime.catalog import JobCatalog
 from runledger.runtime.config import JobsConfig
 from runledger.runtime.job_context import AsyncJobContext, RunningJobContext, ThreadJobContext
 from runledger.runtime.job_log import JobLogHandler
@@ -16,6 +17,7 @@ from runledger.runtime.worker import Worker
 
 __all__ = [
     "AsyncJobContext",
+    "JobCatalog",
     "JobLogHandler",
     "JobRegistry",
     "JobsConfig",

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 from runledger.core.errors import RunledgerError
-from runledger.core.jobs.records import ClaimedJob, JobDefinition
-from runledger.postgres import Database, QueryError, jobs
+from runledger.core.jobs.records import ClaimedJob
+from runledger.postgres import Database, Operation, QueryError, jobs
 from runledger.postgres.compatibility import ensure_schema_serves
 from runledger.postgres.jobs import ClaimedBatch
 from runledger.postgres.uuid7 import uuid7
@@ -19,6 +20,8 @@ from runledger.runtime.config import JobsConfig
 from runledger.runtime.error_judgement import meets_any_statement
 from runledger.runtime.execution import monotonic
 from runledger.runtime.worker_log import WorkerLog
+
+T = TypeVar("T")
 
 _SHORTEST_ANSWER_TIMEOUT_SECONDS = 5.0
 _REFUSED_SECONDS = 60.0
@@ -75,14 +78,10 @@ class Claimer:
         self._fitting = config.claim_batch_size
         self._cursor = ClaimCursor()
 
-    async def prepare(self, definitions: Sequence[JobDefinition]) -> None:
-        """Check that the tables are there and not older than the code, and insert the definitions they lack.
-
-        Args:
-            definitions: Those of the registered types.
-        """
+    async def prepare(self, operation: Operation[T]) -> T:
+        """Check that the tables are there and not older than the code, and run the operation that comes next."""
         await self._connection.run(ensure_schema_serves())
-        await self._connection.run(jobs.insert_missing_job_definitions(definitions))
+        return await self._connection.run(operation)
 
     async def claim(self, limit: int, job_types: Sequence[str], *, is_sweep: bool = False) -> Claim:
         """Claim due jobs.

@@ -12,9 +12,11 @@ from runledger.core.jobs.failure_decision import DeadLetterDecision, decide_fail
 from runledger.core.jobs.handler import JobContext, JobDeadLetterInfo, JobFailure
 from runledger.core.jobs.status import JobDeadLetterReason
 from runledger.postgres import Database
+from runledger.postgres.catalogs import CatalogSyncResult
 from runledger.runtime.abandoned_threads import AbandonedThreads
 from runledger.runtime.announcer import Announcer
 from runledger.runtime.argument_checks import check_config, check_database, check_registry
+from runledger.runtime.catalog import starting_operation
 from runledger.runtime.claim_loop import ClaimLoop
 from runledger.runtime.claimer import Claim, Claimer
 from runledger.runtime.completer import Completer
@@ -204,13 +206,14 @@ class Worker:
         """Connect and begin to keep leases and to write outcomes, without claiming by itself; see :meth:`run_once`.
 
         Inserts the definitions of registered types that the database does not have yet. Those that exist stay as an
-        operator may have set them.
+        operator may have set them. With a :class:`JobCatalog` it syncs that instead, unless the catalog says otherwise.
 
         Raises:
             ConfigError: ``config.worker_id_taken``: a live worker has this id.
             DatabaseConnectionError: PostgreSQL cannot be reached.
             SchemaCompatibilityError: The tables are missing or older than this version. Newer ones are accepted.
-            QueryError: The role may not use them.
+            QueryError: The role may not use them, or the catalog cannot be synced.
+            InvalidArgumentError: The catalog is empty, or what it declares does not fit together.
         """
         if self._is_open or self._claims.is_ending:
             raise InvalidArgumentError("worker", "was opened before", "make another one")
@@ -222,7 +225,7 @@ class Worker:
             self._logger.warning("worker.no_handlers")
         identity = worker_identity(self.worker_id, job_types=self._job_types, slots=self._config.max_global_concurrency)
         try:
-            await self._claimer.prepare(self._registry.definitions())
+            self._log_sync(await self._claimer.prepare(starting_operation(self._registry)))
             await self._keeper.start(identity)  # before the first claim: a lease nobody can renew must not exist
             await self._completer.start()
             self._log_writer.start()
@@ -425,6 +428,19 @@ class Worker:
         for job_type in self._config.max_concurrency_by_type:
             if job_type not in self._job_types:
                 self._logger.warning("worker.limit_unused", extra={"job_type": job_type})
+
+    def _log_sync(self, result: object) -> None:
+        if isinstance(result, CatalogSyncResult) and result.has_changes:
+            self._logger.info(
+                "worker.catalog_synced",
+                extra={
+                    "inserted": list(result.inserted),
+                    "updated": list(result.updated),
+                    "enabled": list(result.enabled),
+                    "schedules_inserted": list(result.schedules.inserted),
+                    "schedules_updated": list(result.schedules.updated),
+                },
+            )
 
     def _dead_lettered(self, execution: Execution, failure: JobFailure) -> None:
         job = execution.job

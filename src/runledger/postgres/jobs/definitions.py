@@ -34,7 +34,7 @@ def upsert_job_definitions(definitions: Iterable[JobDefinition]) -> Steps[None]:
     disabled = sorted(definition.job_type for definition in by_type.values() if not definition.is_enabled)
     yield Statement(sql=_UPSERT, document=_definitions_document(by_type), is_only=not disabled)
     if disabled:
-        yield from _check_no_active_schedule("jobs.upsert_job_definitions", disabled)
+        yield from check_no_active_schedule("jobs.upsert_job_definitions", disabled)
 
 
 @operation("jobs.insert_missing_job_definitions")
@@ -98,21 +98,24 @@ def update_job_definition(
     document = encode_document(
         job_type=job_type,
         max_attempts=max_attempts,
-        default_timeout_seconds=None if default_timeout is None else _seconds(changed),
+        default_timeout_seconds=None if default_timeout is None else changed.default_timeout_seconds,
         default_priority=default_priority,
         is_enabled=is_enabled,
     )
     rows = yield Statement(sql=_UPDATE, document=document, is_only=is_enabled is not False)
     if rows and is_enabled is False:
-        yield from _check_no_active_schedule("jobs.update_job_definition", [job_type])
+        yield from check_no_active_schedule("jobs.update_job_definition", [job_type])
     return decode_definition(rows[0]) if rows else None
 
 
-def _check_no_active_schedule(operation_name: str, job_types: list[str]) -> Steps[None]:
+def check_no_active_schedule(operation_name: str, job_types: list[str]) -> Steps[None]:
     """Refuse what the statement before has done, if active schedules need the types that it disabled.
 
     Afterwards, because it holds the locks of the definitions now: a schedule that was made before is committed and
     seen, one that is to be made waits. Beforehand each upsert would have to lock its rows in a statement of its own.
+
+    Raises:
+        QueryError: ``job_definition.active_schedule_exists``.
     """
     rows = yield Statement(sql=_LIST_IN_SCHEDULES, document=encode_document(job_types=job_types))
     if rows:
@@ -123,6 +126,18 @@ def _check_no_active_schedule(operation_name: str, job_types: list[str]) -> Step
             f"active schedules make jobs of {types}; pause or delete them before the type is disabled",
             internal=f"{operation_name}: active schedules of {types}",
         )
+
+
+def definition_fields(definition: JobDefinition) -> dict[str, object]:
+    """Return the members of a definition in a document."""
+    return {
+        "job_type": definition.job_type,
+        "version": definition.version,
+        "max_attempts": definition.max_attempts,
+        "default_timeout_seconds": definition.default_timeout_seconds,
+        "default_priority": definition.default_priority,
+        "is_enabled": definition.is_enabled,
+    }
 
 
 def _no_definitions(given: object) -> InvalidArgumentError:
@@ -144,22 +159,6 @@ def _by_type(definitions: Iterable[JobDefinition]) -> dict[str, JobDefinition]:
 
 def _definitions_document(by_type: dict[str, JobDefinition]) -> str:
     return json.dumps(
-        {
-            "definitions": [
-                {
-                    "job_type": definition.job_type,
-                    "version": definition.version,
-                    "max_attempts": definition.max_attempts,
-                    "default_timeout_seconds": _seconds(definition),
-                    "default_priority": definition.default_priority,
-                    "is_enabled": definition.is_enabled,
-                }
-                for definition in by_type.values()
-            ]
-        },
+        {"definitions": [definition_fields(definition) for definition in by_type.values()]},
         ensure_ascii=False,
     )
-
-
-def _seconds(definition: JobDefinition) -> int:
-    return int(definition.default_timeout.total_seconds())

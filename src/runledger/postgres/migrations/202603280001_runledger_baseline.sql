@@ -31,6 +31,8 @@ CREATE TYPE {schema}.workflow_step_execution_kind AS ENUM ('JOB', 'EXTERNAL');
 
 -- Jobs ---------------------------------------------------------------------------------------------------
 
+-- catalog_scope names the catalog that owns a definition. absent_since tells that the catalog has disabled it, because it
+-- does not declare it any more, from a person who has.
 CREATE TABLE {schema}.job_definitions (
     job_type                 text PRIMARY KEY,
     version                  integer NOT NULL DEFAULT 1,
@@ -39,8 +41,12 @@ CREATE TABLE {schema}.job_definitions (
     default_priority         integer NOT NULL DEFAULT 100,
     is_enabled               boolean NOT NULL DEFAULT true,
     paused_at                timestamptz,
+    catalog_scope            text,
+    absent_since             timestamptz,
     created_at               timestamptz NOT NULL DEFAULT now(),
     updated_at               timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT chk_job_definitions_absent CHECK (
+        absent_since IS NULL OR (catalog_scope IS NOT NULL AND NOT is_enabled)),
     CONSTRAINT chk_job_definitions_type_not_blank CHECK (length(trim(job_type)) > 0),
     CONSTRAINT chk_job_definitions_version_positive CHECK (version > 0),
     CONSTRAINT chk_job_definitions_max_attempts_positive CHECK (max_attempts > 0),

@@ -1,5 +1,6 @@
 -- Insert job definitions, or overwrite all their fields.
--- Guard: none. Existing jobs are untouched: they copied their defaults when they were enqueued.
+-- The catalog that owns one stays its owner. Guard: none.
+-- Existing jobs are untouched: they copied their defaults when they were enqueued.
 -- Rows are written in the order of job_type, so that two writers of the same set cannot deadlock.
 WITH input AS (SELECT $1::jsonb AS doc)
 INSERT INTO {schema}.job_definitions AS d
@@ -15,4 +16,5 @@ SELECT i.job_type, i.version, i.max_attempts, i.default_timeout_seconds, i.defau
        default_timeout_seconds = excluded.default_timeout_seconds,
        default_priority = excluded.default_priority,
        is_enabled = excluded.is_enabled,
+       absent_since = NULL,
        updated_at = now()

@@ -1,0 +1,52 @@
+# Written by `make sync-ledger` from job_catalogs.py; do not edit.
+"""The part of the ledger about catalogs, for blocking applications."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from runledger.client.sync_ledger_part import SyncLedgerPart
+from runledger.core.catalog import CatalogDeclaration, CatalogSyncMode, DeclaresCatalog
+from runledger.postgres import catalogs
+from runledger.postgres.catalogs import DEFAULT_LOCK_TIMEOUT, CatalogSyncResult
+from runledger.postgres.drivers.psycopg import Connection
+
+
+class SyncJobCatalogs(SyncLedgerPart):
+    """What the code of an application declares."""
+
+    def sync_catalog(
+        self,
+        catalog: DeclaresCatalog | CatalogDeclaration,
+        *,
+        mode: CatalogSyncMode = CatalogSyncMode.ADDITIVE,
+        keeps_enabled: bool = True,
+        lock_timeout: timedelta = DEFAULT_LOCK_TIMEOUT,
+        connection: Connection[Any] | None = None,
+    ) -> CatalogSyncResult:
+        """Make job types and schedules what a catalog declares, in one transaction, and say what changed.
+
+        It needs the rights of the role that migrates.
+
+        Args:
+            catalog: A :class:`~runledger.runtime.JobCatalog`, or what its ``declaration()`` returns.
+            mode: ``EXACT`` disables the types that the catalog owns and does not declare any more, and pauses such
+                schedules; ``ADDITIVE`` leaves them alone.
+            keeps_enabled: Whether a type that an operator has disabled stays disabled, and a schedule that an operator
+                has paused stays paused. Otherwise they become what is declared.
+            lock_timeout: Bound on each wait for a lock; in the caller's transaction also on the waits after this.
+            connection: The caller's open transaction.
+
+        Raises:
+            InvalidArgumentError: The catalog is empty, or a schedule of it cannot be; ``error.code`` tells.
+            QueryError: Nothing was written: ``job_definition.owner_mismatch``: another catalog owns a type;
+                ``job_definition.active_schedule_exists``: active schedules of others need a type that is to be
+                disabled; ``job_definition.lock_timeout``; ``job_schedule.owner_mismatch``;
+                ``job_schedule.definition_not_found_or_disabled``.
+        """
+        declaration = catalog if isinstance(catalog, CatalogDeclaration) else catalog.declaration()
+        operation = catalogs.sync_catalog(
+            declaration, mode=mode, keeps_enabled=keeps_enabled, lock_timeout=lock_timeout
+        )
+        return self._run(operation, connection)
