@@ -132,6 +132,7 @@ COMMANDS_WITH_A_PLACE = [
     *(["workflows"], ["workflow"], ["workflow", "show"], ["workflow", "diagram"]),
     *(["workflow", "cancel"], ["workflow", "complete"]),
     *(["definition", "list"], ["definition", "show"], ["definition", "set"], ["definition", "pause"]),
+    *(["catalog"], ["catalog", "sync"]),
 ]
 
 
@@ -189,7 +190,8 @@ def test_version_of_a_checkout_that_is_not_installed(run_command: RunCommand, mo
 def test_the_reference_has_every_option_and_no_other(run_command: RunCommand) -> None:
     reference = Path(__file__).parents[2].joinpath("docs/reference/command-line.md").read_text(encoding="utf-8")
     helps = [
-        run_command(*words, "--help").out for words in ([], *COMMANDS_WITH_A_PLACE, ["embedded"], ["schedule", "next"])
+        run_command(*words, "--help").out
+        for words in ([], *COMMANDS_WITH_A_PLACE, ["embedded"], ["schedule", "next"], ["catalog", "show"])
     ]
 
     assert set(_OPTION.findall(reference)) == set(_OPTION.findall("".join(helps)))

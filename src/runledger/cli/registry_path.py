@@ -1,46 +1,60 @@
-"""From ``module:attribute`` to the registry of an application, and from each way this can fail to a remedy."""
+"""From ``module:attribute`` to the registry or catalog of an application, and from each failure to a remedy."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 import traceback
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
 
 from runledger.cli.failures import BadInputError
-from runledger.runtime import JobRegistry
+from runledger.runtime import JobCatalog, JobRegistry
+
+R = TypeVar("R", bound=JobRegistry)
 
 _ARGUMENT = "MODULE:ATTRIBUTE"
+_NOUNS: Mapping[type[JobRegistry], str] = {JobRegistry: "registry", JobCatalog: "catalog"}
 
 
 def load_registry(path: str) -> JobRegistry:
     """Import a module, with the current directory on the path, and return the registry it holds.
 
     Args:
-        path: Such as ``app.jobs:registry``; the attribute may be dotted.
+        path: Such as ``app.jobs:registry``; the attribute may be dotted. A catalog is a registry too.
 
     Raises:
         BadInputError: There is no such module or attribute, the module cannot be imported, or what is there is no
             registry or an empty one.
     """
+    return _load(path, JobRegistry)
+
+
+def load_catalog(path: str) -> JobCatalog:
+    """Do the same for a catalog."""
+    return _load(path, JobCatalog)
+
+
+def _load(path: str, kind: type[R]) -> R:
     module_name, separator, attribute = path.partition(":")
     if not separator or not _is_dotted_name(module_name) or not _is_dotted_name(attribute):
-        raise _bad(f"{path!r} is no path of a registry; {_form_remedy(module_name, attribute)}")
+        raise _bad(f"{path!r} is no path of a {_NOUNS[kind]}; {_form_remedy(module_name, attribute, kind)}")
     if module_name.endswith(".py"):
-        raise _bad(f"{path!r} names a file; {_form_remedy(module_name, attribute)}")
+        raise _bad(f"{path!r} names a file; {_form_remedy(module_name, attribute, kind)}")
     module = _import(module_name)
     found: object = module
     for name in attribute.split("."):
         if not hasattr(found, name):
-            raise _bad(f"module {module_name!r} has no {attribute!r}; {_attribute_remedy(module, attribute)}")
+            raise _bad(f"module {module_name!r} has no {attribute!r}; {_attribute_remedy(module, attribute, kind)}")
         found = getattr(found, name)
-    if not isinstance(found, JobRegistry):
-        raise _bad(f"{path!r} is of type {type(found).__name__}, not JobRegistry; {_registries_remedy(module)}")
+    if not isinstance(found, kind):
+        raise _bad(f"{path!r} is of type {type(found).__name__}, not {kind.__name__}; {_found_remedy(module, kind)}")
     if not found.registered_types():
         raise _bad(
-            f"the registry {path!r} is empty; register handlers with @{attribute}.job(...), "
+            f"the {_NOUNS[kind]} {path!r} is empty; register handlers with @{attribute}.job(...), "
             f"in {module_name!r} or in modules that it imports"
         )
     return found
@@ -85,27 +99,27 @@ def _is_part_of_importing(filename: str) -> bool:
     return filename.startswith("<frozen ") or filename in {__file__, importlib.__file__}
 
 
-def _form_remedy(module_name: str, attribute: str) -> str:
+def _form_remedy(module_name: str, attribute: str, kind: type[JobRegistry]) -> str:
     """Return how the path is written; where it names a file, with the module that this file is."""
     guess = module_name.removesuffix(".py").removeprefix("./").replace("/", ".")
     if guess != module_name and _is_dotted_name(guess) and _is_dotted_name(attribute):
         return f"write {guess}:{attribute}"
-    return "write it as in app.jobs:registry"
+    return f"write it as in app.jobs:{_NOUNS[kind]}"
 
 
-def _attribute_remedy(module: ModuleType, attribute: str) -> str:
-    similar = [] if _registries_in(module) else get_close_matches(attribute, vars(module), n=1)
+def _attribute_remedy(module: ModuleType, attribute: str, kind: type[JobRegistry]) -> str:
+    similar = [] if _names_in(module, kind) else get_close_matches(attribute, vars(module), n=1)
     hint = f"; did you mean {similar[0]!r}?" if similar else ""
-    return f"{_registries_remedy(module)}{hint}"
+    return f"{_found_remedy(module, kind)}{hint}"
 
 
-def _registries_remedy(module: ModuleType) -> str:
-    registries = _registries_in(module)
-    return f"it has {' and '.join(registries)}" if registries else "name the attribute that holds the JobRegistry"
+def _found_remedy(module: ModuleType, kind: type[JobRegistry]) -> str:
+    names = _names_in(module, kind)
+    return f"it has {' and '.join(names)}" if names else f"name the attribute that holds the {kind.__name__}"
 
 
-def _registries_in(module: ModuleType) -> list[str]:
-    return [name for name, value in vars(module).items() if isinstance(value, JobRegistry)]
+def _names_in(module: ModuleType, kind: type[JobRegistry]) -> list[str]:
+    return [name for name, value in vars(module).items() if isinstance(value, kind)]
 
 
 def _is_dotted_name(text: str) -> bool:

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from runledger.cli.arguments.catalogs import add_catalog
 from runledger.cli.arguments.definitions import add_definition, check_definition_changes
 from runledger.cli.arguments.jobs import (
     add_cancel,
@@ -45,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_workflow(commands.add_parser)
     add_definition(commands.add_parser)
     add_schedule(commands.add_parser)
+    add_catalog(commands.add_parser)
     add_cancel(commands.add_parser)
     add_requeue(commands.add_parser)
     add_embedded(commands.add_parser)

@@ -29,7 +29,8 @@ def add_worker(add_parser: AddParser) -> None:
     parser.add_argument(
         "registry",
         metavar="MODULE:ATTRIBUTE",
-        help="where the JobRegistry is, for example app.jobs:registry; modules of the current directory are found",
+        help="where the JobRegistry or JobCatalog is, for example app.jobs:registry; modules of the current directory "
+        "are found",
     )
     parser.add_argument(
         "--worker-id", type=parse_text, metavar="ID", help="unique among live workers; default: a new one"

@@ -1,0 +1,138 @@
+"""``runledger catalog``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+from dataclasses import asdict
+
+from runledger.cli.failures import DONE, BadInputError
+from runledger.cli.place import open_place
+from runledger.cli.plain_text import print_columns
+from runledger.cli.registry_path import load_catalog
+from runledger.cli.times import describe_duration
+from runledger.client import SyncLedger
+from runledger.core import CatalogDeclaration, CatalogSyncMode, InvalidArgumentError, PayloadMismatchError
+from runledger.core.printable import printable
+from runledger.postgres.catalogs import CatalogSyncResult
+
+_NOT_WRITTEN = "Nothing was written: this was a dry run."
+
+
+class _DryRunEndsError(Exception):
+    """Rolls the transaction of a dry run back."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show what a catalog declares, or make the database so."""
+    try:
+        declaration = load_catalog(arguments.catalog).declaration()
+        if arguments.action == "show":
+            _show(declaration, is_json=arguments.json)
+        else:
+            _sync(declaration, arguments)
+    except (InvalidArgumentError, PayloadMismatchError) as error:
+        raise BadInputError(f"catalog {arguments.catalog}: {error}") from None
+    return DONE
+
+
+def _show(declaration: CatalogDeclaration, *, is_json: bool) -> None:
+    if is_json:
+        print(json.dumps(_declaration_document(declaration), indent=2))
+        return
+    print(f"Catalog {printable(declaration.scope)}\n")
+    rows = [
+        (
+            printable(definition.job_type),
+            "yes" if definition.is_enabled else "no",
+            str(definition.max_attempts),
+            describe_duration(definition.default_timeout),
+            str(definition.default_priority),
+        )
+        for definition in declaration.definitions
+    ]
+    print_columns([("type", "enabled", "attempts", "timeout", "priority"), *rows])
+    if declaration.schedules:
+        print()
+        times = [
+            (
+                printable(schedule.name),
+                "yes" if schedule.is_active else "no",
+                printable(schedule.job_type),
+                printable(schedule.cron_expr),
+                printable(schedule.timezone),
+            )
+            for schedule in declaration.schedules
+        ]
+        print_columns([("schedule", "active", "type", "expression", "time zone"), *times])
+
+
+def _sync(declaration: CatalogDeclaration, arguments: argparse.Namespace) -> None:
+    with open_place(arguments) as place, place.connect() as ledger:
+        result = _synced(ledger, declaration, arguments)
+    if arguments.json:
+        document = asdict(result) | {"scope": declaration.scope, "is_dry_run": arguments.is_dry_run}
+        print(json.dumps(document, indent=2))
+    else:
+        _print(result, is_dry_run=arguments.is_dry_run)
+
+
+def _synced(ledger: SyncLedger, declaration: CatalogDeclaration, arguments: argparse.Namespace) -> CatalogSyncResult:
+    result: CatalogSyncResult | None = None
+    with contextlib.suppress(_DryRunEndsError), ledger.transaction() as connection:
+        result = ledger.sync_catalog(
+            declaration,
+            mode=CatalogSyncMode.EXACT if arguments.is_exact else CatalogSyncMode.ADDITIVE,
+            keeps_enabled=not arguments.restores_enabled,
+            connection=connection,
+        )
+        if arguments.is_dry_run:
+            raise _DryRunEndsError
+    assert result is not None  # noqa: S101 (both ways out come after it)
+    return result
+
+
+def _print(result: CatalogSyncResult, *, is_dry_run: bool) -> None:
+    changes = (
+        ("type", "inserted", result.inserted),
+        ("type", "updated", result.updated),
+        ("type", "disabled", result.disabled),
+        ("type", "enabled", result.enabled),
+        ("schedule", "inserted", result.schedules.inserted),
+        ("schedule", "updated", result.schedules.updated),
+        ("schedule", "paused", result.schedules.paused),
+    )
+    rows = [(kind, printable(name), change) for kind, change, names in changes for name in names]
+    if rows:
+        print_columns(rows)
+    else:
+        print("up to date")
+    if is_dry_run:
+        print(f"\n{_NOT_WRITTEN}")
+
+
+def _declaration_document(declaration: CatalogDeclaration) -> dict[str, object]:
+    return {
+        "scope": declaration.scope,
+        "definitions": [
+            {
+                "job_type": definition.job_type,
+                "max_attempts": definition.max_attempts,
+                "default_timeout_seconds": definition.default_timeout_seconds,
+                "default_priority": definition.default_priority,
+                "is_enabled": definition.is_enabled,
+            }
+            for definition in declaration.definitions
+        ],
+        "schedules": [
+            {
+                "name": schedule.name,
+                "job_type": schedule.job_type,
+                "cron_expr": schedule.cron_expr,
+                "timezone": schedule.timezone,
+                "is_active": schedule.is_active,
+            }
+            for schedule in declaration.schedules
+        ],
+    }
