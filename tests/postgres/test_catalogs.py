@@ -265,6 +265,11 @@ def test_what_is_no_declaration_is_refused(queue: JobQueue) -> None:
         sync(queue, "shop")  # pyright: ignore[reportArgumentType] - on purpose
 
 
+def test_what_is_no_mode_is_refused(queue: JobQueue) -> None:
+    with pytest.raises(InvalidArgumentError, match="CatalogSyncMode"):
+        sync(queue, declaration("a"), mode="exact")
+
+
 def test_the_settings_of_an_absent_type_stay(queue: JobQueue) -> None:
     sync(queue, declaration("old", "new", default_timeout=timedelta(seconds=7)))
 

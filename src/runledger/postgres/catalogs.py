@@ -103,6 +103,9 @@ def sync_catalog(
         raise InvalidArgumentError(
             "declaration", f"is of type {type(declaration).__name__}", "pass what catalog.declaration() returns"
         )
+    if not isinstance(mode, CatalogSyncMode):  # pyright: ignore[reportUnnecessaryIsInstance]
+        # A text would be taken for the mode that disables nothing.
+        raise InvalidArgumentError("mode", f"is of type {type(mode).__name__}", "pass a CatalogSyncMode")
     check_now(now)
     is_exact = mode is CatalogSyncMode.EXACT
     yield from set_lock_timeout(lock_timeout)

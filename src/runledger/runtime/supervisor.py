@@ -32,7 +32,8 @@ _STILL_SECONDS = 60.0
 class Supervisor:
     """Runs workers, a scheduler and a reaper until it is told to stop.
 
-    A worker inserts the definitions of registered types that the database does not have yet.
+    A worker inserts the definitions of registered types that the database does not have yet. With a
+    :class:`JobCatalog` in place of the registry it syncs that, unless the catalog says otherwise.
 
     ::
 
