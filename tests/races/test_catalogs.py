@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
 
+import psycopg
 import pytest
 
 from runledger.core import CatalogDeclaration, CatalogSyncMode, EnqueueRequest, JobDefinition
@@ -82,6 +83,25 @@ def test_old_and_new_versions_that_sync_exactly_in_turn_do_not_deadlock(queue: J
 
     active = [one.name for one in queue.run(schedules.list_schedules(scope=ADMIN)) if one.is_active]
     assert active in (["a", "b"], ["b", "c"])
+
+
+def test_what_is_new_declared_and_absent_is_locked_in_one_order(
+    queue: JobQueue, first: Session, second: Session
+) -> None:
+    """Decision 0086: a sync that waits at one type holds those before it, and none of those after it."""
+    queue.run(catalogs.sync_catalog(declaration(["b", "m", "y", "z"])))
+    first.run(jobs.update_job_definition("m", max_attempts=4))
+
+    waiting = second.begin(catalogs.sync_catalog(declaration(["a", "m", "z"]), mode=EXACT), queue)
+    free = queue.sql("SELECT job_type FROM job_definitions ORDER BY job_type FOR NO KEY UPDATE SKIP LOCKED")
+    queue.sql("SET lock_timeout = '50ms'")
+    with pytest.raises(psycopg.errors.LockNotAvailable):
+        queue.sql("INSERT INTO job_definitions (job_type) VALUES ('a') ON CONFLICT DO NOTHING")
+    first.commit()
+
+    assert free == [(JOB_TYPE,), ("y",), ("z",)]
+    assert (waiting.result().inserted, waiting.result().disabled) == (("a",), ("b", "y"))
+    second.commit()
 
 
 def test_the_second_of_two_finds_what_the_first_has_done(queue: JobQueue, first: Session, second: Session) -> None:
