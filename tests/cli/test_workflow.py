@@ -156,9 +156,21 @@ def test_a_diagram_that_nobody_could_read_is_refused(queue: WorkflowQueue, run_c
     ended = run_command("workflow", "diagram", str(run_id))
 
     assert (ended.exit_code, ended.out) == (1, "")
-    assert "would have 301 boxes" in ended.err
+    assert "would have 301 boxes and 300 edges" in ended.err
     shown = run_command("workflow", "show", str(run_id)).out
     assert f"101 more lines; `runledger workflow show {run_id} --json` has every step" in shown
+
+
+def test_a_diagram_that_mermaid_would_not_draw_is_refused(queue: WorkflowQueue, run_command: RunCommand) -> None:
+    flow = workflow()
+    earlier = [flow.job("step-0", JOB_TYPE)]
+    for number in range(1, 33):
+        earlier.append(flow.job(f"step-{number}", JOB_TYPE, after=earlier))
+
+    ended = run_command("workflow", "diagram", str(queue.start(flow)))
+
+    assert (ended.exit_code, ended.out) == (1, "")
+    assert "would have 33 boxes and 528 edges" in ended.err
 
 
 def test_a_gate_is_completed(queue: WorkflowQueue, run_command: RunCommand) -> None:
@@ -208,6 +220,21 @@ def test_output_that_is_no_json_is_refused(run_command: RunCommand) -> None:
 
     assert ended.exit_code == 2
     assert "--output: is no JSON" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["complete", NOBODY, " "], "GATE: is blank"),
+        (["cancel", NOBODY, "--reason", "\0"], "--reason: "),
+    ],
+)
+@pytest.mark.usefixtures("queue")
+def test_a_mistaken_argument_is_named_as_it_was_given(run_command: RunCommand, words: list[str], problem: str) -> None:
+    ended = run_command("workflow", *words)
+
+    assert ended.exit_code == 2
+    assert ended.err.startswith(f"runledger: error: {problem}")
 
 
 def test_a_run_is_canceled_once(queue: WorkflowQueue, run_command: RunCommand) -> None:

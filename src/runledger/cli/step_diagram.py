@@ -8,7 +8,10 @@ from runledger.cli.step_groups import StepGroup
 from runledger.core import WorkflowDependencyReleaseMode, WorkflowStepStatus
 
 MAX_BOXES = 300
-"""So many boxes a diagram has at most: with more it cannot be read, and Mermaid refuses 500 edges."""
+"""So many boxes a diagram has at most: with more it cannot be read."""
+
+MAX_EDGES = 500
+"""So many edges it has at most: Mermaid draws no more unless its page is told to."""
 
 _STYLES = {
     WorkflowStepStatus.BLOCKED: "fill:#f3f4f6,stroke:#9ca3af,color:#374151",

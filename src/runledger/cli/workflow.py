@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from runledger.cli.failures import DONE, BadInputError, CommandError
 from runledger.cli.place import Place, open_place
 from runledger.cli.show_story import show_story
-from runledger.cli.step_diagram import MAX_BOXES, diagram_lines
+from runledger.cli.step_diagram import MAX_BOXES, MAX_EDGES, diagram_lines
 from runledger.cli.step_groups import group_steps
 from runledger.cli.workflow_document import history_document, run_document, step_document
 from runledger.cli.workflow_history import WorkflowHistory, read_workflow_history
@@ -18,6 +18,8 @@ from runledger.core import Admin, InvalidArgumentError, JsonValue, WorkflowStepS
 from runledger.core.printable import printable
 from runledger.postgres import QueryError
 
+_OPTION_OF = {"step_key": "GATE", "reason": "--reason", "output": "--output"}
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Show a run, draw it, cancel it, or complete a gate of it."""
@@ -25,7 +27,8 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             _ACTIONS[arguments.action](place, arguments)
         except InvalidArgumentError as error:
-            raise BadInputError(f"{error.field}: {error.problem}; {error.remedy}") from None
+            option = _OPTION_OF.get(error.field, error.field)
+            raise BadInputError(f"{option}: {error.problem}; {error.remedy}") from None
         except QueryError as error:
             if not error.code.startswith("workflow."):
                 raise
@@ -54,9 +57,11 @@ def _show(place: Place, arguments: argparse.Namespace) -> None:
 def _diagram(place: Place, arguments: argparse.Namespace) -> None:
     history = _read(place, arguments)
     groups = group_steps(history.steps, history.dependencies)
-    if len(groups) > MAX_BOXES:
+    edge_count = sum(len(group.prerequisites) for group in groups)
+    if len(groups) > MAX_BOXES or edge_count > MAX_EDGES:
         raise CommandError(
-            f"the diagram would have {len(groups):,} boxes, also with equal steps in one, and {MAX_BOXES} can be read; "
+            f"the diagram would have {len(groups):,} boxes and {edge_count:,} edges, also with equal steps in one; "
+            f"{MAX_BOXES} boxes can be read, and Mermaid draws {MAX_EDGES} edges; "
             f"`runledger workflow show {history.run.id}` shows the run"
         )
     print("\n".join(diagram_lines(groups)))
