@@ -17,6 +17,8 @@ _ONCE_PER_OUTAGE = {
     "lease_keeper.loop_resumed": 1,
     "reaper.pass_failed": 1,
     "reaper.pass_recovered": 1,
+    "scheduler.pass_failed": 1,
+    "scheduler.pass_recovered": 1,
     "listener.connection_lost": 1,
     "listener.connection_recovered": 1,
     "worker.claims_not_returned": 1,
