@@ -259,8 +259,8 @@ async def test_a_supervisor_fires_schedules_and_runs_their_jobs(app: App) -> Non
     supervisor = Supervisor(app.database, app.registry, quiet_config())
 
     await supervisor.start()
-    assert (supervisor.is_live, supervisor.is_ready) == (True, True)
     await app.observer.until("(SELECT count(*) = 1 FROM runledger.job_queue WHERE status = 'SUCCEEDED')")
+    assert (supervisor.is_live, supervisor.is_ready) == (True, True)  # ready from the first claim on
     report = await supervisor.stop()
 
     assert report.is_clean
