@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import TypeVar
@@ -20,7 +19,8 @@ from runledger.runtime.execution import Execution
 from runledger.runtime.executor import Dropped, Failed, Finished, Outcome, Succeeded
 from runledger.runtime.lifecycle import LifecycleEventKind
 from runledger.runtime.outcome_line import OutcomeLine
-from runledger.runtime.unwritten_outcome import Unwritten, take_batch
+from runledger.runtime.outcome_queue import OutcomeQueue
+from runledger.runtime.unwritten_outcome import Unwritten
 from runledger.runtime.worker_log import WorkerLog
 from runledger.runtime.write_trouble import WriteTrouble
 
@@ -76,15 +76,12 @@ class Completer:
         self._on_dead_letter = on_dead_letter
         self._on_advanced = on_advanced
         self._trouble = WriteTrouble(worker_id)
-        self._pending: deque[Unwritten] = deque()
-        self._has_pending = asyncio.Event()
+        self._queue = OutcomeQueue(_WRITERS)
         self._singles = OutcomeLine(self._answer_timeout + _LOCK_TIMEOUT)
         self._large_releases = OutcomeLine(self._answer_timeout + _LARGE_RELEASE_TIMEOUT)
         self._is_empty = asyncio.Event()
         self._is_empty.set()
         self._unwritten_count = 0
-        # Two batches would wait for each other, since many outcomes at a time belong to few runs.
-        self._workflow_turn = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -95,7 +92,7 @@ class Completer:
     async def start(self) -> None:
         """Begin to write."""
         self._tasks = [
-            *(asyncio.create_task(self._write_batches()) for _ in range(_WRITERS)),
+            *(asyncio.create_task(self._write_batches(number)) for number in range(_WRITERS)),
             asyncio.create_task(self._write_line(self._singles)),
             asyncio.create_task(self._write_line(self._large_releases)),
         ]
@@ -114,7 +111,7 @@ class Completer:
         if item.releases_many:
             self._stand_in_line(item)
         else:
-            self._stand_in_queue(item)
+            self._queue.add(item)
 
     async def drain(self) -> None:
         """Wait until every outcome is settled."""
@@ -127,21 +124,17 @@ class Completer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
 
-    async def _write_batches(self) -> None:
+    async def _write_batches(self, writer: int) -> None:
         connection = self._own_connection(self._answer_timeout)
         try:
             while True:
-                await self._has_pending.wait()
-                batch = take_batch(self._pending)
-                if not self._pending:
-                    self._has_pending.clear()
-                await self._write_until_settled(connection, batch)
+                await self._write_until_settled(connection, await self._queue.take(writer))
         finally:
             await connection.close()
 
     async def _write_until_settled(self, connection: AsyncOwnConnection, batch: list[Unwritten]) -> None:
         backoff = Backoff()
-        parts = [batch] if batch else []
+        parts = [batch]
         while parts:
             failed = await self._write_parts(connection, parts)
             parts = [part for part in map(self._still_to_write, failed) if part]
@@ -214,10 +207,9 @@ class Completer:
 
     async def _complete_of_workflows(self, connection: AsyncOwnConnection, group: list[Unwritten]) -> set[UUID]:
         successes = [_success(item) for item in group]
-        async with self._workflow_turn:
-            completed = await self._advance(
-                connection, lambda notices: jobs.complete_jobs(self._worker_id, successes, notices=notices)
-            )
+        completed = await self._advance(
+            connection, lambda notices: jobs.complete_jobs(self._worker_id, successes, notices=notices)
+        )
         return self._completed(group, completed)
 
     def _completed(self, group: list[Unwritten], written: set[UUID]) -> set[UUID]:
@@ -360,11 +352,7 @@ class Completer:
         item.is_settled = True  # for its batch
         again = Unwritten(item.execution, item.outcome, busy_count=item.busy_count + 1)
         pause = _BUSY_PAUSES_SECONDS[item.busy_count]
-        asyncio.get_running_loop().call_later(pause, self._stand_in_queue, again)
-
-    def _stand_in_queue(self, item: Unwritten) -> None:
-        self._pending.append(item)
-        self._has_pending.set()
+        asyncio.get_running_loop().call_later(pause, self._queue.add, again)
 
     def _set_aside(self, item: Unwritten) -> None:
         item.is_settled = True  # for its batch; the same outcome goes on alone

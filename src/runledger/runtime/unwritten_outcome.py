@@ -1,18 +1,15 @@
-"""An outcome on its way into the ledger, and batches of them."""
+"""An outcome on its way into the ledger."""
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from uuid import UUID
 
 from runledger.core.jobs.failure_text import clean_error_text
 from runledger.postgres import jobs
-from runledger.postgres.document import MAX_BATCH_BYTES
 from runledger.runtime.execution import Execution, monotonic
 from runledger.runtime.executor import Failed, Succeeded
 
-_MAX_BATCH = 500
 _MANY_DEPENDENTS = 1_000
 
 
@@ -57,25 +54,3 @@ class Unwritten:
             return recorded.failure_kind is None
         failure = self.outcome.failure
         return (recorded.failure_kind, recorded.error_code) == (failure.kind, clean_error_text(failure.code))
-
-
-def take_batch(queue: deque[Unwritten]) -> list[Unwritten]:
-    """Take a batch: what one statement can carry, and at least one item.
-
-    A job id occurs once in it: the statement's document is keyed by it.
-    """
-    batch: dict[UUID, Unwritten] = {}
-    room = MAX_BATCH_BYTES
-    while queue and len(batch) < _MAX_BATCH and queue[0].job_id not in batch:
-        room -= _output_size(queue[0].outcome)
-        if room < 0 and batch:
-            break
-        item = queue.popleft()
-        batch[item.job_id] = item
-    return list(batch.values())
-
-
-def _output_size(outcome: Succeeded | Failed) -> int:
-    if isinstance(outcome, Failed) or outcome.output_json is None:
-        return 0  # the text of a failure is cut when it is stored
-    return len(outcome.output_json.encode())
