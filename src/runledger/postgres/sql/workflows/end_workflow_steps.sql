@@ -62,17 +62,17 @@ source AS MATERIALIZED (
      WHERE s.id = ANY ((SELECT canceled_step_ids FROM parameter)::uuid[])
 ),
 edge AS MATERIALIZED (
-    SELECT d.dependent_step_id AS id, array_agg(DISTINCT f.workflow_run_id) AS run_ids, count(*) AS ended_count,
+    SELECT d.dependent_step_id AS id, f.workflow_run_id, count(*) AS ended_count,
            count(*) FILTER (WHERE d.release_mode = 'ON_SUCCESS' AND NOT f.is_success) AS unsatisfied_count
       FROM source AS f
       CROSS JOIN LATERAL (
            SELECT d.dependent_step_id, d.release_mode
              FROM {schema}.workflow_step_dependencies AS d
             WHERE d.workflow_run_id = f.workflow_run_id AND d.prerequisite_step_id = f.id OFFSET 0) AS d
-     GROUP BY d.dependent_step_id
+     GROUP BY d.dependent_step_id, f.workflow_run_id
 ),
 judged AS MATERIALIZED (
-    SELECT s.id, s.workflow_run_id, s.pending, s.unsatisfied, e.run_ids <> ARRAY[s.workflow_run_id] AS is_foreign,
+    SELECT s.id, s.workflow_run_id, s.pending, s.unsatisfied, e.workflow_run_id <> s.workflow_run_id AS is_foreign,
            CASE WHEN s.pending > 0 THEN 'BLOCKED'
                 WHEN s.unsatisfied > 0 THEN 'CANCELED'
                 WHEN s.execution_kind = 'EXTERNAL' THEN 'WAITING_FOR_EXTERNAL'
@@ -163,43 +163,34 @@ summed AS MATERIALIZED (
       FROM moves
      GROUP BY run_id
 ),
-counted AS MATERIALIZED (
-    SELECT r.id, r.active, r.waiting, r.unsuccessful, r.result_step_key,
-           CASE WHEN r.status = 'CANCELED' THEN 'CANCELED'
-                WHEN r.active > 0 THEN 'RUNNING'
-                WHEN r.waiting > 0 THEN 'WAITING_FOR_EXTERNAL'
-                WHEN r.unsuccessful > 0 THEN 'COMPLETED_WITH_ERRORS'
-                ELSE 'SUCCEEDED' END::{schema}.workflow_run_status AS status
-      FROM summed AS m
-      CROSS JOIN LATERAL (
-           SELECT r.id, r.status, r.result_step_key, r.step_count_active + m.active AS active,
-                  r.step_count_waiting + m.waiting AS waiting,
-                  r.step_count_unsuccessful + m.unsuccessful AS unsuccessful
-             FROM {schema}.workflow_runs AS r WHERE r.id = m.run_id OFFSET 0) AS r
-),
-awaiting_result AS MATERIALIZED (
-    SELECT id, result_step_key FROM counted WHERE result_step_key IS NOT NULL
-),
-resulting AS MATERIALIZED (
-    SELECT c.id, coalesce(CASE WHEN e.was_waiting THEN (SELECT gate_output FROM parameter)
-                               ELSE (SELECT q.output FROM {schema}.job_queue AS q WHERE q.id = e.job_id) END,
-                          'null') AS result
-      FROM awaiting_result AS c JOIN ended AS e ON e.workflow_run_id = c.id AND e.step_key = c.result_step_key
-     WHERE e.status = 'SUCCEEDED'
-),
 moved_run AS (
     UPDATE {schema}.workflow_runs AS r
        SET (status, step_count_active, step_count_waiting, step_count_unsuccessful, finished_at, result, updated_at) = (
-           SELECT c.status, c.active, c.waiting, c.unsuccessful,
-                  CASE WHEN c.status IN ('SUCCEEDED', 'COMPLETED_WITH_ERRORS', 'CANCELED')
-                       THEN coalesce(r.finished_at, p.at) END,
-                  coalesce((SELECT result FROM resulting AS o WHERE o.id = r.id), r.result), p.at
-             FROM counted AS c, parameter AS p
-            WHERE c.id = r.id)
-     WHERE r.id = ANY (ARRAY(SELECT id FROM counted))
+           SELECT n.status, n.active, n.waiting, n.unsuccessful,
+                  CASE WHEN n.status NOT IN ('RUNNING', 'WAITING_FOR_EXTERNAL') THEN coalesce(r.finished_at, p.at) END,
+                  CASE WHEN r.result_step_key IS NULL THEN r.result ELSE coalesce((
+                       SELECT coalesce(CASE WHEN e.was_waiting THEN p.gate_output
+                                            ELSE (SELECT q.output FROM {schema}.job_queue AS q WHERE q.id = e.job_id) END,
+                                       'null')
+                         FROM ended AS e
+                        WHERE e.workflow_run_id = r.id AND e.step_key = r.result_step_key
+                          AND e.status = 'SUCCEEDED'), r.result) END,
+                  p.at
+             FROM (SELECT r.step_count_active + m.active AS active, r.step_count_waiting + m.waiting AS waiting,
+                          r.step_count_unsuccessful + m.unsuccessful AS unsuccessful
+                     FROM summed AS m WHERE m.run_id = r.id OFFSET 0) AS c
+            CROSS JOIN LATERAL (
+                  SELECT c.*, CASE WHEN r.status = 'CANCELED' THEN 'CANCELED'
+                                   WHEN c.active > 0 THEN 'RUNNING'
+                                   WHEN c.waiting > 0 THEN 'WAITING_FOR_EXTERNAL'
+                                   WHEN c.unsuccessful > 0 THEN 'COMPLETED_WITH_ERRORS'
+                                   ELSE 'SUCCEEDED' END::{schema}.workflow_run_status AS status OFFSET 0) AS n
+            CROSS JOIN parameter AS p)
+     WHERE r.id = ANY (ARRAY(SELECT run_id FROM summed))
+    RETURNING r.id, r.status
 ),
 ended_run AS MATERIALIZED (
-    SELECT id FROM counted WHERE status IN ('SUCCEEDED', 'COMPLETED_WITH_ERRORS')
+    SELECT id FROM moved_run WHERE status IN ('SUCCEEDED', 'COMPLETED_WITH_ERRORS')
 ),
 cascade AS MATERIALIZED (
     SELECT d.id
