@@ -130,6 +130,13 @@ class Observer:
             yield
 
     @contextlib.asynccontextmanager
+    async def locked_run(self, run_id: object) -> AsyncGenerator[None]:
+        """Hold a run of a workflow, as an append in an application's open transaction does."""
+        query = SQL("SELECT FROM runledger.workflow_runs WHERE id = {} FOR NO KEY UPDATE").format(Literal(run_id))
+        async with self._holding(query):
+            yield
+
+    @contextlib.asynccontextmanager
     async def locked_schedules(self) -> AsyncGenerator[None]:
         """Hold the rows of all schedules."""
         async with self._holding(SQL("SELECT FROM runledger.job_schedules FOR UPDATE")):

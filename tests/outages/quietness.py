@@ -11,6 +11,8 @@ _ONCE_PER_OUTAGE = {
     "worker.claim_recovered": 1,
     "worker.outcome_write_failed": 2,
     "worker.outcome_write_recovered": 2,
+    "worker.outcomes_held": 1,
+    "worker.outcomes_free": 1,
     "lease_keeper.renewal_failed": 1,
     "lease_keeper.renewal_recovered": 1,
     "lease_keeper.loop_stalled": 1,

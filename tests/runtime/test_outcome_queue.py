@@ -10,7 +10,8 @@ from runledger.core import ClaimedJob
 from runledger.postgres.document import MAX_BATCH_BYTES
 from runledger.runtime.execution import Execution, monotonic
 from runledger.runtime.executor import Succeeded
-from runledger.runtime.outcome_queue import MAX_BATCH, OutcomeQueue
+from runledger.runtime.outcome_batch import MAX_BATCH
+from runledger.runtime.outcome_queue import OutcomeQueue
 from runledger.runtime.unwritten_outcome import Unwritten
 
 NOW = datetime(2026, 5, 26, 12, 0, tzinfo=UTC)

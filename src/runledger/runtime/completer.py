@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from runledger.runtime.backoff import Backoff
 from runledger.runtime.error_judgement import is_systemic, meets_any_statement
 from runledger.runtime.execution import Execution
 from runledger.runtime.executor import Dropped, Failed, Finished, Outcome, Succeeded
+from runledger.runtime.held_outcomes import HeldOutcomes
 from runledger.runtime.lifecycle import LifecycleEventKind
 from runledger.runtime.outcome_line import OutcomeLine
 from runledger.runtime.outcome_queue import OutcomeQueue
@@ -28,7 +30,9 @@ T = TypeVar("T")
 
 _WRITERS = 2
 _BUSY_PAUSES_SECONDS = (0.01, 0.02, 0.04, 0.08)
-_LOCK_TIMEOUT = timedelta(seconds=5)
+_LOCK_TIMEOUT = timedelta(seconds=1)
+_RUN_WAIT = timedelta(milliseconds=250)
+_HELD_PAUSE_SECONDS = 0.1
 _SHORTEST_ANSWER_TIMEOUT = timedelta(seconds=5)
 _LARGE_RELEASE_TIMEOUT = timedelta(minutes=5)
 
@@ -40,10 +44,12 @@ class Completer:
     """Takes outcomes and writes them.
 
     While a write is in flight the next outcomes gather; when idle an outcome is written at once. At most two batches
-    are in flight, each on a connection of its own. An outcome that cannot be written with others, because somebody
-    keeps its row locked or PostgreSQL refuses it, leaves its batch and joins a line of its own, where outcomes are
-    written one by one on a third connection, so that it holds up nobody. So is, in another line, the end of a step
-    for which more than a thousand others wait.
+    are in flight, each on a connection of its own. What cannot be written with others holds up nobody: it leaves its
+    batch, and goes on in one of three places, each with a connection of its own.
+
+    - Somebody keeps its job or its run locked: it is held, with others of that run, and tried again until that ends.
+    - PostgreSQL refuses it: it stands in a line whose outcomes are written one by one.
+    - More than a thousand steps wait for its step: so it does, in another line.
 
     The answer to a write may be lost although the write was done. So an outcome is not lost when its lease is gone: the
     ledger tells whether the attempt ended as the outcome says.
@@ -79,6 +85,7 @@ class Completer:
         self._queue = OutcomeQueue(_WRITERS)
         self._singles = OutcomeLine(self._answer_timeout + _LOCK_TIMEOUT)
         self._large_releases = OutcomeLine(self._answer_timeout + _LARGE_RELEASE_TIMEOUT)
+        self._held = HeldOutcomes()
         self._is_empty = asyncio.Event()
         self._is_empty.set()
         self._unwritten_count = 0
@@ -89,10 +96,16 @@ class Completer:
         """Outcomes that are not in the ledger yet."""
         return self._unwritten_count
 
+    @property
+    def burden(self) -> int:
+        """Those of them that count when a worker looks whether it may claim: held ones do not, unless they are many."""
+        return self._unwritten_count - self._held.uncounted
+
     async def start(self) -> None:
         """Begin to write."""
         self._tasks = [
             *(asyncio.create_task(self._write_batches(number)) for number in range(_WRITERS)),
+            asyncio.create_task(self._write_held()),
             asyncio.create_task(self._write_line(self._singles)),
             asyncio.create_task(self._write_line(self._large_releases)),
         ]
@@ -110,6 +123,8 @@ class Completer:
         item = Unwritten(execution, outcome)
         if item.releases_many:
             self._stand_in_line(item)
+        elif self._held.holds_run_of(item) and isinstance(outcome, Succeeded):
+            self._held.add(item)  # a batch would wait for the run in vain; a failure may need only the job
         else:
             self._queue.add(item)
 
@@ -156,7 +171,9 @@ class Completer:
                 self._trouble.written(self._unwritten_count)
         return again
 
-    async def _write(self, connection: AsyncOwnConnection, batch: list[Unwritten]) -> None:
+    async def _write(
+        self, connection: AsyncOwnConnection, batch: list[Unwritten], *, run_wait: timedelta = _RUN_WAIT
+    ) -> None:
         late = [item for item in batch if item.seconds_late() >= 0]
         if late:
             await self._settle_ended(connection, late)
@@ -166,10 +183,10 @@ class Completer:
             await self._write_group(connection, plain, self._complete_plain)
         of_workflows = [item for item in successes if not item.is_plain]
         if of_workflows:
-            await self._write_group(connection, of_workflows, self._complete_of_workflows)
+            await self._write_group(connection, of_workflows, partial(self._complete_of_workflows, run_wait=run_wait))
         failures = [item for item in batch if isinstance(item.outcome, Failed) and not item.is_settled]
         if failures:
-            await self._write_group(connection, failures, self._fail)
+            await self._write_group(connection, failures, partial(self._fail, run_wait=run_wait))
 
     async def _write_group(
         self,
@@ -205,10 +222,13 @@ class Completer:
         complete = jobs.complete_jobs(self._worker_id, [_success(item) for item in group], are_plain=True)
         return self._completed(group, await connection.run(complete))
 
-    async def _complete_of_workflows(self, connection: AsyncOwnConnection, group: list[Unwritten]) -> set[UUID]:
+    async def _complete_of_workflows(
+        self, connection: AsyncOwnConnection, group: list[Unwritten], *, run_wait: timedelta
+    ) -> set[UUID]:
         successes = [_success(item) for item in group]
         completed = await self._advance(
-            connection, lambda notices: jobs.complete_jobs(self._worker_id, successes, notices=notices)
+            connection,
+            lambda notices: jobs.complete_jobs(self._worker_id, successes, run_wait=run_wait, notices=notices),
         )
         return self._completed(group, completed)
 
@@ -218,10 +238,11 @@ class Completer:
                 self._settle_written(item, is_dead_letter=False)
         return written
 
-    async def _fail(self, connection: AsyncOwnConnection, group: list[Unwritten]) -> set[UUID]:
+    async def _fail(self, connection: AsyncOwnConnection, group: list[Unwritten], *, run_wait: timedelta) -> set[UUID]:
         failures = [_failure(item) for item in group]
         dead_letters = await self._advance(
-            connection, lambda notices: jobs.fail_jobs(self._worker_id, failures, notices=notices)
+            connection,
+            lambda notices: jobs.fail_jobs(self._worker_id, failures, run_wait=run_wait, notices=notices),
         )
         for item in group:
             if item.job_id in dead_letters:
@@ -234,7 +255,7 @@ class Completer:
         for item in missing:
             if item.job_id in held:
                 self._write_later(item)
-        await self._settle_ended(connection, [item for item in missing if not item.is_settled])
+        await self._settle_ended(connection, [item for item in missing if item.job_id not in held])
 
     async def _settle_ended(self, connection: AsyncOwnConnection, items: Sequence[Unwritten]) -> None:
         """Settle outcomes whose lease is over: written by an earlier write whose answer was lost, or lost."""
@@ -258,6 +279,43 @@ class Completer:
             # Also when a part failed: those before it are committed. What was not is told in vain, which harms nobody.
             if notices:
                 self._on_advanced(notices)
+
+    async def _write_held(self) -> None:
+        """Try what is held again and again: all of it without waiting, then one group in turn, waiting for its lock.
+
+        So no group waits for the lock of another, and each waits in the queue of its own lock now and then, where it
+        has its turn also when many others want it.
+        """
+        connection = self._own_connection(self._answer_timeout)
+        backoff = Backoff()
+        try:
+            while True:
+                await self._held.until_filled()
+                try:
+                    for batch in self._held.batches():
+                        await self._write(connection, batch, run_wait=timedelta())
+                    self._held.let_go_settled()
+                    if self._held.count:
+                        await self._write_next_group(connection)
+                except Exception as error:  # noqa: BLE001 (logged; the writer must not end)
+                    self._trouble.failed(error, self._held.count)
+                    self._still_to_write(item for batch in self._held.batches() for item in batch)
+                    await asyncio.sleep(backoff.failed())
+                else:
+                    backoff.succeeded()
+                    self._trouble.written(self._unwritten_count)
+                    await asyncio.sleep(_HELD_PAUSE_SECONDS)
+                self._held.let_go_settled()
+                self._trouble.held(self._held)
+        finally:
+            await connection.close()
+
+    async def _write_next_group(self, connection: AsyncOwnConnection) -> None:
+        group = self._held.next_group()
+        if group[0].is_plain:
+            await self._write_single(connection, group[0])
+        else:
+            await self._write(connection, group, run_wait=_LOCK_TIMEOUT)
 
     async def _write_line(self, line: OutcomeLine) -> None:
         connection = self._own_connection(line.answer_timeout)
@@ -298,7 +356,7 @@ class Completer:
             if error.code == _LEASE_LOST:
                 await self._settle_ended(connection, [item])
             elif error.sqlstate == LOCK_NOT_AVAILABLE:
-                self._stand_in_line(item)  # at its end, so that the others get their turn
+                self._hold(item)
             elif is_systemic(error):
                 raise
             else:
@@ -340,19 +398,31 @@ class Completer:
         return self._database.own_connection(answer_timeout_seconds=answer_timeout.total_seconds())
 
     def _write_later(self, item: Unwritten) -> None:
-        """Write an outcome whose row is locked again: some times with others, a little later each time, then alone.
+        """Write an outcome whose row is locked again: some times with others, a little later each time, then hold it.
 
         Mostly it is the claim of another worker that has locked it. It saw the job waiting, came to the row when it was
         claimed here already, finds nothing to claim, and lets go of the row with its own commit milliseconds later. In
-        a backlog that two workers share there are hundreds of them, which one by one would hold up both.
+        a backlog that two workers share there are hundreds of them, which one by one would hold up both. A run was
+        waited for already.
         """
-        if item.busy_count == len(_BUSY_PAUSES_SECONDS):
-            self._set_aside(item)
+        if item.is_held or item.busy_count == len(_BUSY_PAUSES_SECONDS) or not item.is_plain:
+            self._hold(item)
             return
         item.is_settled = True  # for its batch
         again = Unwritten(item.execution, item.outcome, busy_count=item.busy_count + 1)
         pause = _BUSY_PAUSES_SECONDS[item.busy_count]
         asyncio.get_running_loop().call_later(pause, self._queue.add, again)
+
+    def _hold(self, item: Unwritten) -> None:
+        """Keep what somebody has locked until it is free, unless it is kept already."""
+        if item.is_held:
+            return
+        item.is_settled = True  # for its batch; the same outcome goes on here
+        again = Unwritten(item.execution, item.outcome)
+        if again.releases_many:
+            self._stand_in_line(again)  # at its end, so that the others get their turn
+        else:
+            self._held.add(again)
 
     def _set_aside(self, item: Unwritten) -> None:
         item.is_settled = True  # for its batch; the same outcome goes on alone

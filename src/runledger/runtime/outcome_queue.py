@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from uuid import UUID
 
-from runledger.postgres.document import MAX_BATCH_BYTES
-from runledger.runtime.executor import Failed, Succeeded
+from runledger.runtime.outcome_batch import OutcomeBatch
 from runledger.runtime.unwritten_outcome import Unwritten
-
-MAX_BATCH = 500
-"""Outcomes that one statement carries at most."""
 
 
 class OutcomeQueue:
@@ -45,7 +40,7 @@ class OutcomeQueue:
             self._is_filled[writer].set()
 
     async def take(self, writer: int) -> list[Unwritten]:
-        """Wait for outcomes, and take what one statement can carry. A job id occurs once: it is keyed by it.
+        """Wait for outcomes, and take a batch.
 
         Args:
             writer: Who takes, counted from 0.
@@ -54,17 +49,14 @@ class OutcomeQueue:
         while not any(lines):
             self._is_filled[writer].clear()
             await self._is_filled[writer].wait()
-        batch: dict[UUID, Unwritten] = {}
-        room = MAX_BATCH_BYTES
-        while len(batch) < MAX_BATCH and any(lines):
+        batch = OutcomeBatch()
+        while any(lines):
             line = min(filter(None, lines), key=_number_of_first)
             _, item = line[0]
-            room -= _output_size(item.outcome)
-            if item.job_id in batch or (room < 0 and batch):
+            if not batch.take(item):
                 break
             line.popleft()
-            batch[item.job_id] = item
-        return list(batch.values())
+        return batch.items
 
 
 _Numbered = tuple[int, Unwritten]
@@ -72,9 +64,3 @@ _Numbered = tuple[int, Unwritten]
 
 def _number_of_first(line: deque[_Numbered]) -> int:
     return line[0][0]
-
-
-def _output_size(outcome: Succeeded | Failed) -> int:
-    if isinstance(outcome, Failed) or outcome.output_json is None:
-        return 0  # the text of a failure is cut when it is stored
-    return len(outcome.output_json.encode())

@@ -21,12 +21,14 @@ class Unwritten:
         execution: Whose.
         outcome: How it ended.
         is_settled: Whether nothing is left to do about it here.
+        is_held: Whether it waits for whoever keeps its job or its run locked.
         busy_count: How often somebody had locked its row when it was written with others.
     """
 
     execution: Execution
     outcome: Succeeded | Failed
     is_settled: bool = False
+    is_held: bool = False
     busy_count: int = 0
 
     @property
@@ -43,6 +45,12 @@ class Unwritten:
     def releases_many(self) -> bool:
         """Whether so many steps wait for that of the job that its end would hold up other outcomes."""
         return self.execution.dependent_count > _MANY_DEPENDENTS
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it keeps in memory."""
+        output = self.outcome.output_json if isinstance(self.outcome, Succeeded) else None
+        return len(self.execution.job.payload_json) + len(output or "")
 
     def seconds_late(self) -> float:
         """How long ago its lease was last sure to be held; negative while it is."""

@@ -347,7 +347,7 @@ class Worker:
         """How many jobs to claim: free slots, as long as outcomes that wait to be written stay within bounds."""
         slots = self._config.max_global_concurrency
         free_slots = slots - self._occupied_slots
-        room_for_outcomes = 2 * slots - self._occupied_slots - self._completer.unwritten_count
+        room_for_outcomes = 2 * slots - self._occupied_slots - self._completer.burden
         return min(free_slots, room_for_outcomes)
 
     def _begin(self, claim: Claim) -> None:

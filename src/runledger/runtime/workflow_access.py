@@ -11,6 +11,7 @@ from runledger.core.errors import InvalidArgumentError, RunledgerError
 from runledger.core.json_value import JsonValue
 from runledger.core.workflows.records import WorkflowAppendResult
 from runledger.postgres import Database, DatabaseConnectionError, Operation, QueryError, workflows
+from runledger.postgres.drivers.psycopg.own_connection import AsyncOwnConnection
 from runledger.postgres.notices import Notices
 from runledger.runtime.backoff import Backoff
 from runledger.runtime.error_judgement import is_systemic
@@ -20,15 +21,19 @@ from runledger.runtime.worker_log import WorkerLog
 T = TypeVar("T")
 
 _SHORTEST_ANSWER_TIMEOUT = timedelta(seconds=30)
+_RUN_WAIT = timedelta(milliseconds=250)
+_CONFLICT_PAUSE_SECONDS = 0.05
 
 _LEASE_LOST = "job.lease_owner_mismatch"
+_RELEASE_CONFLICT = "workflow.release_conflict"
 
 
 class WorkflowAccess:
-    """Runs these calls of all handlers of a worker, one after the other, on a connection of its own.
+    """Runs these calls of all handlers of a worker, reads and appends on a connection each, one after the other.
 
     A database that is away, and a run that somebody keeps locked, are waited for while the lease lasts: an append can
-    be repeated.
+    be repeated. The wait is for other appends to use, and reads need no lock, so a run that is locked holds up nobody
+    who does not want to append to it.
 
     Args:
         database: Where the workflows are.
@@ -42,9 +47,9 @@ class WorkflowAccess:
     ) -> None:
         self._logger = WorkerLog("worker", worker_id)
         answer_timeout = max(lease_ttl, _SHORTEST_ANSWER_TIMEOUT)
-        self._connection = database.own_connection(answer_timeout_seconds=answer_timeout.total_seconds())
+        self._reads = _Turns(database.own_connection(answer_timeout_seconds=answer_timeout.total_seconds()))
+        self._appends = _Turns(database.own_connection(answer_timeout_seconds=answer_timeout.total_seconds()))
         self._on_advanced = on_advanced
-        self._turn = asyncio.Lock()
         self._is_stopped = False
 
     async def append(self, execution: Execution, request: workflows.WorkflowAppendRequest) -> WorkflowAppendResult:
@@ -58,8 +63,10 @@ class WorkflowAccess:
         run_id = execution.job.workflow_run_id
         assert run_id is not None  # noqa: S101 (the context has looked)
         notices = Notices(is_sent_inside=False)
-        append = workflows.append_workflow_steps_of_job(run_id, request, execution.lease, notices=notices)
-        result = await self._run(execution, append)
+        append = workflows.append_workflow_steps_of_job(
+            run_id, request, execution.lease, lock_timeout=_RUN_WAIT, notices=notices
+        )
+        result = await self._run(execution, append, self._appends)
         key = execution.job.workflow_step_key
         execution.dependent_count += sum(
             dependency.prerequisite_step_key == key for step in request.steps for dependency in step.dependencies
@@ -73,22 +80,23 @@ class WorkflowAccess:
         run_id, step_id = execution.job.workflow_run_id, execution.job.workflow_step_id
         assert run_id is not None  # noqa: S101 (the context has looked)
         assert step_id is not None  # noqa: S101 (as above)
-        return await self._run(execution, workflows.read_prerequisite_outputs(run_id, step_id))
+        return await self._run(execution, workflows.read_prerequisite_outputs(run_id, step_id), self._reads)
 
     async def stop(self) -> None:
-        """Close the connection. Handlers that come later are canceled."""
+        """Close the connections. Handlers that come later are canceled."""
         self._is_stopped = True
-        await self._connection.close()
+        await self._reads.close()
+        await self._appends.close()
 
-    async def _run(self, execution: Execution, operation: Operation[T]) -> T:
+    async def _run(self, execution: Execution, operation: Operation[T], turns: _Turns) -> T:
         backoff = Backoff()
+        is_delayed = False
         while True:
             delaying: RunledgerError
             if self._is_stopped:
                 raise asyncio.CancelledError
             try:
-                async with self._turn:
-                    return await self._connection.run(operation)
+                return await turns.run(operation)
             except DatabaseConnectionError as error:
                 delaying = error
             except QueryError as error:
@@ -103,12 +111,29 @@ class WorkflowAccess:
                 execution.cancel(CancelCause.LEASE_MAINTENANCE_FAILED)
                 await asyncio.sleep(0)
                 raise asyncio.CancelledError
-            if backoff.is_first:
+            if not is_delayed:
+                is_delayed = True
                 self._logger.warning(
                     "worker.workflow_call_delayed",
                     extra={"job_id": str(execution.job.job_id), "code": delaying.code},
                 )
-            await asyncio.sleep(backoff.failed())
+            # A run that is locked may be free in a moment, or wanted by many.
+            await asyncio.sleep(_CONFLICT_PAUSE_SECONDS if delaying.code == _RELEASE_CONFLICT else backoff.failed())
+
+
+class _Turns:
+    """A connection that one call uses after the other."""
+
+    def __init__(self, connection: AsyncOwnConnection) -> None:
+        self._connection = connection
+        self._turn = asyncio.Lock()
+
+    async def run(self, operation: Operation[T]) -> T:
+        async with self._turn:
+            return await self._connection.run(operation)
+
+    async def close(self) -> None:
+        await self._connection.close()
 
 
 def not_in_a_workflow(call: str) -> InvalidArgumentError:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from runledger.postgres import DatabaseConnectionError, QueryError
 from runledger.runtime.execution import monotonic
+from runledger.runtime.held_outcomes import HeldOutcomes
 from runledger.runtime.worker_log import WorkerLog
 
 # As long as the longest wait between two attempts: what has not failed since then works.
 _QUIET_SECONDS = 5.0
+# Somebody who locks a job or a run for so long should know what waits.
+_HELD_SECONDS = 5.0
 
 
 class WriteTrouble:
@@ -22,6 +25,7 @@ class WriteTrouble:
     def __init__(self, worker_id: str) -> None:
         self._logger = WorkerLog("worker", worker_id)
         self._failed_at: float | None = None
+        self._has_told_held = False
 
     def failed(self, error: Exception, job_count: int) -> None:
         """Note that a write failed, of so many outcomes."""
@@ -37,3 +41,21 @@ class WriteTrouble:
         if self._failed_at is not None and (unwritten_count == 0 or monotonic() - self._failed_at > _QUIET_SECONDS):
             self._failed_at = None
             self._logger.info("worker.outcome_write_recovered")
+
+    def held(self, outcomes: HeldOutcomes) -> None:
+        """Note what other transactions keep from being written."""
+        longest = outcomes.longest
+        if longest is None:
+            if self._has_told_held:
+                self._has_told_held = False
+                self._logger.info("worker.outcomes_free")
+            return
+        seconds, item = longest
+        if seconds >= _HELD_SECONDS and not self._has_told_held:
+            self._has_told_held = True
+            job = item.execution.job
+            run_id = None if job.workflow_run_id is None else str(job.workflow_run_id)
+            self._logger.warning(
+                "worker.outcomes_held",
+                extra={"job_count": outcomes.count, "job_id": str(job.job_id), "workflow_run_id": run_id},
+            )

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from runledger.core.jobs.records import LeaseIdentity
 from runledger.core.scope import Admin
-from runledger.postgres.document import check_now, keyed_document, milliseconds
+from runledger.postgres.document import check_duration, check_now, keyed_document, milliseconds
 from runledger.postgres.jobs.workflow_jobs import jobs_by_run, run_of
 from runledger.postgres.locks import lock_job
 from runledger.postgres.notices import Notices
@@ -21,7 +21,7 @@ from runledger.postgres.workflows.advance import (
     end_job_steps,
     end_jobs_of_workflows,
 )
-from runledger.postgres.workflows.run_lock import lock_run
+from runledger.postgres.workflows.run_lock import BRIEF_LOCK_TIMEOUT, lock_run
 
 _COMPLETE = SqlFile("jobs", "complete_jobs")
 
@@ -48,6 +48,7 @@ def complete_jobs(
     successes: Sequence[JobSuccess],
     *,
     are_plain: bool = False,
+    run_wait: timedelta = BRIEF_LOCK_TIMEOUT,
     notices: Notices | None = None,
     now: datetime | None = None,
 ) -> Steps[set[UUID]]:
@@ -60,6 +61,7 @@ def complete_jobs(
         worker_id: Who held them.
         successes: What to report.
         are_plain: Those without a run belong to no workflow, as their claim has told; one that does is left alone.
+        run_wait: How long to wait for each run that another transaction is changing; zero leaves such runs alone.
         notices: How workers are told of released steps, and clients of ended runs.
         now: Instant to use instead of the database's clock, for tests.
 
@@ -67,6 +69,7 @@ def complete_jobs(
         The ids that were completed. The others are held no longer, or they or their run are locked by another
         transaction: :func:`~runledger.postgres.jobs.lease.read_held_leases` tells which.
     """
+    check_duration("run_wait", run_wait)
     check_now(now)
     completed: set[UUID] = set()
     of_workflows: dict[UUID, list[JobSuccess]] = {}
@@ -87,7 +90,7 @@ def complete_jobs(
         completed.update(row["job_id"] for row in rows)
         return [row["workflow_step_id"] for row in rows]
 
-    yield from end_jobs_of_workflows(of_workflows, complete, notices=notices, now=now)
+    yield from end_jobs_of_workflows(of_workflows, complete, run_wait=run_wait, notices=notices, now=now)
     return completed
 
 

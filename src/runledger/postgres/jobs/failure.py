@@ -23,7 +23,7 @@ from runledger.postgres.workflows.advance import (
     end_job_steps,
     end_jobs_of_workflows,
 )
-from runledger.postgres.workflows.run_lock import lock_run
+from runledger.postgres.workflows.run_lock import BRIEF_LOCK_TIMEOUT, lock_run
 
 _FAIL = SqlFile("jobs", "fail_jobs")
 
@@ -52,6 +52,7 @@ def fail_jobs(
     worker_id: str,
     failures: Sequence[AttemptFailure],
     *,
+    run_wait: timedelta = BRIEF_LOCK_TIMEOUT,
     notices: Notices | None = None,
     now: datetime | None = None,
 ) -> Steps[dict[UUID, bool]]:
@@ -63,6 +64,7 @@ def fail_jobs(
     Args:
         worker_id: Who held them.
         failures: What to report.
+        run_wait: How long to wait for each run that another transaction is changing; zero leaves such runs alone.
         notices: How workers are told of released steps, and clients of ended runs.
         now: Instant to use instead of the database's clock, for tests.
 
@@ -72,6 +74,7 @@ def fail_jobs(
     """
     if not failures:
         return {}
+    check_duration("run_wait", run_wait)
     check_now(now)
     rows = yield Statement(sql=_FAIL, document=_document(worker_id, failures, now=now), is_only=True)
     recorded = {row["job_id"]: row["is_dead_letter"] for row in rows if row["workflow_run_id"] is None}
@@ -82,7 +85,7 @@ def fail_jobs(
         return [row["workflow_step_id"] for row in rows if row["is_dead_letter"]]
 
     of_workflows = jobs_by_run(rows, {failure.lease.job_id: failure for failure in failures})
-    yield from end_jobs_of_workflows(of_workflows, fail, notices=notices, now=now)
+    yield from end_jobs_of_workflows(of_workflows, fail, run_wait=run_wait, notices=notices, now=now)
     return recorded
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
 
@@ -82,17 +82,19 @@ def end_jobs_of_workflows(
     items: Mapping[UUID, Sequence[T]],
     end: Callable[[Sequence[T]], Steps[list[UUID]]],
     *,
+    run_wait: timedelta,
     notices: Notices | None,
     now: datetime | None,
 ) -> Steps[None]:
     """End jobs of workflows, and with each its step: many runs in one transaction, as long as nobody else holds them.
 
-    Each batch of runs is a part of the operation. Runs that are held are waited for a moment in another part; what is
-    held for longer is left alone, as a locked job is.
+    Each batch of runs is a part of the operation. Runs that are held are waited for in another part; what is held for
+    longer is left alone, as a locked job is.
 
     Args:
         items: What is to end, by run.
         end: Ends the jobs of some of it, under the locks of their runs, and returns the steps of those that ended.
+        run_wait: How long to wait for a run that is held; zero does not wait.
         notices: How workers and waiting clients are told.
         now: Instant to use instead of the database's clock, for tests.
     """
@@ -107,8 +109,8 @@ def end_jobs_of_workflows(
         if free:
             yield from advance(free)
         held = [run_id for run_id in run_ids if run_id not in free]
-        if held:
-            freed = yield from lock_runs_soon(held)
+        if held and run_wait:
+            freed = yield from lock_runs_soon(held, run_wait)
             if freed:
                 yield from advance(freed)
 

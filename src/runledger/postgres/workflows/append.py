@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from runledger.core.errors import BlankStepKeyError, InvalidArgumentError
@@ -21,7 +21,7 @@ from runledger.core.workflows.records import WorkflowAppendOutcome, WorkflowAppe
 from runledger.core.workflows.run_outcome import StepCounts
 from runledger.core.workflows.status import WorkflowStepExecutionKind, WorkflowStepStatus
 from runledger.core.workflows.step_release import start_steps
-from runledger.postgres.document import check_now, encode_document, lease_document
+from runledger.postgres.document import check_duration, check_now, encode_document, lease_document
 from runledger.postgres.notices import Notices
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.sql_errors import QueryError, QueryErrorCategory, lease_owner_mismatch, refusal
@@ -29,7 +29,7 @@ from runledger.postgres.sql_files import SqlFile
 from runledger.postgres.workflows.cancellation import run_not_found
 from runledger.postgres.workflows.named_steps import NamedStep, read_named_steps
 from runledger.postgres.workflows.reads import read_run, read_steps
-from runledger.postgres.workflows.run_lock import LockedRun, lock_job_of_run, lock_run
+from runledger.postgres.workflows.run_lock import LOCK_TIMEOUT, LockedRun, lock_job_of_run, lock_run
 from runledger.postgres.workflows.step_rows import insert_steps
 
 _FIND_MUTATION = SqlFile("workflows", "find_workflow_run_mutation")
@@ -106,6 +106,7 @@ def append_workflow_steps_of_job(
     request: WorkflowAppendRequest,
     lease: LeaseIdentity,
     *,
+    lock_timeout: timedelta = LOCK_TIMEOUT,
     notices: Notices | None = None,
     now: datetime | None = None,
 ) -> Steps[WorkflowAppendResult]:
@@ -117,6 +118,7 @@ def append_workflow_steps_of_job(
         run_id: The run of the job.
         request: What to append; ``window_step_key`` is the step of the job.
         lease: The lease of the job.
+        lock_timeout: How long to wait for the locks of the run and of the job, each, at most.
         notices: How workers are told of released steps; nobody is when not given.
         now: Instant to use instead of the database's clock, for tests.
 
@@ -127,9 +129,10 @@ def append_workflow_steps_of_job(
             more, that of the step's job.
     """
     _check(request, now)
+    check_duration("lock_timeout", lock_timeout)
     append = _Append(run_id, request, notices, now)
-    run = yield from append.lock(Admin())
-    yield from lock_job_of_run(lease.job_id)
+    run = yield from append.lock(Admin(), lock_timeout)
+    yield from lock_job_of_run(lease.job_id, lock_timeout=lock_timeout)
     rows = yield Statement(sql=_CHECK_LEASE, document=lease_document(lease.worker_id, [lease], now=now))
     if not rows:
         raise lease_owner_mismatch("workflows.append_workflow_steps_of_job")
@@ -152,8 +155,8 @@ class _Append:
     notices: Notices | None
     now: datetime | None
 
-    def lock(self, scope: Scope) -> Steps[LockedRun]:
-        run = yield from lock_run(self.run_id, scope=scope, isolation_code=_ISOLATION)
+    def lock(self, scope: Scope, lock_timeout: timedelta = LOCK_TIMEOUT) -> Steps[LockedRun]:
+        run = yield from lock_run(self.run_id, scope=scope, isolation_code=_ISOLATION, lock_timeout=lock_timeout)
         if run is None:
             raise run_not_found("workflows.append_workflow_steps")
         return run

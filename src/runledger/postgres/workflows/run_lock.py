@@ -24,9 +24,8 @@ _WAIT_FOR_JOBS = SqlFile("workflows", "lock_workflow_run_jobs")
 LOCK_TIMEOUT = timedelta(seconds=5)
 """How long an operation waits for the lock of a run at most; a shorter ``lock_timeout`` of the transaction counts."""
 
-# A batch waits for runs that others advance just now, which takes milliseconds, and not for a transaction that somebody
-# has left open: the outcomes of such a run go on alone.
-_BRIEF_LOCK_TIMEOUT = timedelta(milliseconds=250)
+BRIEF_LOCK_TIMEOUT = timedelta(milliseconds=250)
+"""How long a batch waits for runs that others advance just now, which takes milliseconds."""
 
 _RELEASE_CONFLICT = ErrorClass(
     QueryErrorCategory.CONFLICT,
@@ -75,13 +74,17 @@ def lock_run(
     return LockedRun(status=decode_run_status(rows[0]["status"]), organization_id=rows[0]["organization_id"])
 
 
-def lock_job_of_run(job_id: UUID) -> Steps[None]:
-    """Wait for the lock of the job of a step, while the lock of its run is held, and as long as for that.
+def lock_job_of_run(job_id: UUID, *, lock_timeout: timedelta = LOCK_TIMEOUT) -> Steps[None]:
+    """Wait for the lock of the job of a step, while the lock of its run is held.
+
+    Args:
+        job_id: The job.
+        lock_timeout: Bound on the wait.
 
     Raises:
         QueryError: ``workflow.release_conflict``: it was not had in time.
     """
-    document = encode_document(job_id=job_id, lock_timeout_ms=milliseconds(LOCK_TIMEOUT))
+    document = encode_document(job_id=job_id, lock_timeout_ms=milliseconds(lock_timeout))
     yield Statement(sql=_WAIT_FOR_JOB, document=document, lock_conflict=_RELEASE_CONFLICT)
 
 
@@ -112,10 +115,15 @@ def try_lock_runs(run_ids: Iterable[UUID], *, isolation_code: str, opens_part: b
     return _run_ids(rows)
 
 
-def lock_runs_soon(run_ids: Iterable[UUID]) -> Steps[set[UUID]]:
-    """Wait a moment for the locks of runs, in another part of the operation: all of them, or none."""
+def lock_runs_soon(run_ids: Iterable[UUID], lock_timeout: timedelta) -> Steps[set[UUID]]:
+    """Wait for the locks of runs, in another part of the operation: all of them, or none.
+
+    Args:
+        run_ids: The runs.
+        lock_timeout: Bound on the wait for each.
+    """
     document = encode_document(
-        run_ids=_texts(run_ids), lock_timeout_ms=milliseconds(_BRIEF_LOCK_TIMEOUT), **scope_fields(Admin())
+        run_ids=_texts(run_ids), lock_timeout_ms=milliseconds(lock_timeout), **scope_fields(Admin())
     )
     try:
         rows = yield Statement(
