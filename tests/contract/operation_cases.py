@@ -243,7 +243,7 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
     workflows.list_workflow_steps(JOB_ID, scope=Organization(_ORGANIZATION), limit=10, after_step_id=JOB_ID),
     workflows.list_workflow_step_dependencies(JOB_ID, scope=Organization(_ORGANIZATION)),
     workflows.get_workflow_run_id_for_job(JOB_ID, scope=Organization(_ORGANIZATION)),
-    workflows.read_prerequisite_outputs(JOB_ID, JOB_ID),
+    workflows.read_prerequisites(JOB_ID, JOB_ID),
     *(
         admin.list_jobs(
             scope=Organization(_ORGANIZATION),

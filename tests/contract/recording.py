@@ -66,6 +66,7 @@ _VALUES_IN_FILES: Mapping[tuple[str, str], object] = {
     },
     ("workflows/list_workflow_steps", "step_key"): "build",
     ("workflows/list_workflow_step_dependencies", "release_mode"): "ON_SUCCESS",
+    ("workflows/read_prerequisites", "status"): "SUCCEEDED",
     ("workflows/find_workflow_run_mutation", "request_json"): '{"steps":[]}',
 }
 # The same statement is sent until its answer leaves nothing to do.

@@ -29,7 +29,7 @@ NOT_ON_THE_LEDGER: Mapping[str, str] = {
     "read_attempt_outcomes": _SETTLING,
     "confirm_attempt_outcome": _SETTLING,
     "append_workflow_steps_of_job": "what a handler appends goes through its context",
-    "read_prerequisite_outputs": "what a handler reads goes through its context",
+    "read_prerequisites": "what a handler reads goes through its context",
     "fire_due_schedules": "the pass of a scheduler, which sleeps until the next one",
     "read_next_fire": "how long a scheduler sleeps",
     "sync_catalog_schedules": "sync_catalog does this for schedules and job types together",

@@ -20,6 +20,7 @@ PUBLIC_NAMES: dict[ModuleType, str] = {
         RunledgerError ScheduleOwner ScheduleRecord ScheduleRequest Scope StepCounts StepKey TailedEvent
         UndecodableJsonError UnknownStoredTextError WorkerIdentity WorkerRecord Workflow WorkflowAppend
         WorkflowAppendOutcome WorkflowAppendResult WorkflowBuildError WorkflowDagBuilder WorkflowDependencyReleaseMode
+        WorkflowPrerequisite
         WorkflowRunEnqueue WorkflowRunEnqueueBuilder WorkflowRunFailedError WorkflowRunRecord WorkflowRunStatus
         WorkflowStepDependency WorkflowStepDependencySpec WorkflowStepEnqueue WorkflowStepEnqueueBuilder
         WorkflowStepExecutionKind WorkflowStepHandle WorkflowStepRecord WorkflowStepStatus WorkflowType clean_error_text
@@ -56,7 +57,7 @@ PUBLIC_NAMES: dict[ModuleType, str] = {
         WorkflowAppendRequest append_workflow_steps append_workflow_steps_of_job cancel_workflow_run
         complete_external_workflow_step enqueue_workflow_run get_latest_workflow_run_by_type get_workflow_run_by_id
         get_workflow_run_by_type_and_idempotency_key get_workflow_run_id_for_job list_workflow_runs
-        list_workflow_step_dependencies list_workflow_step_keys_for_update list_workflow_steps read_prerequisite_outputs
+        list_workflow_step_dependencies list_workflow_step_keys_for_update list_workflow_steps read_prerequisites
         update_workflow_step_and_pending_job_payload
     """,
     schedules: """

@@ -62,7 +62,7 @@ STATEMENTS: dict[Duty, set[str]] = {
         "workflows/check_append_lease",
         "workflows/lock_workflow_job",
         "workflows/lock_workflow_run_jobs",
-        "workflows/read_prerequisite_outputs",
+        "workflows/read_prerequisites",
         "workflows/try_lock_workflow_runs",
         "workflows/update_workflow_step_payload",
         "connection/send_notices",

@@ -15,8 +15,10 @@ from runledger.core import (
     JsonValue,
     Workflow,
     WorkflowAppend,
+    WorkflowPrerequisite,
     WorkflowRunFailedError,
     WorkflowRunStatus,
+    WorkflowStepStatus,
 )
 from runledger.runtime.job_context import AsyncJobContext, ThreadJobContext
 from tests.runtime.app import App
@@ -114,6 +116,53 @@ async def test_a_failed_step_ends_a_run_without_result(app: App) -> None:
 
     assert caught.value.status == "COMPLETED_WITH_ERRORS"
     assert await statuses(handle) == {"a": "FAILED", "b": "CANCELED"}
+    await worker.stop()
+
+
+async def test_a_handler_behind_ends_of_all_kinds_sees_which_failed_and_why(app: App) -> None:
+    """What failed has no output, and neither has what succeeded silently; a refused gate hands its reason on."""
+    seen: dict[str, dict[str, tuple[str, JsonValue, str | None]]] = {}
+
+    @app.registry.job("silent")
+    async def silent(_context: JobContext, _payload: None) -> None:
+        pass
+
+    @app.registry.job("fail")
+    async def fail(_context: JobContext, _payload: None) -> None:
+        raise JobFailure.terminal("app.broken", "broken")
+
+    def told(steps: dict[str, WorkflowPrerequisite]) -> dict[str, tuple[str, JsonValue, str | None]]:
+        return {key: (step.status.value, step.output, step.last_error_code) for key, step in steps.items()}
+
+    @app.registry.job("report")
+    async def report(context: AsyncJobContext, _payload: None) -> dict[str, JsonValue]:
+        seen["async"] = told(await context.prerequisites())
+        return await context.prerequisite_outputs()
+
+    @app.registry.job("report-in-thread")
+    def report_in_thread(context: ThreadJobContext, _payload: None) -> dict[str, JsonValue]:
+        seen["thread"] = told(context.prerequisites())
+        return context.prerequisite_outputs()
+
+    flow = Workflow("reported")
+    before = [flow.job("silent", "silent"), flow.job("fail", "fail"), flow.gate("approve")]
+    flow.job("report", "report", after_terminal=before)
+    flow.job("report-in-thread", "report-in-thread", after_terminal=before)
+    handle = await start(app, flow)
+    refusal = {"why": "too dear"}
+    await app.ledger.complete_gate(handle.id, "approve", status=WorkflowStepStatus.FAILED, output=refusal)
+    worker = app.new_worker()
+    await worker.start()
+
+    await handle.wait(timeout=MINUTE)
+    outputs = [step.output for step in await handle.steps() if step.step_key.startswith("report")]
+    assert outputs == [{"silent": None, "fail": None, "approve": refusal}] * 2
+    assert seen["async"] == {
+        "silent": ("SUCCEEDED", None, None),
+        "fail": ("FAILED", None, "app.broken"),
+        "approve": ("FAILED", refusal, None),
+    }
+    assert seen["thread"] == seen["async"]
     await worker.stop()
 
 

@@ -119,6 +119,7 @@ from runledger.core.workflows.graph_validation import (
 from runledger.core.workflows.records import (
     WorkflowAppendOutcome,
     WorkflowAppendResult,
+    WorkflowPrerequisite,
     WorkflowRunRecord,
     WorkflowStepDependency,
     WorkflowStepRecord,
@@ -215,6 +216,7 @@ __all__ = [
     "WorkflowBuildError",
     "WorkflowDagBuilder",
     "WorkflowDependencyReleaseMode",
+    "WorkflowPrerequisite",
     "WorkflowRunEnqueue",
     "WorkflowRunEnqueueBuilder",
     "WorkflowRunFailedError",

@@ -27,7 +27,12 @@ from runledger.core.json_value import JsonValue, decode_json
 from runledger.core.schedules.catch_up import CatchUp
 from runledger.core.schedules.schedule import Overlap, ScheduleOwner, ScheduleRecord
 from runledger.core.workers import WorkerRecord
-from runledger.core.workflows.records import WorkflowRunRecord, WorkflowStepDependency, WorkflowStepRecord
+from runledger.core.workflows.records import (
+    WorkflowPrerequisite,
+    WorkflowRunRecord,
+    WorkflowStepDependency,
+    WorkflowStepRecord,
+)
 from runledger.core.workflows.run_outcome import StepCounts
 from runledger.core.workflows.status import (
     WorkflowDependencyReleaseMode,
@@ -220,9 +225,12 @@ def decode_workflow_step_dependency(row: Row) -> WorkflowStepDependency:
     return WorkflowStepDependency(**fields)
 
 
-def decode_json_text(text: str | None) -> JsonValue:
-    """Return a JSON value that a row holds as text."""
-    return _json(text)
+def decode_workflow_prerequisite(row: Row) -> WorkflowPrerequisite:
+    """Return how a step ended that another one waited for."""
+    fields = dict(row)
+    fields["status"] = decode_step_status(row["status"])
+    fields["output"] = _json(fields.pop("output_json"))
+    return WorkflowPrerequisite(**fields)
 
 
 def decode_failure_kind(text: str | None) -> JobFailureKind | None:

@@ -13,7 +13,7 @@ from runledger.core.jobs.handler import JobContext, JobProgress
 from runledger.core.json_form import JsonEncodable
 from runledger.core.json_value import JsonValue
 from runledger.core.workflows.enqueue_request import WorkflowStepEnqueue
-from runledger.core.workflows.records import WorkflowAppendResult
+from runledger.core.workflows.records import WorkflowAppendResult, WorkflowPrerequisite
 from runledger.core.workflows.workflow import WorkflowAppend
 from runledger.postgres.workflows import WorkflowAppendRequest
 from runledger.runtime.execution import Execution, monotonic
@@ -220,17 +220,34 @@ class AsyncJobContext(RunningJobContext):
         """
         return await self._workflow_access.append(self._execution, self._append_request(steps, mutation_key, metadata))
 
-    async def prerequisite_outputs(self) -> dict[str, JsonValue]:
-        """Return what the steps have put out that this one waited for, by their keys.
+    async def prerequisites(self) -> dict[str, WorkflowPrerequisite]:
+        """Return the steps that this one waited for, by their keys: how each ended, and what it put out.
 
-        ``None`` is that of a step which put out nothing, or has not succeeded.
+        A step behind ``after_terminal=`` sees here what failed, and why::
+
+            for step in (await context.prerequisites()).values():
+                if step.status is not WorkflowStepStatus.SUCCEEDED:
+                    context.log("missing", step=step.step_key, code=step.last_error_code)
+
+        Raises:
+            asyncio.CancelledError: The job was canceled or its lease is lost; the handler is to end.
+            InvalidArgumentError: The job belongs to no workflow.
+        """
+        self._check_workflow("prerequisites")
+        return await self._workflow_access.prerequisites(self._execution)
+
+    async def prerequisite_outputs(self) -> dict[str, JsonValue]:
+        """Return what the steps have put out that this one waited for, by their keys: :meth:`prerequisites` in short.
+
+        ``None`` is the output of a step that put out nothing, as has every job that did not succeed. A gate has the
+        output that it was completed with, also if that was as FAILED or CANCELED.
 
         Raises:
             asyncio.CancelledError: The job was canceled or its lease is lost; the handler is to end.
             InvalidArgumentError: The job belongs to no workflow.
         """
         self._check_workflow("prerequisite_outputs")
-        return await self._workflow_access.prerequisite_outputs(self._execution)
+        return _outputs(await self._workflow_access.prerequisites(self._execution))
 
 
 class ThreadJobContext(RunningJobContext):
@@ -274,13 +291,18 @@ class ThreadJobContext(RunningJobContext):
         request = self._append_request(steps, mutation_key, metadata)
         return self._wait(self._workflow_access.append(self._execution, request))
 
+    def prerequisites(self) -> dict[str, WorkflowPrerequisite]:
+        """Return the steps that this one waited for; the same as :meth:`AsyncJobContext.prerequisites`."""
+        self._check_workflow("prerequisites")
+        return self._wait(self._workflow_access.prerequisites(self._execution))
+
     def prerequisite_outputs(self) -> dict[str, JsonValue]:
         """Return what the steps have put out that this one waited for, by their keys.
 
         The same as :meth:`AsyncJobContext.prerequisite_outputs`.
         """
         self._check_workflow("prerequisite_outputs")
-        return self._wait(self._workflow_access.prerequisite_outputs(self._execution))
+        return _outputs(self._wait(self._workflow_access.prerequisites(self._execution)))
 
     def raise_if_cancel_requested(self) -> None:
         """End the attempt here if it is to end: job canceled, time over, lease lost, or the worker shuts down.
@@ -306,6 +328,10 @@ class ThreadJobContext(RunningJobContext):
         except concurrent.futures.CancelledError:
             # As in the event loop: `except Exception` in a handler must not catch it.
             raise asyncio.CancelledError from None
+
+
+def _outputs(prerequisites: dict[str, WorkflowPrerequisite]) -> dict[str, JsonValue]:
+    return {key: step.output for key, step in prerequisites.items()}
 
 
 def _progress(done: int | None, total: int | None, stage: str | None) -> JobProgress:

@@ -8,8 +8,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from runledger.core.errors import InvalidArgumentError, RunledgerError
-from runledger.core.json_value import JsonValue
-from runledger.core.workflows.records import WorkflowAppendResult
+from runledger.core.workflows.records import WorkflowAppendResult, WorkflowPrerequisite
 from runledger.postgres import Database, DatabaseConnectionError, Operation, QueryError, workflows
 from runledger.postgres.drivers.psycopg.own_connection import AsyncOwnConnection
 from runledger.postgres.notices import Notices
@@ -75,12 +74,12 @@ class WorkflowAccess:
             self._on_advanced(notices)
         return result
 
-    async def prerequisite_outputs(self, execution: Execution) -> dict[str, JsonValue]:
-        """Return what the steps have put out that the step of a job waited for, by their keys."""
+    async def prerequisites(self, execution: Execution) -> dict[str, WorkflowPrerequisite]:
+        """Return the steps that the step of a job waited for, by their keys."""
         run_id, step_id = execution.job.workflow_run_id, execution.job.workflow_step_id
         assert run_id is not None  # noqa: S101 (the context has looked)
         assert step_id is not None  # noqa: S101 (as above)
-        return await self._run(execution, workflows.read_prerequisite_outputs(run_id, step_id), self._reads)
+        return await self._run(execution, workflows.read_prerequisites(run_id, step_id), self._reads)
 
     async def stop(self) -> None:
         """Close the connections. Handlers that come later are canceled."""

@@ -47,7 +47,7 @@ INDEXES_OF_STATEMENT: Mapping[SqlFile, set[str]] = {
     SqlFile("workflows", "list_workflow_steps"): {RUN, STEP_OF_RUN, STEP_KEY},
     SqlFile("workflows", "list_workflow_step_dependencies"): {RUN, STEP, EDGE},
     SqlFile("workflows", "read_workflow_steps_by_key"): {STEP_KEY},
-    SqlFile("workflows", "read_prerequisite_outputs"): {EDGE_BACK, STEP},
+    SqlFile("workflows", "read_prerequisites"): {EDGE_BACK, STEP},
     SqlFile("workflows", "update_workflow_step_payload"): {STEP_KEY, STEP, JOB},
     SqlFile("jobs", "complete_jobs"): {JOB, ATTEMPT, STEP},
     SqlFile("jobs", "fail_jobs"): {JOB, ATTEMPT, STEP},

@@ -18,6 +18,7 @@ from runledger.core import (
     Scope,
     Workflow,
     WorkflowRunStatus,
+    WorkflowStepStatus,
 )
 from runledger.postgres import Operation, jobs, workflows
 from tests.postgres.job_queue import JOB_TYPE, WORKER
@@ -180,13 +181,14 @@ def test_none_is_no_scope(queue: WorkflowQueue) -> None:
 # Outputs and results --------------------------------------------------------------------------------------------------
 
 
-def test_outputs_of_prerequisites_are_read_by_key(queue: WorkflowQueue) -> None:
-    """Those of failed, canceled and unended ones are none."""
+def test_prerequisites_are_read_by_key_as_they_ended(queue: WorkflowQueue) -> None:
+    """A job that failed has no output; a gate has what it was completed with, whatever that was as."""
     flow = workflow()
     given, silent, failed = (flow.job(key, JOB_TYPE) for key in ("given", "silent", "failed"))
-    gate, open_gate = flow.gate("gate"), flow.gate("open")
+    gate, refused_gate, open_gate = flow.gate("gate"), flow.gate("refused"), flow.gate("open")
+    unreached = flow.job("unreached", JOB_TYPE, after=refused_gate)
     flow.job("other", JOB_TYPE)
-    flow.job("last", JOB_TYPE, after_terminal=[given, silent, failed, gate, open_gate])
+    flow.job("last", JOB_TYPE, after_terminal=[given, silent, failed, gate, refused_gate, unreached, open_gate])
     run_id = queue.start(flow)
     claimed = queue.claim_steps()
     queue.succeed(claimed["given"], '{"n":1}')
@@ -194,10 +196,31 @@ def test_outputs_of_prerequisites_are_read_by_key(queue: WorkflowQueue) -> None:
     queue.succeed(claimed["other"], "7")
     queue.dead_letter_now(claimed["failed"])
     queue.complete(run_id, "gate", output=[1, 2])
+    queue.complete(
+        run_id,
+        "refused",
+        status=WorkflowStepStatus.FAILED,
+        output={"why": "too dear"},
+        reason="refused by Ada",
+        error_code="approval.refused",
+        error_message="too dear",
+    )
 
-    outputs = queue.run(workflows.read_prerequisite_outputs(run_id, queue.steps(run_id)["last"].id))
+    steps = queue.run(workflows.read_prerequisites(run_id, queue.steps(run_id)["last"].id))
 
-    assert outputs == {"given": {"n": 1}, "silent": None, "failed": None, "gate": [1, 2], "open": None}
+    assert list(steps) == ["given", "silent", "failed", "gate", "refused", "open", "unreached"]
+    assert {key: step.step_key for key, step in steps.items()} == {key: key for key in steps}
+    assert {key: (step.status.value, step.output, step.last_error_code) for key, step in steps.items()} == {
+        "given": ("SUCCEEDED", {"n": 1}, None),
+        "silent": ("SUCCEEDED", None, None),
+        "failed": ("FAILED", None, "smtp.busy"),
+        "gate": ("SUCCEEDED", [1, 2], None),
+        "refused": ("FAILED", {"why": "too dear"}, "approval.refused"),
+        "unreached": ("CANCELED", None, "workflow.dependency_unsatisfied"),
+        "open": ("WAITING_FOR_EXTERNAL", None, None),
+    }
+    assert (steps["refused"].status_reason, steps["refused"].last_error_message) == ("refused by Ada", "too dear")
+    assert "too dear" not in repr(steps)
 
 
 @pytest.mark.parametrize(("output", "result"), [('{"n":1}', {"n": 1}), ("null", None), (None, None), ("0", 0)])

@@ -118,6 +118,27 @@ class WorkflowStepRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowPrerequisite:
+    """How a step ended that another one waited for, as the handler of the other one sees it.
+
+    Attributes:
+        step_key: Its name in the run.
+        status: How it ended.
+        output: What its job returned, or the application gave when it completed the gate, with whatever status.
+        status_reason: Why it ended so, where there is something to say.
+        last_error_code: Of the last failed attempt, or of what ended it. A step that succeeded at last keeps none.
+        last_error_message: The text that goes with it.
+    """
+
+    step_key: str
+    status: WorkflowStepStatus
+    output: JsonValue = field(repr=False)
+    status_reason: str | None
+    last_error_code: str | None
+    last_error_message: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowStepDependency:
     """One edge of a run.
 

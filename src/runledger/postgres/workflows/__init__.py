@@ -16,7 +16,7 @@ from runledger.postgres.workflows.reads import (
     list_workflow_runs,
     list_workflow_step_dependencies,
     list_workflow_steps,
-    read_prerequisite_outputs,
+    read_prerequisites,
 )
 from runledger.postgres.workflows.step_payload import (
     list_workflow_step_keys_for_update,
@@ -38,6 +38,6 @@ __all__ = [
     "list_workflow_step_dependencies",
     "list_workflow_step_keys_for_update",
     "list_workflow_steps",
-    "read_prerequisite_outputs",
+    "read_prerequisites",
     "update_workflow_step_and_pending_job_payload",
 ]

@@ -8,14 +8,18 @@ from uuid import UUID
 from runledger.core.errors import BlankWorkflowTypeError, InvalidArgumentError
 from runledger.core.identifiers import check_identifier
 from runledger.core.jobs.setting_checks import check_idempotency_key
-from runledger.core.json_value import JsonValue
 from runledger.core.scope import Admin, Scope
-from runledger.core.workflows.records import WorkflowRunRecord, WorkflowStepDependency, WorkflowStepRecord
+from runledger.core.workflows.records import (
+    WorkflowPrerequisite,
+    WorkflowRunRecord,
+    WorkflowStepDependency,
+    WorkflowStepRecord,
+)
 from runledger.core.workflows.status import WorkflowRunStatus
 from runledger.postgres.document import check_limit, encode_document, scope_fields
 from runledger.postgres.operation import Operation, Statement, Steps, operation
 from runledger.postgres.row_decoding import (
-    decode_json_text,
+    decode_workflow_prerequisite,
     decode_workflow_run,
     decode_workflow_step,
     decode_workflow_step_dependency,
@@ -28,7 +32,7 @@ _LIST_RUNS = SqlFile("workflows", "list_workflow_runs")
 _FIND_BY_KEY = SqlFile("workflows", "find_workflow_run_by_idempotency_key")
 _LIST_STEPS = SqlFile("workflows", "list_workflow_steps")
 _LIST_DEPENDENCIES = SqlFile("workflows", "list_workflow_step_dependencies")
-_READ_OUTPUTS = SqlFile("workflows", "read_prerequisite_outputs")
+_READ_PREREQUISITES = SqlFile("workflows", "read_prerequisites")
 
 
 @operation("workflows.get_workflow_run_by_id")
@@ -133,15 +137,16 @@ def get_workflow_run_id_for_job(job_id: UUID, *, scope: Scope) -> Steps[UUID | N
     return None if found is None else found[0]
 
 
-@operation("workflows.read_prerequisite_outputs")
-def read_prerequisite_outputs(run_id: UUID, step_id: UUID) -> Steps[dict[str, JsonValue]]:
-    """Return what the prerequisites of a step have put out, by their keys.
+@operation("workflows.read_prerequisites")
+def read_prerequisites(run_id: UUID, step_id: UUID) -> Steps[dict[str, WorkflowPrerequisite]]:
+    """Return the prerequisites of a step as they are now, by their keys, in the order in which they were made.
 
-    A prerequisite without output has ``None``, as has one that has not ended or not succeeded.
+    The output of a gate is there whatever it was completed as: a refusal can be handed on with its reason. A job has
+    one only if it has succeeded.
     """
     document = encode_document(run_id=run_id, step_id=step_id)
-    rows = yield Statement(sql=_READ_OUTPUTS, document=document, is_only=True)
-    return {row["step_key"]: decode_json_text(row["output_json"]) for row in rows}
+    rows = yield Statement(sql=_READ_PREREQUISITES, document=document, is_only=True)
+    return {row["step_key"]: decode_workflow_prerequisite(row) for row in rows}
 
 
 def read_run(
