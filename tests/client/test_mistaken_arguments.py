@@ -108,6 +108,10 @@ MISTAKES: dict[str, tuple[Callable[[SyncLedger], object], str]] = {
             "`conn.connection.driver_connection`"
         ),
     ),
+    "an object as workflow": (
+        lambda ledger: ledger.enqueue_workflow(wrong({"a": 1})),
+        "workflow: is of type dict; pass a Workflow, or the WorkflowRunEnqueue that build() of a builder returns",
+    ),
     "names": (lambda ledger: ledger.ensure_job_definitions(wrong(["a.b"])), "definitions: hold a str"),
 }
 

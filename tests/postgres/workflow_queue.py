@@ -136,6 +136,11 @@ def failure_of(claimed: ClaimedJob, kind: JobFailureKind = JobFailureKind.RETRYA
     return jobs.AttemptFailure(lease=claimed.lease, kind=kind, error_code="smtp.busy", error_message="try later")
 
 
-def refused(code: str, category: QueryErrorCategory = QueryErrorCategory.VALIDATION) -> pytest.RaisesExc[QueryError]:
-    """Expect that an operation is refused with a code."""
-    return pytest.raises(QueryError, check=lambda error: (error.code, error.category) == (code, category))
+def refused(
+    code: str, category: QueryErrorCategory = QueryErrorCategory.VALIDATION, *, says: str = ""
+) -> pytest.RaisesExc[QueryError]:
+    """Expect that an operation is refused with a code, and a text that has some words in it."""
+    return pytest.raises(
+        QueryError,
+        check=lambda error: (error.code, error.category) == (code, category) and says in error.client_message,
+    )

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from runledger.core.errors import InvalidArgumentError
 from runledger.core.identifiers import JobType, StepKey
 from runledger.core.workflows.build_error import WorkflowBuildError
+from runledger.core.workflows.builder import WorkflowRunEnqueueBuilder
 from runledger.core.workflows.enqueue_request import (
     WorkflowRunEnqueue,
     WorkflowStepDependencySpec,
@@ -30,6 +31,7 @@ from runledger.core.workflows.graph_validation import (
     validate_workflow_step,
 )
 from runledger.core.workflows.status import WorkflowDependencyReleaseMode
+from runledger.core.workflows.workflow import WorkflowAppend
 from tests.core.workflows.dags import gate, job, run_of, waits
 
 ON_SUCCESS = WorkflowDependencyReleaseMode.ON_SUCCESS
@@ -41,6 +43,13 @@ def refusal_of(run: WorkflowRunEnqueue) -> WorkflowBuildError:
     with pytest.raises(WorkflowBuildError) as caught:
         validate_workflow_run_enqueue(run)
     return caught.value
+
+
+@pytest.mark.parametrize("run", [{"a": 1}, None, WorkflowRunEnqueueBuilder("release"), WorkflowAppend()])
+def test_what_is_no_request_is_refused_by_its_type(run: Any) -> None:
+    """Among them a builder whose build was forgotten."""
+    with pytest.raises(InvalidArgumentError, match=f"workflow: is of type {type(run).__name__}; pass a Workflow, or"):
+        validate_workflow_run_enqueue(run)
 
 
 def both_modes(key: str) -> tuple[WorkflowStepDependencySpec, ...]:
@@ -345,6 +354,21 @@ def test_steps_that_cannot_be_appended_are_refused(steps: list[WorkflowStepEnque
 def test_appended_steps_may_wait_for_existing_ones_and_for_each_other() -> None:
     """CORE-038."""
     validate_workflow_append(iter(["a", "b"]), [job("n", "m", "a"), job("m", "a", "b")])
+
+
+def test_where_the_steps_of_the_run_are_not_known_a_foreign_key_is_taken_for_one_of_them() -> None:
+    validate_workflow_append(None, [job("n", "m", "a"), job("m", "z")])
+
+    with pytest.raises(WorkflowBuildError) as caught:
+        validate_workflow_append(None, [job("n", "m"), job("m", "n", "a")])
+    assert caught.value.cycle == ("n", "m")
+
+
+def test_an_append_of_nothing_says_that_it_can_be_left_out() -> None:
+    with pytest.raises(WorkflowBuildError, match="steps: is empty; append only when there is something") as caught:
+        validate_workflow_append(["a"], [])
+
+    assert caught.value.code == "workflow.invalid_dag_empty"
 
 
 def test_a_cycle_among_appended_steps_names_those_alone() -> None:

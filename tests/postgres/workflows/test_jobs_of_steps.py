@@ -239,7 +239,7 @@ def test_a_job_of_a_workflow_is_not_requeued(queue: WorkflowQueue, end: str) -> 
     ends[end]()
     before = queue.contents()
 
-    with refused("job.workflow_requeue_not_supported"):
+    with refused("job.workflow_requeue_not_supported", says="; enqueue the workflow again, as a new run"):
         queue.run(jobs.requeue_job(claimed.job_id, scope=Admin()))
 
     assert queue.contents() == before

@@ -61,6 +61,17 @@ def empty_steps() -> WorkflowBuildError:
     )
 
 
+def nothing_to_append() -> WorkflowBuildError:
+    """No step to append was given."""
+    return WorkflowBuildError(
+        "workflow.invalid_dag_empty",
+        field="steps",
+        problem="is empty",
+        remedy="append only when there is something to append",
+        client_message="there is no step to append to the workflow",
+    )
+
+
 def blank_workflow_type() -> WorkflowBuildError:
     """The workflow type is blank."""
     return WorkflowBuildError(

@@ -47,6 +47,7 @@ from runledger.core.workflows.build_error import (
     missing_result_step,
     non_positive_max_attempts,
     non_positive_timeout,
+    nothing_to_append,
     self_dependency,
     step_place,
 )
@@ -73,6 +74,12 @@ def validate_workflow_run_enqueue(run: WorkflowRunEnqueue) -> None:
         WorkflowBuildError: It breaks a rule; ``code`` tells which, and the error names the step.
         InvalidArgumentError: A value has the wrong type, or PostgreSQL cannot store it; ``field`` tells where.
     """
+    if not isinstance(run, WorkflowRunEnqueue):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidArgumentError(
+            "workflow",
+            f"is of type {type(run).__name__}",
+            "pass a Workflow, or the WorkflowRunEnqueue that build() of a builder returns",
+        )
     if run.idempotency_key is not None:
         if _is_blank(run.idempotency_key):
             raise blank_idempotency_key()
@@ -100,24 +107,31 @@ def validate_workflow_dag(workflow_type: str, steps: Sequence[WorkflowStepEnqueu
     if _is_blank(workflow_type):
         raise blank_workflow_type()
     _check_text("workflow_type", workflow_type)
+    _check_is_list("steps", steps)
+    if not steps:
+        raise empty_steps()
     _validate_steps(steps, existing_step_keys=frozenset())
 
 
-def validate_workflow_append(existing_step_keys: Iterable[str], steps: Sequence[WorkflowStepEnqueue]) -> None:
+def validate_workflow_append(existing_step_keys: Iterable[str] | None, steps: Sequence[WorkflowStepEnqueue]) -> None:
     """Refuse steps that cannot be appended to a run.
 
     New steps may wait for existing ones and for each other. No existing step waits for a new one, so what exists
     already is part of no cycle.
 
     Args:
-        existing_step_keys: The keys that the run has.
+        existing_step_keys: The keys that the run has; ``None`` where they are not known yet, and each prerequisite that
+            is no new step is taken for one of the run.
         steps: The new steps.
 
     Raises:
         WorkflowBuildError: As by :func:`validate_workflow_run_enqueue`.
         InvalidArgumentError: As by :func:`validate_workflow_run_enqueue`.
     """
-    _validate_steps(steps, existing_step_keys=frozenset(existing_step_keys))
+    _check_is_list("steps", steps)
+    if not steps:
+        raise nothing_to_append()
+    _validate_steps(steps, existing_step_keys=None if existing_step_keys is None else frozenset(existing_step_keys))
 
 
 def validate_workflow_step(step: WorkflowStepEnqueue, *, index: int | None = None) -> None:
@@ -138,14 +152,11 @@ def validate_workflow_step(step: WorkflowStepEnqueue, *, index: int | None = Non
         _check_distinct(index, step.step_key, place, dependency.prerequisite_step_key, seen)
 
 
-def _validate_steps(steps: Sequence[WorkflowStepEnqueue], *, existing_step_keys: AbstractSet[str]) -> None:
-    _check_is_list("steps", steps)
-    if not steps:
-        raise empty_steps()
+def _validate_steps(steps: Sequence[WorkflowStepEnqueue], *, existing_step_keys: AbstractSet[str] | None) -> None:
     positions: dict[str, int] = {}
     for index, step in enumerate(steps):
         _check_step(index, step)
-        if step.step_key in existing_step_keys:
+        if existing_step_keys is not None and step.step_key in existing_step_keys:
             raise duplicate_step_key(index, step.step_key, problem="is a step of the run already")
         if positions.setdefault(step.step_key, index) != index:
             raise duplicate_step_key(
@@ -207,7 +218,7 @@ def _check_external(index: int | None, step: WorkflowStepEnqueue) -> None:
 
 
 def _prerequisites(
-    index: int, step: WorkflowStepEnqueue, positions: dict[str, int], existing_step_keys: AbstractSet[str]
+    index: int, step: WorkflowStepEnqueue, positions: dict[str, int], existing_step_keys: AbstractSet[str] | None
 ) -> list[int]:
     """Return the positions of the new steps that a step waits for."""
     new: list[int] = []
@@ -219,7 +230,7 @@ def _prerequisites(
         position = positions.get(prerequisite)
         if position is not None:
             new.append(position)
-        elif prerequisite not in existing_step_keys:
+        elif existing_step_keys is not None and prerequisite not in existing_step_keys:
             raise missing_dependency(index, step.step_key, prerequisite, place=place)
     return new
 

@@ -153,6 +153,6 @@ def _refuse_workflow_job(locked: LockedJob, operation_name: str) -> None:
         raise refusal(
             QueryErrorCategory.VALIDATION,
             "job.workflow_requeue_not_supported",
-            "a job that belongs to a workflow cannot be requeued by itself",
+            "a job that belongs to a workflow cannot be requeued by itself; enqueue the workflow again, as a new run",
             internal=f"{operation_name}: the job has a workflow step",
         )
