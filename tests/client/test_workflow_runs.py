@@ -14,6 +14,7 @@ import pytest
 from runledger.client import Ledger, SyncLedger, run_watch
 from runledger.core import (
     Global,
+    InvalidArgumentError,
     Organization,
     Workflow,
     WorkflowAppend,
@@ -109,6 +110,65 @@ async def test_a_wait_ends_in_time(ledger: Ledger) -> None:
         await ask(handle, "wait", timeout=timedelta(milliseconds=20))
 
 
+@pytest.mark.parametrize("call", ["wait", "result"])
+async def test_a_timeout_without_a_unit_is_refused_by_name(ledger: Ledger, call: str) -> None:
+    handle = await ledger.enqueue_workflow(gated())
+
+    with pytest.raises(InvalidArgumentError, match=r"timeout: is of type int; pass a datetime\.timedelta"):
+        await ask(handle, call, timeout=5)
+
+
+async def test_a_missing_result_is_explained_by_the_first_step_that_failed(ledger: Ledger) -> None:
+    flow = Workflow("approvals")
+    gates = [flow.gate(key) for key in ("first", "second", "third")]
+    flow.result_step(flow.job("pay", TYPE, after=gates))
+    handle = await ledger.enqueue_workflow(flow)
+    await ledger.complete_gate(handle.id, "first")
+    for key in ("third", "second"):
+        await ledger.complete_gate(
+            handle.id, key, status=WorkflowStepStatus.FAILED, error_code=f"{key}.refused", error_message="hunter2"
+        )
+
+    with pytest.raises(WorkflowRunFailedError) as caught:
+        await ask(handle, "result", timeout=MINUTE)
+
+    error = caught.value
+    assert (error.failed_step_key, error.failed_step_error_code) == ("second", "second.refused")
+    assert "COMPLETED_WITH_ERRORS and has no result: step 'second' is FAILED with second.refused;" in str(error)
+    assert "hunter2" not in str(error)
+
+
+async def test_a_run_without_result_step_has_a_result_only_if_it_succeeded(ledger: Ledger) -> None:
+    flow = Workflow("approval")
+    flow.gate("approve")
+    good, bad = await ledger.enqueue_workflow(flow), await ledger.enqueue_workflow(flow)
+    await ledger.complete_gate(good.id, "approve", output=1)
+    await ledger.complete_gate(bad.id, "approve", status=WorkflowStepStatus.CANCELED)
+
+    assert await ask(good, "result", timeout=MINUTE) is None
+    with pytest.raises(WorkflowRunFailedError) as caught:
+        await ask(bad, "result", timeout=MINUTE)
+    assert caught.value.failed_step_key is None
+    assert (await ask(bad, "wait", timeout=MINUTE)).status is WorkflowRunStatus.COMPLETED_WITH_ERRORS
+
+
+async def test_steps_are_listed_by_their_status(ledger: Ledger) -> None:
+    flow = Workflow("approvals")
+    for key in "abc":
+        flow.gate(key)
+    handle = await ledger.enqueue_workflow(flow)
+    await ledger.complete_gate(handle.id, "b")
+
+    waiting = await ledger.list_workflow_steps(handle.id, status=WorkflowStepStatus.WAITING_FOR_EXTERNAL)
+
+    assert [step.step_key for step in waiting] == ["a", "c"]
+    text: Any = "FAILED"
+    with pytest.raises(InvalidArgumentError, match="status: is of type str; pass a WorkflowStepStatus"):
+        await ledger.list_workflow_steps(handle.id, status=text)
+    with pytest.raises(InvalidArgumentError, match="status: is of type str; pass a WorkflowRunStatus"):
+        await ledger.list_workflow_runs(status=text)
+
+
 async def test_a_run_that_was_canceled_has_no_result(ledger: Ledger) -> None:
     handle = await ledger.enqueue_workflow(gated())
 
@@ -124,10 +184,17 @@ async def test_a_handle_sees_its_own_scope_and_no_other(ledger: Ledger) -> None:
 
     assert handle.scope == SHOP
     assert await ask(handle, "status") is WorkflowRunStatus.WAITING_FOR_EXTERNAL
-    for scope in (Global(), Organization(uuid4())):
-        with pytest.raises(QueryError) as caught:
-            await ask(_of(ledger).workflow_run(handle.id, scope=scope), "status")
-        assert caught.value.code == "workflow.run_not_found"
+    for scope, asked in (
+        (Global(), "in the global scope; pass `scope="),
+        (Organization(uuid4()), "the organisation that"),
+    ):
+        for call in ("status", "steps"):
+            with pytest.raises(QueryError, match=asked) as caught:
+                await ask(_of(ledger).workflow_run(handle.id, scope=scope), call)
+            assert caught.value.code == "workflow.run_not_found"
+        with pytest.raises(QueryError, match=asked) as caught:
+            await ledger.complete_gate(handle.id, "approve", scope=scope)
+        assert caught.value.code == "workflow.external_step_not_found"
 
 
 async def test_a_run_commits_with_the_rows_of_the_application_or_not_at_all(ledger: Ledger) -> None:

@@ -1,6 +1,7 @@
 """The error tree: classes, codes, texts."""
 
 import pickle
+from uuid import UUID
 
 import pytest
 
@@ -15,6 +16,7 @@ from runledger.core.errors import (
     RunledgerError,
     UndecodableJsonError,
     UnknownStoredTextError,
+    WorkflowRunFailedError,
 )
 
 EVERY_KIND = [
@@ -27,6 +29,7 @@ EVERY_KIND = [
     (ConfigError("worker_id is blank"), "config.invalid"),
     (UnknownStoredTextError("JobStatus"), "core.unknown_stored_text"),
     (UndecodableJsonError("it is nested too deep"), "core.json_undecodable"),
+    (WorkflowRunFailedError(UUID(int=1), "CANCELED", failed_step_key="build"), "workflow.run_failed"),
 ]
 
 

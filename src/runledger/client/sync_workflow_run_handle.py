@@ -13,8 +13,9 @@ from runledger.core.errors import WorkflowRunFailedError
 from runledger.core.json_value import JsonValue
 from runledger.core.scope import Scope
 from runledger.core.workflows.records import WorkflowRunRecord, WorkflowStepRecord
-from runledger.core.workflows.status import WorkflowRunStatus
-from runledger.postgres.workflows.cancellation import run_not_found
+from runledger.core.workflows.status import WorkflowRunStatus, WorkflowStepStatus
+from runledger.postgres.document import check_duration
+from runledger.postgres.workflows.refusals import run_not_found
 
 _FIVE_MINUTES = timedelta(minutes=5)
 
@@ -26,7 +27,9 @@ class RunReader(Protocol):
         """Return a run."""
         ...
 
-    def list_workflow_steps(self, run_id: UUID, *, scope: Scope) -> list[WorkflowStepRecord]:
+    def list_workflow_steps(
+        self, run_id: UUID, *, scope: Scope, status: WorkflowStepStatus | None = None, limit: int | None = None
+    ) -> list[WorkflowStepRecord]:
         """Return its steps."""
         ...
 
@@ -59,7 +62,7 @@ class SyncWorkflowRunHandle:
         """
         run = self._ledger.get_workflow_run(self.id, scope=self.scope)
         if run is None:
-            raise run_not_found("SyncWorkflowRunHandle.run")
+            raise run_not_found("SyncWorkflowRunHandle.run", self.scope)
         return run
 
     def status(self) -> WorkflowRunStatus:
@@ -71,8 +74,15 @@ class SyncWorkflowRunHandle:
         return (self.run()).status
 
     def steps(self) -> list[WorkflowStepRecord]:
-        """Return the steps of the run in the order in which they were made."""
-        return self._ledger.list_workflow_steps(self.id, scope=self.scope)
+        """Return the steps of the run in the order in which they were made.
+
+        Raises:
+            QueryError: As by :meth:`run`.
+        """
+        steps = self._ledger.list_workflow_steps(self.id, scope=self.scope)
+        if not steps:  # each run has one
+            raise run_not_found("SyncWorkflowRunHandle.steps", self.scope)
+        return steps
 
     def wait(self, *, timeout: timedelta | None = _FIVE_MINUTES) -> WorkflowRunRecord:
         """Wait until the run has ended, and return it.
@@ -83,9 +93,12 @@ class SyncWorkflowRunHandle:
             timeout: How long to wait at most; ``None`` is for ever.
 
         Raises:
+            InvalidArgumentError: ``timeout`` is no ``timedelta``.
             TimeoutError: It has not ended in time. It goes on.
             QueryError: As by :meth:`run`.
         """
+        if timeout is not None:
+            check_duration("timeout", timeout)
         give_up_at = None if timeout is None else time.monotonic() + timeout.total_seconds()
         with self._watch.watching(self.id) as ending:
             while True:
@@ -100,19 +113,30 @@ class SyncWorkflowRunHandle:
     def result(self, *, timeout: timedelta | None = _FIVE_MINUTES) -> JsonValue:
         """Wait until the run has ended, and return its result.
 
-        The result is the output of the step that was declared for it. It is there as soon as that step has succeeded,
-        whatever became of others; a run without such a step has the result ``None`` if it SUCCEEDED.
+        The result is the output of the step that was declared for it, if that has succeeded, whatever became of others.
+        It is in the record of :meth:`run` before the run has ended: ``has_result`` tells. A run without such a step has
+        the result ``None`` if it SUCCEEDED, and none if it ended otherwise; :meth:`wait` judges nothing.
 
         Args:
             timeout: How long to wait at most; ``None`` is for ever.
 
         Raises:
-            WorkflowRunFailedError: The run has ended without a result.
+            WorkflowRunFailedError: The run has ended without a result. It names the first step that is FAILED.
+            InvalidArgumentError: ``timeout`` is no ``timedelta``.
             TimeoutError: It has not ended in time. It goes on.
             QueryError: As by :meth:`run`.
         """
         run = self.wait(timeout=timeout)
         is_successful = run.status is WorkflowRunStatus.SUCCEEDED if run.result_step_key is None else run.has_result
         if not is_successful:
-            raise WorkflowRunFailedError(run.id, run.status.value)
+            raise self._failed(run)
         return run.result
+
+    def _failed(self, run: WorkflowRunRecord) -> WorkflowRunFailedError:
+        steps = self._ledger.list_workflow_steps(run.id, scope=self.scope, status=WorkflowStepStatus.FAILED, limit=1)
+        return WorkflowRunFailedError(
+            run.id,
+            run.status.value,
+            failed_step_key=steps[0].step_key if steps else None,
+            failed_step_error_code=steps[0].last_error_code if steps else None,
+        )

@@ -140,6 +140,7 @@ class SyncWorkflowRuns(SyncLedgerPart):
         run_id: UUID,
         *,
         scope: Scope = _GLOBAL,
+        status: WorkflowStepStatus | None = None,
         limit: int | None = None,
         after_step_id: UUID | None = None,
         connection: Connection[Any] | None = None,
@@ -149,11 +150,14 @@ class SyncWorkflowRuns(SyncLedgerPart):
         Args:
             run_id: The run; one outside the scope has no steps.
             scope: Whose runs may be seen.
+            status: Only steps with this status.
             limit: Steps at most; all when not given.
             after_step_id: Only steps after this one; the id of the last step seen turns the page.
             connection: The caller's open transaction.
         """
-        operation = workflows.list_workflow_steps(run_id, scope=scope, limit=limit, after_step_id=after_step_id)
+        operation = workflows.list_workflow_steps(
+            run_id, scope=scope, status=status, limit=limit, after_step_id=after_step_id
+        )
         return self._run(operation, connection)
 
     def list_workflow_step_dependencies(

@@ -1,8 +1,9 @@
 """The error tree of Runledger.
 
 Callers branch on the class or on the stable ``code``, never on the text. Every message is safe to show:
-it names fields, rules and remedies, but holds no payload, no key and no text that came from the database. One kind
-names keys: ``WorkflowBuildError`` those of steps, and it has a message without them besides.
+it names fields, rules and remedies, but holds no payload, no key and no text that came from the database. Two kinds
+name keys: ``WorkflowBuildError`` those of steps, and it has a message without them besides; ``WorkflowRunFailedError``
+that of the step that failed, with the error code that its handler chose.
 
 ::
 
@@ -32,6 +33,8 @@ from __future__ import annotations
 
 from typing import Any
 from uuid import UUID
+
+from runledger.core.printable import shortened
 
 
 class RunledgerError(Exception):
@@ -183,14 +186,33 @@ class WorkflowRunFailedError(RunledgerError):
     Attributes:
         run_id: The run.
         status: How it ended, such as ``"CANCELED"``.
+        failed_step_key: The step that is FAILED, of several the one that was made first, or ``None``.
+        failed_step_error_code: The error code of that step, or ``None``.
     """
 
     run_id: UUID
     status: str
+    failed_step_key: str | None
+    failed_step_error_code: str | None
 
-    def __init__(self, run_id: UUID, status: str) -> None:
+    def __init__(
+        self,
+        run_id: UUID,
+        status: str,
+        *,
+        failed_step_key: str | None = None,
+        failed_step_error_code: str | None = None,
+    ) -> None:
+        failed = ""
+        if failed_step_key is not None:
+            failed = f": step '{shortened(failed_step_key)}' is FAILED"
+            if failed_step_error_code is not None:
+                failed += f" with {shortened(failed_step_error_code)}"
         super().__init__(
-            f"workflow run {run_id} ended as {status} and has no result; its steps tell why", code="workflow.run_failed"
+            f"workflow run {run_id} ended as {status} and has no result{failed}; its steps tell why",
+            code="workflow.run_failed",
         )
         self.run_id = run_id
         self.status = status
+        self.failed_step_key = failed_step_key
+        self.failed_step_error_code = failed_step_error_code

@@ -201,7 +201,7 @@ def test_other_steps_with_the_key_are_refused_in_public_without_it(
     append(queue, run_id)
     before = queue.contents()
 
-    with refused(CONFLICT, QueryErrorCategory.CONFLICT) as caught:
+    with refused(CONFLICT, QueryErrorCategory.CONFLICT, says="needs a `mutation_key=` of its own") as caught:
         append(queue, run_id, other)
 
     assert KEY in caught.value.internal_message
@@ -273,8 +273,25 @@ def test_a_window_that_is_none_is_refused(queue: WorkflowQueue) -> None:
     for window, code in (("nothing", "missing"), ("root", "not_external"), ("later", "not_open")):
         with refused(f"workflow.append_window_{code}"):
             append(queue, run_id, request(email("more"), window=window))
+    with refused("workflow.append_window_not_external", says="context.append_steps"):
+        append(queue, run_id, request(email("more"), window="root"))
 
     assert queue.contents() == before
+
+
+def test_what_is_no_list_of_steps_is_refused_by_name(queue: WorkflowQueue) -> None:
+    not_steps: list[Any] = [{"a": 1}, 5, None, "build"]
+    for steps in not_steps:
+        with pytest.raises(InvalidArgumentError, match=r"steps: is of type .*; pass a tuple or list"):
+            append(queue, uuid4(), replace(REQUEST, steps=steps))
+
+
+def test_an_append_of_nothing_is_refused_before_the_database_is_asked(queue: WorkflowQueue) -> None:
+    """A step that finds nothing to do is ordinary, so the text says what to do then."""
+    with pytest.raises(WorkflowBuildError, match="append only when there is something to append") as caught:
+        append(queue, uuid4(), replace(REQUEST, steps=()))
+
+    assert caught.value.code == "workflow.invalid_dag_empty"
 
 
 @pytest.mark.parametrize("key", ["", "  ", "\t"])

@@ -194,7 +194,8 @@ def test_a_run_or_a_step_that_does_not_exist_is_not_found(queue: WorkflowQueue) 
 @pytest.mark.parametrize("status", [s for s in WorkflowStepStatus if not s.is_terminal] + ["SUCCEEDED", None])
 def test_a_status_that_is_no_end_is_refused_before_the_database_is_asked(queue: WorkflowQueue, status: Any) -> None:
     """WFX-008. It comes before any other reason."""
-    with refused("workflow.external_step_invalid_terminal_status"):
+    says = "FAILED or CANCELED" if isinstance(status, WorkflowStepStatus) else "pass WorkflowStepStatus.SUCCEEDED"
+    with refused("workflow.external_step_invalid_terminal_status", says=says):
         queue.complete(uuid4(), "approve", status)
 
 

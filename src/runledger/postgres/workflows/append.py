@@ -26,9 +26,9 @@ from runledger.postgres.notices import Notices
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.sql_errors import QueryError, QueryErrorCategory, lease_owner_mismatch, refusal
 from runledger.postgres.sql_files import SqlFile
-from runledger.postgres.workflows.cancellation import run_not_found
 from runledger.postgres.workflows.named_steps import NamedStep, read_named_steps
 from runledger.postgres.workflows.reads import read_run, read_steps
+from runledger.postgres.workflows.refusals import run_not_found
 from runledger.postgres.workflows.run_lock import LOCK_TIMEOUT, LockedRun, lock_job_of_run, lock_run
 from runledger.postgres.workflows.step_rows import insert_steps
 
@@ -158,7 +158,7 @@ class _Append:
     def lock(self, scope: Scope, lock_timeout: timedelta = LOCK_TIMEOUT) -> Steps[LockedRun]:
         run = yield from lock_run(self.run_id, scope=scope, isolation_code=_ISOLATION, lock_timeout=lock_timeout)
         if run is None:
-            raise run_not_found("workflows.append_workflow_steps")
+            raise run_not_found("workflows.append_workflow_steps", scope)
         return run
 
     def find_applied(self, run: LockedRun) -> Steps[WorkflowAppendResult | None]:
@@ -172,7 +172,8 @@ class _Append:
             raise refusal(
                 QueryErrorCategory.CONFLICT,
                 "workflow.append_conflicting_retry",
-                "other steps were appended to this run with the same mutation key",
+                "other steps were appended to this run with the same mutation key; "
+                "another append needs a `mutation_key=` of its own",
                 internal=f"workflows.append_workflow_steps: run {self.run_id}, mutation key {request.mutation_key!r}",
             )
         return (yield from self._result(WorkflowAppendOutcome.ALREADY_APPLIED))
@@ -241,11 +242,7 @@ def _check(request: WorkflowAppendRequest, now: datetime | None) -> None:
     check_idempotency_key(key, field="mutation_key")
     check_identifier(request.window_step_key, field="window_step_key", blank_error=BlankStepKeyError)
     # The steps by themselves, before anything is locked; together with those of the run they are checked again.
-    validate_workflow_append(
-        {dependency.prerequisite_step_key for step in request.steps for dependency in step.dependencies}
-        - {step.step_key for step in request.steps},
-        request.steps,
-    )
+    validate_workflow_append(None, request.steps)
     check_now(now)
 
 
@@ -254,7 +251,8 @@ def _check_gate(window: NamedStep | None) -> None:
         raise _refusal("workflow.append_window_missing", "the run has no such step to append through")
     if window.execution_kind is not WorkflowStepExecutionKind.EXTERNAL:
         raise _refusal(
-            "workflow.append_window_not_external", "steps are appended through a gate, and this step is a job"
+            "workflow.append_window_not_external",
+            "steps are appended through a gate, and this step is a job; its handler appends with context.append_steps",
         )
     if window.status is not WorkflowStepStatus.WAITING_FOR_EXTERNAL:
         raise _refusal("workflow.append_window_not_open", "the gate to append through is not waiting")

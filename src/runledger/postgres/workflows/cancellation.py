@@ -12,10 +12,10 @@ from runledger.core.workflows.records import WorkflowRunRecord
 from runledger.postgres.document import check_now, encode_document
 from runledger.postgres.notices import Notices, sends_inside
 from runledger.postgres.operation import Statement, Steps, operation
-from runledger.postgres.sql_errors import QueryError, QueryErrorCategory, refusal
 from runledger.postgres.sql_files import SqlFile
 from runledger.postgres.workflows.advance import inconsistent_run
 from runledger.postgres.workflows.reads import read_run
+from runledger.postgres.workflows.refusals import run_not_found
 from runledger.postgres.workflows.run_lock import lock_jobs_of_run, lock_run
 
 _CANCEL = SqlFile("workflows", "cancel_workflow_run")
@@ -60,7 +60,7 @@ def cancel_workflow_run(
     check_now(now)
     run = yield from lock_run(run_id, scope=scope, isolation_code=_ISOLATION, lock_timeout=None)
     if run is None:
-        raise run_not_found("workflows.cancel_workflow_run")
+        raise run_not_found("workflows.cancel_workflow_run", scope)
     if not run.status.is_terminal:
         yield from lock_jobs_of_run(run_id)
         yield from _cancel(
@@ -79,16 +79,6 @@ def cancel_workflow_run(
     canceled = yield from read_run(run_id, scope=Admin())
     assert canceled is not None  # noqa: S101 (its row is locked by this transaction)
     return canceled
-
-
-def run_not_found(operation_name: str) -> QueryError:
-    """Return the error of a run that is not in the scope."""
-    return refusal(
-        QueryErrorCategory.VALIDATION,
-        "workflow.run_not_found",
-        "there is no such workflow run",
-        internal=f"{operation_name}: no row with this id in the scope",
-    )
 
 
 def _cancel(document: str, notices: Notices | None) -> Steps[None]:

@@ -19,6 +19,7 @@ from runledger.postgres.operation import Steps, operation
 from runledger.postgres.sql_errors import QueryError, QueryErrorCategory, refusal
 from runledger.postgres.workflows.advance import GateEnd, end_gate
 from runledger.postgres.workflows.reads import read_steps
+from runledger.postgres.workflows.refusals import gate_not_found
 from runledger.postgres.workflows.run_lock import lock_run
 
 _ISOLATION = "workflow.external_completion_unsupported_isolation"
@@ -62,17 +63,20 @@ def complete_external_workflow_step(
             ``workflow.external_completion_unsupported_isolation``, or ``workflow.release_conflict``: another
             transaction kept the run locked for five seconds.
     """
-    if not isinstance(status, WorkflowStepStatus) or not status.is_terminal:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise _refusal(
-            "workflow.external_step_invalid_terminal_status", "a gate is completed as SUCCEEDED, FAILED or CANCELED"
+    # By its class: the text "FAILED" is equal to the member, and would fail further on.
+    if not isinstance(status, WorkflowStepStatus):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise _invalid_status(
+            f"status: is of type {type(status).__name__}; pass WorkflowStepStatus.SUCCEEDED, FAILED or CANCELED"
         )
+    if not status.is_terminal:
+        raise _invalid_status("a gate is completed as SUCCEEDED, FAILED or CANCELED")
     check_identifier(step_key, field="step_key", blank_error=BlankStepKeyError)
     check_now(now)
     output_json = None if output is None else encode_json(output, field="output")
     run = yield from lock_run(run_id, scope=scope, isolation_code=_ISOLATION)
     step = None if run is None else (yield from read_steps(run_id, [step_key], scope=Admin())).get(step_key)
     if step is None:
-        raise _refusal("workflow.external_step_not_found", "there is no such step")
+        raise gate_not_found("workflows.complete_external_workflow_step", scope)
     if step.execution_kind is not WorkflowStepExecutionKind.EXTERNAL:
         raise _refusal(
             "workflow.external_step_not_external", "the step is carried out by a job, not by the application"
@@ -102,6 +106,10 @@ def complete_external_workflow_step(
 
 def _stored(text: str | None) -> str | None:
     return None if text is None else clean_error_text(text)
+
+
+def _invalid_status(client_message: str) -> QueryError:
+    return _refusal("workflow.external_step_invalid_terminal_status", client_message)
 
 
 def _refusal(code: str, client_message: str) -> QueryError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from uuid import UUID
 
 from runledger.core.errors import BlankWorkflowTypeError, InvalidArgumentError
@@ -15,7 +16,7 @@ from runledger.core.workflows.records import (
     WorkflowStepDependency,
     WorkflowStepRecord,
 )
-from runledger.core.workflows.status import WorkflowRunStatus
+from runledger.core.workflows.status import WorkflowRunStatus, WorkflowStepStatus
 from runledger.postgres.document import check_limit, encode_document, scope_fields
 from runledger.postgres.operation import Operation, Statement, Steps, operation
 from runledger.postgres.row_decoding import (
@@ -61,7 +62,7 @@ def list_workflow_runs(
     """
     check_limit(limit)
     document = encode_document(
-        status=None if status is None else status.value,
+        status=_status_text(status, WorkflowRunStatus),
         type_contains=workflow_type_contains,
         limit=limit,
         before_run_id=before_run_id,
@@ -105,19 +106,31 @@ def get_workflow_run_by_type_and_idempotency_key(
 
 @operation("workflows.list_workflow_steps")
 def list_workflow_steps(
-    run_id: UUID, *, scope: Scope, limit: int | None = None, after_step_id: UUID | None = None
+    run_id: UUID,
+    *,
+    scope: Scope,
+    status: WorkflowStepStatus | None = None,
+    limit: int | None = None,
+    after_step_id: UUID | None = None,
 ) -> Steps[list[WorkflowStepRecord]]:
     """Return the steps of a run in the order in which they were made.
 
     Args:
         run_id: The run; one outside the scope has no steps.
         scope: Whose runs may be seen.
+        status: Only steps with this status.
         limit: Steps at most; all when not given.
         after_step_id: Only steps after this one; the id of the last step seen turns the page.
     """
     if limit is not None:
         check_limit(limit)
-    document = encode_document(run_id=run_id, limit=limit, after_step_id=after_step_id, **scope_fields(scope))
+    document = encode_document(
+        run_id=run_id,
+        status=_status_text(status, WorkflowStepStatus),
+        limit=limit,
+        after_step_id=after_step_id,
+        **scope_fields(scope),
+    )
     rows = yield Statement(sql=_LIST_STEPS, document=document, is_only=True)
     return [decode_workflow_step(row) for row in rows]
 
@@ -174,3 +187,11 @@ def read_steps(
     )
     rows = yield Statement(sql=_LIST_STEPS, document=document)
     return {row["step_key"]: decode_workflow_step(row) for row in rows}
+
+
+def _status_text(status: StrEnum | None, expected: type[StrEnum]) -> str | None:
+    if status is None:
+        return None
+    if not isinstance(status, expected):
+        raise InvalidArgumentError("status", f"is of type {type(status).__name__}", f"pass a {expected.__name__}")
+    return status.value

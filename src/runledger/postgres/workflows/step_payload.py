@@ -13,9 +13,9 @@ from runledger.core.scope import Admin, Scope
 from runledger.postgres.document import check_now, encode_document
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.sql_files import SqlFile
-from runledger.postgres.workflows.cancellation import run_not_found
 from runledger.postgres.workflows.named_steps import read_named_steps
 from runledger.postgres.workflows.reads import read_steps
+from runledger.postgres.workflows.refusals import run_not_found
 from runledger.postgres.workflows.run_lock import lock_job_of_run, lock_run
 
 _UPDATE = SqlFile("workflows", "update_workflow_step_payload")
@@ -36,7 +36,7 @@ def list_workflow_step_keys_for_update(run_id: UUID, *, scope: Scope) -> Steps[l
     """
     run = yield from lock_run(run_id, scope=scope, isolation_code=_ISOLATION)
     if run is None:
-        raise run_not_found("workflows.list_workflow_step_keys_for_update")
+        raise run_not_found("workflows.list_workflow_step_keys_for_update", scope)
     return list((yield from read_steps(run_id, scope=Admin())))
 
 

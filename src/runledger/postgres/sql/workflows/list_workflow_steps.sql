@@ -17,6 +17,8 @@ SELECT s.id, s.workflow_run_id, s.step_key, s.execution_kind::text, s.job_type, 
   FROM {schema}.workflow_steps AS s
  WHERE s.workflow_run_id = (SELECT id FROM run)
    AND s.id > coalesce((SELECT (doc ->> 'after_step_id')::uuid FROM input), '00000000-0000-0000-0000-000000000000')
+   AND ((SELECT doc ->> 'status' FROM input) IS NULL
+        OR s.status = (SELECT (doc ->> 'status')::{schema}.workflow_step_status FROM input))
    AND ((SELECT doc -> 'step_keys' FROM input) IS NULL
         OR s.step_key = ANY (ARRAY(SELECT jsonb_array_elements_text(doc -> 'step_keys') FROM input)))
  ORDER BY s.id
