@@ -43,7 +43,7 @@ def register_report(registry: JobRegistry) -> None:
     @registry.job(_DISCOVER)
     def discover(context: ThreadJobContext, payload: Discover) -> int:
         packages = standard_library_packages() | payload["more_packages"]
-        context.append_steps(_report_on(packages))
+        context.append_steps(_report_on(packages, context))
         return len(packages)
 
     @registry.job(_SUM_UP, max_attempts=3)
@@ -78,9 +78,9 @@ def register_report(registry: JobRegistry) -> None:
             )
 
 
-def _report_on(packages: dict[str, list[str]]) -> WorkflowAppend:
+def _report_on(packages: dict[str, list[str]], context: ThreadJobContext) -> WorkflowAppend:
     more = WorkflowAppend()
-    discovered = more.existing("discover")
+    discovered = more.this_step(context)
     sums = [
         more.job(f"sum-up-{name}", _SUM_UP, SumUp(paths=paths), after=discovered) for name, paths in packages.items()
     ]

@@ -66,8 +66,7 @@ async def test_handlers_read_what_came_before_and_append_what_comes_next(app: Ap
         nonlocal attempts
         attempts += 1
         more = WorkflowAppend()
-        assert context.workflow_step_key is not None
-        me = more.existing(context.workflow_step_key)
+        me = more.this_step(context)
         built = [more.job(f"build-{name}", "build", name, after=me) for name in ("x", "y")]
         more.job("merge", "merge", after=built)
         result = await context.append_steps(more)

@@ -194,7 +194,7 @@ class AsyncJobContext(RunningJobContext):
         so what has to come after them is appended with them::
 
             more = WorkflowAppend()
-            me = more.existing(context.workflow_step_key)
+            me = more.this_step(context)
             built = [more.job(f"build-{name}", "release.build", {"package": name}, after=me) for name in found]
             more.job("merge", "release.merge", after=built)
             await context.append_steps(more)

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from runledger.core.errors import BlankStepKeyError, InvalidArgumentError
+from runledger.core.jobs.handler import JobContext
 from runledger.core.workflows.build_error import WorkflowBuildError
 from runledger.core.workflows.dag_builder import WorkflowDagBuilder
 from runledger.core.workflows.workflow import Workflow, WorkflowAppend
@@ -207,3 +208,30 @@ def test_an_existing_step_may_be_named_twice_but_not_by_a_blank_key() -> None:
     assert more.existing("discover").key == more.existing("discover").key
     with pytest.raises(BlankStepKeyError):
         more.existing(" ")
+
+
+def context_of(workflow_step_key: str | None) -> JobContext:
+    return JobContext(
+        job_id=UUID(int=1),
+        job_type="t",
+        run_number=1,
+        attempt=1,
+        max_attempts=1,
+        worker_id="w",
+        workflow_run_id=None if workflow_step_key is None else UUID(int=2),
+        workflow_step_key=workflow_step_key,
+    )
+
+
+def test_a_handler_appends_behind_the_step_that_it_carries_out() -> None:
+    more = WorkflowAppend()
+    more.job("build", "t", after=more.this_step(context_of("discover")))
+
+    (step,) = more.build()
+
+    assert [spec.prerequisite_step_key for spec in step.dependencies] == ["discover"]
+
+
+def test_a_job_of_no_workflow_has_no_step_to_append_behind() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"^context: is of a job that belongs to no workflow; "):
+        WorkflowAppend().this_step(context_of(None))

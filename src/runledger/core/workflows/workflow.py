@@ -13,6 +13,7 @@ from uuid import UUID
 
 from runledger.core.errors import InvalidArgumentError
 from runledger.core.identifiers import StepKey
+from runledger.core.jobs.handler import JobContext
 from runledger.core.json_form import JsonEncodable
 from runledger.core.workflows.build_error import duplicate_step_key
 from runledger.core.workflows.enqueue_request import (
@@ -249,7 +250,8 @@ class WorkflowAppend(_Steps):
         more.job("merge", "release.merge", after=built)
         steps = more.build()
 
-    New steps wait for each other and for steps of the run; steps of the run never wait for new ones.
+    New steps wait for each other and for steps of the run; steps of the run never wait for new ones. In a handler
+    :meth:`this_step` is the step that it carries out.
     """
 
     __slots__ = ("_existing",)
@@ -271,6 +273,21 @@ class WorkflowAppend(_Steps):
         self._keys.add(step_key)
         self._existing.add(step_key)
         return WorkflowStepHandle(step_key, self)
+
+    def this_step(self, context: JobContext) -> WorkflowStepHandle:
+        """Return the step that a handler carries out, to wait for.
+
+        Args:
+            context: The context of the handler.
+
+        Raises:
+            InvalidArgumentError: The job belongs to no workflow, or a new step has the key of its step.
+        """
+        if context.workflow_step_key is None:
+            raise InvalidArgumentError(
+                "context", "is of a job that belongs to no workflow", "look at `context.workflow_run_id` first"
+            )
+        return self.existing(context.workflow_step_key)
 
     def build(self) -> tuple[WorkflowStepEnqueue, ...]:
         """Return the new steps, checked together. Steps that are added later are not among them.
