@@ -197,6 +197,56 @@ async def test_a_handle_sees_its_own_scope_and_no_other(ledger: Ledger) -> None:
         assert caught.value.code == "workflow.external_step_not_found"
 
 
+async def test_a_handle_changes_its_run_in_its_own_scope(ledger: Ledger) -> None:
+    """Nobody has to pass the organisation again."""
+    handle = await ledger.enqueue_workflow(gated(organization_id=SHOP.organization_id))
+    more = WorkflowAppend()
+    more.gate("more")
+
+    appended = await ask(handle, "append_steps", steps=more, window="approve", mutation_key="more", metadata={"n": 1})
+    gate = await ask(
+        handle,
+        "complete_gate",
+        step_key="approve",
+        status=WorkflowStepStatus.FAILED,
+        output=[1],
+        reason="too dear",
+        error_code="approval.refused",
+        error_message="too dear by far",
+    )
+    run = await ask(handle, "cancel", reason="withdrawn", error_code="shop.withdrawn", error_message="by the shop")
+
+    assert [step.step_key for step in appended.steps] == ["more"]
+    assert (gate.status, gate.output, gate.status_reason) == (WorkflowStepStatus.FAILED, [1], "too dear")
+    assert (gate.last_error_code, gate.last_error_message) == ("approval.refused", "too dear by far")
+    assert run.status is WorkflowRunStatus.CANCELED
+    more_step = (await ask(handle, "steps"))[1]
+    assert (more_step.status_reason, more_step.last_error_code, more_step.last_error_message) == (
+        "withdrawn",
+        "shop.withdrawn",
+        "by the shop",
+    )
+
+
+async def test_a_handle_changes_its_run_in_the_transaction_of_the_caller(ledger: Ledger) -> None:
+    handle = await ledger.enqueue_workflow(gated())
+    more = WorkflowAppend()
+    more.gate("more")
+
+    async def change_of_mind() -> None:
+        async with ledger.transaction() as connection:
+            await ask(handle, "append_steps", steps=more, window="approve", mutation_key="more", connection=connection)
+            await ask(handle, "complete_gate", step_key="approve", connection=connection)
+            await ask(handle, "cancel", connection=connection)
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        await change_of_mind()
+
+    assert [step.status for step in await ask(handle, "steps")] == [WorkflowStepStatus.WAITING_FOR_EXTERNAL]
+    assert await ask(handle, "status") is WorkflowRunStatus.WAITING_FOR_EXTERNAL
+
+
 async def test_a_run_commits_with_the_rows_of_the_application_or_not_at_all(ledger: Ledger) -> None:
     async with ledger.transaction() as connection:
         await execute(connection, "INSERT INTO orders VALUES (1)")

@@ -4,23 +4,28 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from runledger.client.run_watch import POLL_SECONDS, SyncRunWatch
 from runledger.core.errors import WorkflowRunFailedError
+from runledger.core.json_form import JsonEncodable
 from runledger.core.json_value import JsonValue
 from runledger.core.scope import Scope
-from runledger.core.workflows.records import WorkflowRunRecord, WorkflowStepRecord
+from runledger.core.workflows.enqueue_request import WorkflowStepEnqueue
+from runledger.core.workflows.records import WorkflowAppendResult, WorkflowRunRecord, WorkflowStepRecord
 from runledger.core.workflows.status import WorkflowRunStatus, WorkflowStepStatus
+from runledger.core.workflows.workflow import WorkflowAppend
 from runledger.postgres.document import check_duration
+from runledger.postgres.drivers.psycopg import Connection
 from runledger.postgres.workflows.refusals import run_not_found
 
 _FIVE_MINUTES = timedelta(minutes=5)
 
 
-class RunReader(Protocol):
+class RunLedger(Protocol):
     """What a handle asks; a ledger is one."""
 
     def get_workflow_run(self, run_id: UUID, *, scope: Scope) -> WorkflowRunRecord | None:
@@ -33,18 +38,61 @@ class RunReader(Protocol):
         """Return its steps."""
         ...
 
+    def complete_gate(
+        self,
+        run_id: UUID,
+        step_key: str,
+        *,
+        status: WorkflowStepStatus,
+        output: JsonEncodable,
+        reason: str | None,
+        error_code: str | None,
+        error_message: str | None,
+        scope: Scope,
+        connection: Connection[Any] | None,
+    ) -> WorkflowStepRecord:
+        """Complete a gate of it."""
+        ...
+
+    def append_workflow_steps(
+        self,
+        run_id: UUID,
+        steps: WorkflowAppend | Sequence[WorkflowStepEnqueue],
+        *,
+        window: str,
+        mutation_key: str,
+        metadata: JsonEncodable,
+        scope: Scope,
+        connection: Connection[Any] | None,
+    ) -> WorkflowAppendResult:
+        """Append steps to it."""
+        ...
+
+    def cancel_workflow_run(
+        self,
+        run_id: UUID,
+        *,
+        reason: str | None,
+        error_code: str | None,
+        error_message: str | None,
+        scope: Scope,
+        connection: Connection[Any] | None,
+    ) -> WorkflowRunRecord:
+        """Cancel it."""
+        ...
+
 
 class SyncWorkflowRunHandle:
-    """Asks for one run, in the scope that the handle was made with.
+    """Asks for one run and changes it, in the scope that the handle was made with.
 
     Not made by callers: ``ledger.enqueue_workflow`` and ``ledger.workflow_run`` return it.
 
     Attributes:
         id: The run.
-        scope: Whose runs may be seen.
+        scope: Whose runs may be seen and changed.
     """
 
-    def __init__(self, ledger: RunReader, watch: SyncRunWatch, run_id: UUID, scope: Scope) -> None:
+    def __init__(self, ledger: RunLedger, watch: SyncRunWatch, run_id: UUID, scope: Scope) -> None:
         self.id = run_id
         self.scope = scope
         self._ledger = ledger
@@ -131,6 +179,68 @@ class SyncWorkflowRunHandle:
         if not is_successful:
             raise self._failed(run)
         return run.result
+
+    def complete_gate(
+        self,
+        step_key: str,
+        *,
+        status: WorkflowStepStatus = WorkflowStepStatus.SUCCEEDED,
+        output: JsonEncodable = None,
+        reason: str | None = None,
+        error_code: str | None = None,
+        error_message: str | None = None,
+        connection: Connection[Any] | None = None,
+    ) -> WorkflowStepRecord:
+        """Complete a gate of the run that is waiting, and return it, as :meth:`SyncLedger.complete_gate`."""
+        return self._ledger.complete_gate(
+            self.id,
+            step_key,
+            status=status,
+            output=output,
+            reason=reason,
+            error_code=error_code,
+            error_message=error_message,
+            scope=self.scope,
+            connection=connection,
+        )
+
+    def append_steps(
+        self,
+        steps: WorkflowAppend | Sequence[WorkflowStepEnqueue],
+        *,
+        window: str,
+        mutation_key: str,
+        metadata: JsonEncodable = None,
+        connection: Connection[Any] | None = None,
+    ) -> WorkflowAppendResult:
+        """Append steps to the run through a gate of it that is waiting, as :meth:`SyncLedger.append_workflow_steps`."""
+        return self._ledger.append_workflow_steps(
+            self.id,
+            steps,
+            window=window,
+            mutation_key=mutation_key,
+            metadata=metadata,
+            scope=self.scope,
+            connection=connection,
+        )
+
+    def cancel(
+        self,
+        *,
+        reason: str | None = None,
+        error_code: str | None = None,
+        error_message: str | None = None,
+        connection: Connection[Any] | None = None,
+    ) -> WorkflowRunRecord:
+        """Cancel the run and return it, as :meth:`SyncLedger.cancel_workflow_run`."""
+        return self._ledger.cancel_workflow_run(
+            self.id,
+            reason=reason,
+            error_code=error_code,
+            error_message=error_message,
+            scope=self.scope,
+            connection=connection,
+        )
 
     def _failed(self, run: WorkflowRunRecord) -> WorkflowRunFailedError:
         steps = self._ledger.list_workflow_steps(run.id, scope=self.scope, status=WorkflowStepStatus.FAILED, limit=1)

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from runledger.client.run_watch import POLL_SECONDS, RunWatch
 from runledger.core.errors import WorkflowRunFailedError
+from runledger.core.json_form import JsonEncodable
 from runledger.core.json_value import JsonValue
 from runledger.core.scope import Scope
-from runledger.core.workflows.records import WorkflowRunRecord, WorkflowStepRecord
+from runledger.core.workflows.enqueue_request import WorkflowStepEnqueue
+from runledger.core.workflows.records import WorkflowAppendResult, WorkflowRunRecord, WorkflowStepRecord
 from runledger.core.workflows.status import WorkflowRunStatus, WorkflowStepStatus
+from runledger.core.workflows.workflow import WorkflowAppend
 from runledger.postgres.document import check_duration
+from runledger.postgres.drivers.psycopg import AsyncConnection
 from runledger.postgres.workflows.refusals import run_not_found
 
 _FIVE_MINUTES = timedelta(minutes=5)
 
 
-class RunReader(Protocol):
+class RunLedger(Protocol):
     """What a handle asks; a ledger is one."""
 
     async def get_workflow_run(self, run_id: UUID, *, scope: Scope) -> WorkflowRunRecord | None:
@@ -32,18 +37,61 @@ class RunReader(Protocol):
         """Return its steps."""
         ...
 
+    async def complete_gate(
+        self,
+        run_id: UUID,
+        step_key: str,
+        *,
+        status: WorkflowStepStatus,
+        output: JsonEncodable,
+        reason: str | None,
+        error_code: str | None,
+        error_message: str | None,
+        scope: Scope,
+        connection: AsyncConnection[Any] | None,
+    ) -> WorkflowStepRecord:
+        """Complete a gate of it."""
+        ...
+
+    async def append_workflow_steps(
+        self,
+        run_id: UUID,
+        steps: WorkflowAppend | Sequence[WorkflowStepEnqueue],
+        *,
+        window: str,
+        mutation_key: str,
+        metadata: JsonEncodable,
+        scope: Scope,
+        connection: AsyncConnection[Any] | None,
+    ) -> WorkflowAppendResult:
+        """Append steps to it."""
+        ...
+
+    async def cancel_workflow_run(
+        self,
+        run_id: UUID,
+        *,
+        reason: str | None,
+        error_code: str | None,
+        error_message: str | None,
+        scope: Scope,
+        connection: AsyncConnection[Any] | None,
+    ) -> WorkflowRunRecord:
+        """Cancel it."""
+        ...
+
 
 class WorkflowRunHandle:
-    """Asks for one run, in the scope that the handle was made with.
+    """Asks for one run and changes it, in the scope that the handle was made with.
 
     Not made by callers: ``ledger.enqueue_workflow`` and ``ledger.workflow_run`` return it.
 
     Attributes:
         id: The run.
-        scope: Whose runs may be seen.
+        scope: Whose runs may be seen and changed.
     """
 
-    def __init__(self, ledger: RunReader, watch: RunWatch, run_id: UUID, scope: Scope) -> None:
+    def __init__(self, ledger: RunLedger, watch: RunWatch, run_id: UUID, scope: Scope) -> None:
         self.id = run_id
         self.scope = scope
         self._ledger = ledger
@@ -130,6 +178,68 @@ class WorkflowRunHandle:
         if not is_successful:
             raise await self._failed(run)
         return run.result
+
+    async def complete_gate(
+        self,
+        step_key: str,
+        *,
+        status: WorkflowStepStatus = WorkflowStepStatus.SUCCEEDED,
+        output: JsonEncodable = None,
+        reason: str | None = None,
+        error_code: str | None = None,
+        error_message: str | None = None,
+        connection: AsyncConnection[Any] | None = None,
+    ) -> WorkflowStepRecord:
+        """Complete a gate of the run that is waiting, and return it, as :meth:`Ledger.complete_gate`."""
+        return await self._ledger.complete_gate(
+            self.id,
+            step_key,
+            status=status,
+            output=output,
+            reason=reason,
+            error_code=error_code,
+            error_message=error_message,
+            scope=self.scope,
+            connection=connection,
+        )
+
+    async def append_steps(
+        self,
+        steps: WorkflowAppend | Sequence[WorkflowStepEnqueue],
+        *,
+        window: str,
+        mutation_key: str,
+        metadata: JsonEncodable = None,
+        connection: AsyncConnection[Any] | None = None,
+    ) -> WorkflowAppendResult:
+        """Append steps to the run through a gate of it that is waiting, as :meth:`Ledger.append_workflow_steps`."""
+        return await self._ledger.append_workflow_steps(
+            self.id,
+            steps,
+            window=window,
+            mutation_key=mutation_key,
+            metadata=metadata,
+            scope=self.scope,
+            connection=connection,
+        )
+
+    async def cancel(
+        self,
+        *,
+        reason: str | None = None,
+        error_code: str | None = None,
+        error_message: str | None = None,
+        connection: AsyncConnection[Any] | None = None,
+    ) -> WorkflowRunRecord:
+        """Cancel the run and return it, as :meth:`Ledger.cancel_workflow_run`."""
+        return await self._ledger.cancel_workflow_run(
+            self.id,
+            reason=reason,
+            error_code=error_code,
+            error_message=error_message,
+            scope=self.scope,
+            connection=connection,
+        )
 
     async def _failed(self, run: WorkflowRunRecord) -> WorkflowRunFailedError:
         steps = await self._ledger.list_workflow_steps(
