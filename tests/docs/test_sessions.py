@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import codeop
 import contextlib
 import inspect
 import io
@@ -52,6 +53,21 @@ def test_the_session_of_a_page_runs_and_prints_what_it_says(
             if block.language == "python":
                 printed = _run(block, namespace, runner)
                 assert printed == (expected[block].text if block in expected else ""), block.place
+
+
+@pytest.mark.parametrize("page", [page for page in _PAGES if "python -m asyncio" in (DOCS / page).read_text("utf-8")])
+def test_the_examples_of_a_page_can_be_pasted_into_the_console(page: str) -> None:
+    """Up to Python 3.12 it reads line by line, and takes a statement right after an indented block for a part of it."""
+    compile_command = codeop.CommandCompiler()
+    compile_command.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    for block in blocks_of(DOCS / page):
+        if block.language == "python":
+            entered: list[str] = []
+            for line in [*block.text.splitlines(), ""]:
+                entered.append(line)
+                if compile_command("\n".join(entered), block.place, "single") is not None:
+                    entered.clear()
+            assert not entered, f"{block.place}: the last statement does not end"
 
 
 def test_every_page_with_examples_is_tested() -> None:
