@@ -1,25 +1,28 @@
-"""What tests of an application need: a fresh, migrated database each, and environment variables with an end.
+"""What tests of an application need: a fresh, migrated database each, its jobs carried out, variables with an end.
 
 The fixtures are in `runledger.testing.pytest_plugin`.
 """
 
+from runledger.testing.due_jobs import run_due_jobs
 from runledger.testing.ephemeral import (
     EphemeralDatabase,
     create_ephemeral_database,
     setup_ephemeral_pool,
     teardown_ephemeral_pool,
 )
-from runledger.testing.errors import EphemeralDatabaseError
+from runledger.testing.errors import EndlessJobsError, EphemeralDatabaseError
 from runledger.testing.scoped_env import ScopedEnv
 from runledger.testing.server import DatabaseServer, database_server
 
 __all__ = [
     "DatabaseServer",
+    "EndlessJobsError",
     "EphemeralDatabase",
     "EphemeralDatabaseError",
     "ScopedEnv",
     "create_ephemeral_database",
     "database_server",
+    "run_due_jobs",
     "setup_ephemeral_pool",
     "teardown_ephemeral_pool",
 ]
