@@ -57,13 +57,20 @@ def test_the_session_of_a_page_runs_and_prints_what_it_says(
 
 @pytest.mark.parametrize("page", [page for page in _PAGES if "python -m asyncio" in (DOCS / page).read_text("utf-8")])
 def test_the_examples_of_a_page_can_be_pasted_into_the_console(page: str) -> None:
-    """Up to Python 3.12 it reads line by line, and takes a statement right after an indented block for a part of it."""
+    """Up to Python 3.12 it reads line by line, and takes a statement right after an indented block for a part of it.
+
+    An empty line ends a block there. Some blocks need one inside, to look as they should; their pages say what to do.
+    """
+    text = " ".join((DOCS / page).read_text("utf-8").split())
     compile_command = codeop.CommandCompiler()
     compile_command.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     for block in blocks_of(DOCS / page):
         if block.language == "python":
+            lines = block.text.splitlines()
+            pasted = [line for line, following in pairwise([*lines, ""]) if line or not following.startswith(" ")]
+            assert pasted == lines or "leave out the empty lines inside" in text, block.place
             entered: list[str] = []
-            for line in [*block.text.splitlines(), ""]:
+            for line in [*pasted, ""]:
                 entered.append(line)
                 if compile_command("\n".join(entered), block.place, "single") is not None:
                     entered.clear()
