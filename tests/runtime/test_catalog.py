@@ -22,6 +22,7 @@ from runledger.core import (
     ScheduleRequest,
     Workflow,
     WorkflowAppend,
+    WorkflowRunEnqueueBuilder,
 )
 from runledger.postgres import QueryError
 from runledger.runtime import JobCatalog, JobRegistry, Supervisor, Worker
@@ -284,6 +285,12 @@ def test_a_step_that_cannot_run_is_told(catalog: JobCatalog) -> None:
         catalog.check_workflow(unknown)
     with pytest.raises(PayloadMismatchError, match=r"step 'tell', payload\.to: expected text, found integer"):
         catalog.check_workflow(unfit)
+
+
+@pytest.mark.parametrize("mistake", [{"a": 1}, None, 5, WorkflowRunEnqueueBuilder("release"), "release"])
+def test_what_is_no_workflow_is_refused_by_its_type(catalog: JobCatalog, mistake: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"workflow: is of type {type(mistake).__name__}; pass a Workflow"):
+        catalog.check_workflow(mistake)
 
 
 async def test_a_worker_syncs_its_catalog_when_it_starts(app: App, catalog: JobCatalog, log: LogWatch) -> None:

@@ -279,7 +279,8 @@ class JobCatalog(JobRegistry):
             workflow: What is to be enqueued or appended.
 
         Raises:
-            InvalidArgumentError: ``job_definition.not_declared``: a step is of a type that is not declared.
+            InvalidArgumentError: ``job_definition.not_declared``: a step is of a type that is not declared. Or it is no
+                workflow, such as a builder whose ``build()`` was forgotten.
             PayloadMismatchError: The handler of a step does not take its payload.
             WorkflowBuildError: The steps make no workflow.
         """
@@ -364,4 +365,14 @@ def _steps_of(
         return workflow.build().steps
     if isinstance(workflow, WorkflowRunEnqueue):
         return workflow.steps
-    return workflow.build() if isinstance(workflow, WorkflowAppend) else workflow
+    if isinstance(workflow, WorkflowAppend):
+        return workflow.build()
+    steps: list[object] = list(workflow) if isinstance(workflow, Iterable) else [workflow]  # pyright: ignore[reportUnnecessaryIsInstance]
+    checked = [step for step in steps if isinstance(step, WorkflowStepEnqueue)]
+    if len(checked) < len(steps):
+        raise InvalidArgumentError(
+            "workflow",
+            f"is of type {type(workflow).__name__}",
+            "pass a Workflow, a WorkflowAppend, or what build() of a builder returns",
+        )
+    return checked
