@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
-from psycopg.rows import TupleRow
+from psycopg.rows import TupleRow, dict_row
 
 from runledger import EnqueueRequest, JobDefinition
 from runledger.core import ClaimedJob, JobFailureKind, Workflow
-from runledger.postgres import jobs, run_sync, workflows
+from runledger.postgres import admin, jobs, run_sync, workflows
 from runledger.testing import EphemeralDatabase
 from tests.docs.pages import DOCS, Block, blocks_of
 
@@ -22,11 +24,30 @@ _QUERIES = [block for block in blocks_of(DOCS / "how-to" / "read-the-ledger.md")
 def test_a_query_of_the_page_finds_rows(query: Block, runledger_database: EphemeralDatabase) -> None:
     with psycopg.connect(runledger_database.url) as connection:
         variables = {"job_id": _write_history(connection), "run_id": _enqueue_workflow(connection)}
-        text = query.text
-        for name, value in variables.items():
-            # Statements of the page are for psql, where a variable is written :'name'.
-            text = text.replace(f":'{name}'", f"'{value}'")
-        assert connection.execute(text.encode()).fetchall()
+        assert connection.execute(_filled(query, variables)).fetchall()
+
+
+def test_what_holds_steps_up_names_steps_only(runledger_database: EphemeralDatabase) -> None:
+    """A step that waits for no other holds NULL and not an array of NULL."""
+    (query,) = (query for query in _QUERIES if "AS waits_for" in query.text and "run_id'" in query.text)
+    with psycopg.connect(runledger_database.url, row_factory=dict_row) as connection:
+        run_sync(connection, jobs.upsert_job_definitions([JobDefinition(job_type="email.send")]))
+        run_id = _enqueue_workflow(connection)
+        run_sync(connection, admin.pause_job_type("email.send"))
+
+        steps = {row["step_key"]: row for row in connection.execute(_filled(query, {"run_id": run_id}))}
+
+    assert {key: step["waits_for"] for key, step in steps.items()} == {"build": None, "approve": ["build"]}
+    assert None not in (steps["build"]["due_at"], steps["build"]["type_paused_at"])
+    assert (steps["approve"]["due_at"], steps["approve"]["type_paused_at"]) == (None, None)
+
+
+def _filled(query: Block, variables: Mapping[str, UUID]) -> bytes:
+    """Return a statement of the page, which is for psql, where a variable is written :'name'."""
+    text = query.text
+    for name, value in variables.items():
+        text = text.replace(f":'{name}'", f"'{value}'")
+    return text.encode()
 
 
 def _write_history(connection: psycopg.Connection[TupleRow]) -> UUID:
@@ -43,7 +64,7 @@ def _write_history(connection: psycopg.Connection[TupleRow]) -> UUID:
     return retried.job_id
 
 
-def _enqueue_workflow(connection: psycopg.Connection[TupleRow]) -> UUID:
+def _enqueue_workflow(connection: psycopg.Connection[Any]) -> UUID:
     """Leave a run whose gate waits for a job."""
     flow = Workflow("release")
     flow.gate("approve", after=flow.job("build", "email.send"))
