@@ -591,6 +591,8 @@ CREATE INDEX idx_job_schedules_next_fire ON runledger.job_schedules USING btree 
 
 CREATE INDEX idx_workflow_runs_missing_enqueue_request_snapshot ON runledger.workflow_runs USING btree (id) WHERE ((idempotency_key IS NOT NULL) AND (enqueue_request IS NULL));
 
+CREATE INDEX idx_workflow_runs_waiting ON runledger.workflow_runs USING btree (id) WHERE (step_count_waiting > 0);
+
 CREATE INDEX idx_workflow_step_dependencies_dependent ON runledger.workflow_step_dependencies USING btree (workflow_run_id, dependent_step_id);
 
 CREATE UNIQUE INDEX uq_job_queue_type_idempotency_global ON runledger.job_queue USING btree (job_type, idempotency_key) WHERE ((idempotency_key IS NOT NULL) AND (organization_id IS NULL));

@@ -275,6 +275,18 @@ def test_runs_are_listed_newest_first_and_filtered(queue: WorkflowQueue, run_com
     ]
 
 
+def test_runs_that_wait_for_somebody_are_listed_whatever_their_status(
+    queue: WorkflowQueue, run_command: RunCommand
+) -> None:
+    waiting = str(queue.start(release()))
+    advance(queue, times=2)
+    queue.start(release())
+
+    assert listed(run_command, "--waiting") == [waiting]
+    assert listed(run_command, "--waiting", "--status", "running") == [waiting]
+    assert listed(run_command, "--waiting", "--status", "WAITING_FOR_EXTERNAL") == []
+
+
 def test_the_story_of_a_job_names_run_and_step(queue: WorkflowQueue, run_command: RunCommand) -> None:
     run_id = queue.start(release())
 

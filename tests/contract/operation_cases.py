@@ -238,6 +238,14 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
         limit=10,
         before_run_id=JOB_ID,
     ),
+    workflows.list_workflow_runs(
+        scope=Organization(_ORGANIZATION),
+        status=WorkflowRunStatus.RUNNING,
+        workflow_type_contains="rel",
+        has_waiting_gate=True,
+        limit=10,
+        before_run_id=JOB_ID,
+    ),
     workflows.get_latest_workflow_run_by_type("release", scope=Organization(_ORGANIZATION)),
     workflows.get_workflow_run_by_type_and_idempotency_key("release", "k", scope=Organization(_ORGANIZATION)),
     workflows.list_workflow_steps(

@@ -57,7 +57,7 @@ _VALUES_OF_COLUMNS: Mapping[tuple[str, str], object] = {
 _VALUES_IN_FILES: Mapping[tuple[str, str], object] = {
     **{
         (f"workflows/{name}", "status"): "RUNNING"
-        for name in ("lock_workflow_runs", "get_workflow_run", "list_workflow_runs")
+        for name in ("lock_workflow_runs", "get_workflow_run", "list_workflow_runs", "list_waiting_workflow_runs")
     },
     **{
         (f"workflows/{name}", column): value

@@ -45,6 +45,7 @@ def _read(ledger: SyncLedger, arguments: argparse.Namespace) -> Iterator[Workflo
             scope=chosen_scope(arguments),
             status=None if arguments.status is None else WorkflowRunStatus(arguments.status),
             workflow_type_contains=arguments.workflow_type_contains,
+            has_waiting_gate=arguments.waiting,
             limit=wanted,
             before_run_id=None if last is None else last.id,
         )

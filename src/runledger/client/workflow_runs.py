@@ -111,6 +111,7 @@ class WorkflowRuns(LedgerPart):
         scope: Scope = _GLOBAL,
         status: WorkflowRunStatus | None = None,
         workflow_type_contains: str | None = None,
+        has_waiting_gate: bool = False,
         limit: int = 100,
         before_run_id: UUID | None = None,
         connection: AsyncConnection[Any] | None = None,
@@ -121,6 +122,8 @@ class WorkflowRuns(LedgerPart):
             scope: Whose runs may be seen.
             status: Only runs with this status.
             workflow_type_contains: Only types with this text in them, whatever the case.
+            has_waiting_gate: Only runs in which a gate waits for the application. Most of them are RUNNING: a run is
+                WAITING_FOR_EXTERNAL when nothing but gates is left of it.
             limit: Runs at most.
             before_run_id: Only runs older than this one; the id of the last run seen turns the page.
             connection: The caller's open transaction.
@@ -129,6 +132,7 @@ class WorkflowRuns(LedgerPart):
             scope=scope,
             status=status,
             workflow_type_contains=workflow_type_contains,
+            has_waiting_gate=has_waiting_gate,
             limit=limit,
             before_run_id=before_run_id,
         )

@@ -23,6 +23,7 @@ RUN, RUN_KEYS = (
     "workflow_runs_pkey",
     {"uq_workflow_runs_type_idempotency_org", "uq_workflow_runs_type_idempotency_global"},
 )
+WAITING_RUN = "idx_workflow_runs_waiting"
 STEP, STEP_OF_RUN, STEP_KEY = "workflow_steps_pkey", "uq_workflow_steps_run_step_id", "uq_workflow_steps_run_step_key"
 EDGE, EDGE_BACK = "pk_workflow_step_dependencies", "idx_workflow_step_dependencies_dependent"
 MUTATION = "uq_workflow_run_mutations_run_mutation_key"
@@ -44,6 +45,7 @@ INDEXES_OF_STATEMENT: Mapping[SqlFile, set[str]] = {
     SqlFile("workflows", "find_workflow_run_of_job"): {JOB, STEP},
     SqlFile("workflows", "get_workflow_run"): {RUN},
     SqlFile("workflows", "list_workflow_runs"): {RUN},
+    SqlFile("workflows", "list_waiting_workflow_runs"): {WAITING_RUN},
     SqlFile("workflows", "list_workflow_steps"): {RUN, STEP_OF_RUN, STEP_KEY},
     SqlFile("workflows", "list_workflow_step_dependencies"): {RUN, STEP, EDGE},
     SqlFile("workflows", "read_workflow_steps_by_key"): {STEP_KEY},

@@ -107,6 +107,34 @@ def test_runs_are_filtered_by_status_and_by_a_part_of_their_type_read_literally(
     assert found("order", WorkflowRunStatus.RUNNING) == [shipped]
 
 
+def test_runs_in_which_a_gate_waits_are_found_whatever_their_status(queue: WorkflowQueue) -> None:
+    def enqueue(owner: UUID | None = None, *, is_blocking: bool) -> UUID:
+        flow = workflow(organization_id=owner)
+        gate = flow.gate("approve")
+        if is_blocking:
+            flow.job("pay", JOB_TYPE, after=gate)
+        return queue.start(flow)
+
+    def found(scope: Scope = Admin(), **filters: Any) -> list[UUID]:  # noqa: B008 (frozen)
+        listed = workflows.list_workflow_runs(scope=scope, has_waiting_gate=True, **filters)
+        return [run.id for run in queue.run(listed)]
+
+    waiting, running, owned = enqueue(is_blocking=False), enqueue(is_blocking=True), enqueue(SHOP, is_blocking=True)
+    blocked, completed, canceled = start(queue), enqueue(is_blocking=True), enqueue(is_blocking=True)
+    queue.complete(completed, "approve")
+    queue.cancel_run(canceled)
+
+    assert found() == [owned, running, waiting]
+    assert (found(limit=1), found(limit=1, before_run_id=owned)) == ([owned], [running])
+    assert (found(status=WorkflowRunStatus.RUNNING), found(Organization(SHOP))) == ([owned, running], [owned])
+    assert (found(workflow_type_contains="FULFIL", scope=Global()), found(workflow_type_contains="sms")) == (
+        [running, waiting],
+        [],
+    )
+    queue.succeed(queue.claim_steps()["a"])
+    assert found()[0] == blocked
+
+
 def test_the_latest_run_is_that_of_the_exact_type_in_the_scope(queue: WorkflowQueue) -> None:
     start(queue)
     latest = start(queue, organization_id=SHOP)

@@ -53,6 +53,9 @@ def add_workflows(add_parser: AddParser) -> None:
         "--status", type=str.upper, choices=_RUN_STATUSES, help="only runs with it, in any case of letters"
     )
     parser.add_argument(
+        "--waiting", action="store_true", help="only runs in which a gate waits for somebody, also RUNNING ones"
+    )
+    parser.add_argument(
         "--type-contains",
         dest="workflow_type_contains",
         metavar="TEXT",

@@ -357,6 +357,11 @@ CREATE UNIQUE INDEX uq_workflow_runs_type_idempotency_global
     ON {schema}.workflow_runs (workflow_type, idempotency_key)
     WHERE idempotency_key IS NOT NULL AND organization_id IS NULL;
 
+-- Serves the list of runs that somebody has to decide in; most of them are RUNNING, so their status does not find them. Only
+-- runs with an open gate are in it. A gate that opens or ends takes the row of its run off its page (no HOT update); runs
+-- without gates never write to it.
+CREATE INDEX idx_workflow_runs_waiting ON {schema}.workflow_runs (id) WHERE step_count_waiting > 0;
+
 CREATE TABLE {schema}.workflow_steps (
     id                            uuid PRIMARY KEY DEFAULT uuidv7(),
     workflow_run_id               uuid NOT NULL,

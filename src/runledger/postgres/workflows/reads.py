@@ -30,6 +30,7 @@ from runledger.postgres.workflows.run_of_job import find_run_of_job
 
 _GET_RUN = SqlFile("workflows", "get_workflow_run")
 _LIST_RUNS = SqlFile("workflows", "list_workflow_runs")
+_LIST_WAITING_RUNS = SqlFile("workflows", "list_waiting_workflow_runs")
 _FIND_BY_KEY = SqlFile("workflows", "find_workflow_run_by_idempotency_key")
 _LIST_STEPS = SqlFile("workflows", "list_workflow_steps")
 _LIST_DEPENDENCIES = SqlFile("workflows", "list_workflow_step_dependencies")
@@ -48,6 +49,7 @@ def list_workflow_runs(
     scope: Scope,
     status: WorkflowRunStatus | None = None,
     workflow_type_contains: str | None = None,
+    has_waiting_gate: bool = False,
     limit: int = 100,
     before_run_id: UUID | None = None,
 ) -> Steps[list[WorkflowRunRecord]]:
@@ -57,6 +59,8 @@ def list_workflow_runs(
         scope: Whose runs may be seen.
         status: Only runs with this status.
         workflow_type_contains: Only types with this text in them, whatever the case.
+        has_waiting_gate: Only runs in which a gate waits for the application. Most of them are RUNNING: a run is
+            WAITING_FOR_EXTERNAL when nothing but gates is left of it.
         limit: Runs at most.
         before_run_id: Only runs older than this one; the id of the last run seen turns the page.
     """
@@ -68,7 +72,7 @@ def list_workflow_runs(
         before_run_id=before_run_id,
         **scope_fields(scope),
     )
-    rows = yield Statement(sql=_LIST_RUNS, document=document, is_only=True)
+    rows = yield Statement(sql=_LIST_WAITING_RUNS if has_waiting_gate else _LIST_RUNS, document=document, is_only=True)
     return [decode_workflow_run(row) for row in rows]
 
 
