@@ -185,6 +185,52 @@ def test_a_gate_is_completed(queue: WorkflowQueue, run_command: RunCommand) -> N
     assert queue.statuses(run_id)["publish"] == "ENQUEUED"
 
 
+def test_who_completes_a_gate_again_is_told(queue: WorkflowQueue, run_command: RunCommand) -> None:
+    flow = workflow()
+    flow.gate("approve")
+    run_id = str(queue.start(flow))
+    command = ("workflow", "complete", run_id, "approve")
+    run_command(*command, "--output", '{"by": "ada"}')
+
+    again = run_command(*command, "--output", '{"by": "eve"}', "--reason", "ok")
+    bare = run_command(*command)
+    document = json.loads(run_command(*command, "--json").out)
+
+    assert (again.exit_code, bare.exit_code) == (0, 0)
+    already = rf"gate approve of run {run_id} was SUCCEEDED already, since [-0-9]+T[:.0-9]+Z: nothing was changed"
+    assert re.fullmatch(rf"{already}; --output and --reason of this command are not kept\n", again.out)
+    assert re.fullmatch(rf"{already}\n", bare.out)
+    assert document["was_completed_already"] is True
+    assert queue.steps(UUID(run_id))["approve"].output == {"by": "ada"}
+
+
+def test_a_gate_of_a_canceled_run_is_told(queue: WorkflowQueue, run_command: RunCommand) -> None:
+    run_id = queue.start(release())
+    queue.cancel_run(run_id, reason="ordered twice")
+
+    ended = run_command("workflow", "complete", str(run_id), "approve")
+
+    assert (ended.exit_code, ended.out) == (1, "")
+    assert "the run was canceled, and no gate of it can be completed any more" in ended.err
+    assert "(workflow.external_step_conflicting_completion_retry)" in ended.err
+
+
+def test_a_gate_may_be_completed_with_an_error(queue: WorkflowQueue, run_command: RunCommand) -> None:
+    flow = workflow()
+    flow.gate("approve")
+    run_id = queue.start(flow)
+    error = ("--error-code", "approval.denied", "--error-message", "over the limit")
+
+    run_command("workflow", "complete", str(run_id), "approve", "--status", "failed", *error)
+
+    step = queue.steps(run_id)["approve"]
+    assert (step.status, step.last_error_code, step.last_error_message) == (
+        WorkflowStepStatus.FAILED,
+        "approval.denied",
+        "over the limit",
+    )
+
+
 def test_a_gate_may_be_completed_as_failed(queue: WorkflowQueue, run_command: RunCommand) -> None:
     run_id = queue.start(release())
     advance(queue, times=2)

@@ -10,7 +10,7 @@ from runledger.postgres import admin, catalogs, jobs, schedules, workers, workfl
 PUBLIC_NAMES: dict[ModuleType, str] = {
     core: """
         Admin BlankJobTypeError BlankStepKeyError BlankWorkflowTypeError CancellationNotQuiesced CatalogDeclaration
-        CatalogSyncMode CatchUp ClaimedJob ConfigError CronDialect CronExpression DeadLetterDecision DeadLetterPage
+        CatalogSyncMode CatchUp ClaimedJob CompletedGate ConfigError CronDialect CronExpression DeadLetterDecision DeadLetterPage
         DeadLetterSummary DeclaresCatalog EnqueueRequest EventPage ExpectationMismatch FailureDecision FirePlan Global
         InvalidArgumentError InvalidCronError JobAttempt JobClaimOrigin JobContext JobCount JobDeadLetter
         JobDeadLetterInfo JobDeadLetterReason JobDefinition JobEvent JobEventType JobFailure JobFailureKind JobHandler

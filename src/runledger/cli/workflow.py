@@ -11,14 +11,16 @@ from runledger.cli.place import Place, open_place
 from runledger.cli.show_story import show_story
 from runledger.cli.step_diagram import MAX_BOXES, MAX_EDGES, diagram_lines
 from runledger.cli.step_groups import group_steps
+from runledger.cli.times import describe_instant
 from runledger.cli.workflow_document import history_document, run_document, step_document
 from runledger.cli.workflow_history import WorkflowHistory, read_workflow_history
 from runledger.cli.workflow_story import tell_run
-from runledger.core import Admin, InvalidArgumentError, JsonValue, WorkflowStepStatus
+from runledger.core import Admin, CompletedGate, InvalidArgumentError, JsonValue, WorkflowStepStatus
 from runledger.core.printable import printable
 from runledger.postgres import QueryError
 
 _OPTION_OF = {"step_key": "GATE", "reason": "--reason", "output": "--output"}
+_OPTIONS_KEPT_WITH_A_GATE = ("output", "reason", "error_code", "error_message")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -86,11 +88,25 @@ def _complete(place: Place, arguments: argparse.Namespace) -> None:
             status=WorkflowStepStatus(arguments.status),
             output=output,
             reason=arguments.reason,
+            error_code=arguments.error_code,
+            error_message=arguments.error_message,
         )
     if arguments.json:
         print(json.dumps(step_document(gate), indent=2))
     else:
-        print(f"gate {printable(gate.step_key)} of run {gate.workflow_run_id} is {gate.status}")
+        print(_completed(gate, arguments))
+
+
+def _completed(gate: CompletedGate, arguments: argparse.Namespace) -> str:
+    named = f"gate {printable(gate.step_key)} of run {gate.workflow_run_id}"
+    if not gate.was_completed_already:
+        return f"{named} is {gate.status}"
+    since = "" if gate.finished_at is None else f", since {describe_instant(gate.finished_at)}"
+    given = [
+        f"--{name.replace('_', '-')}" for name in _OPTIONS_KEPT_WITH_A_GATE if getattr(arguments, name) is not None
+    ]
+    dropped = f"; {' and '.join(given)} of this command {'are' if len(given) > 1 else 'is'} not kept" if given else ""
+    return f"{named} was {gate.status} already{since}: nothing was changed{dropped}"
 
 
 _ACTIONS = {"show": _show, "diagram": _diagram, "cancel": _cancel, "complete": _complete}

@@ -14,6 +14,7 @@ from runledger.core.json_form import JsonEncodable
 from runledger.core.scope import Global, Organization, Scope
 from runledger.core.workflows.enqueue_request import WorkflowRunEnqueue, WorkflowStepEnqueue
 from runledger.core.workflows.records import (
+    CompletedGate,
     WorkflowAppendResult,
     WorkflowRunRecord,
     WorkflowStepDependency,
@@ -182,11 +183,12 @@ class SyncWorkflowRuns(SyncLedgerPart):
         error_message: str | None = None,
         scope: Scope = _GLOBAL,
         connection: Connection[Any] | None = None,
-    ) -> WorkflowStepRecord:
+    ) -> CompletedGate:
         """Complete a gate that is waiting, and return it. What waited for it is released or canceled with it.
 
-        Completing it again with the same status gives the gate as it is and changes nothing. On the caller's connection
-        the run is locked until the transaction ends: keep it short, outcomes of the run's jobs wait for it.
+        Completing it again with the same status gives the gate as it is and changes nothing: then
+        ``was_completed_already`` is true, and the output is that of the first time. On the caller's connection the run
+        is locked until the transaction ends: keep it short, outcomes of the run's jobs wait for it.
 
         Args:
             run_id: The run.

@@ -117,6 +117,7 @@ from runledger.core.workflows.graph_validation import (
     validate_workflow_step,
 )
 from runledger.core.workflows.records import (
+    CompletedGate,
     WorkflowAppendOutcome,
     WorkflowAppendResult,
     WorkflowPrerequisite,
@@ -143,6 +144,7 @@ __all__ = [
     "CatalogSyncMode",
     "CatchUp",
     "ClaimedJob",
+    "CompletedGate",
     "ConfigError",
     "CronDialect",
     "CronExpression",

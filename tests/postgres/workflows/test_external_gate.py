@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -10,11 +11,13 @@ import pytest
 
 from runledger.core import (
     Admin,
+    CompletedGate,
     Global,
     InvalidArgumentError,
     Organization,
     Scope,
     WorkflowRunStatus,
+    WorkflowStepRecord,
     WorkflowStepStatus,
 )
 from runledger.postgres import QueryError, workflows
@@ -37,6 +40,11 @@ def gated(queue: WorkflowQueue, organization_id: UUID | None = None) -> UUID:
     return queue.start(flow)
 
 
+def completed(step: WorkflowStepRecord, *, was_completed_already: bool) -> CompletedGate:
+    members = {field.name: getattr(step, field.name) for field in fields(step)}
+    return CompletedGate(**members, was_completed_already=was_completed_already)
+
+
 def test_a_gate_that_succeeds_releases_what_waits(queue: WorkflowQueue) -> None:
     """WFX-001."""
     run_id = gated(queue)
@@ -47,7 +55,7 @@ def test_a_gate_that_succeeds_releases_what_waits(queue: WorkflowQueue) -> None:
     )
     step = queue.run(complete)
 
-    assert step == queue.steps(run_id)["approve"]
+    assert step == completed(queue.steps(run_id)["approve"], was_completed_already=False)
     assert (step.status, step.status_reason, step.finished_at) == (SUCCEEDED, "signed", at)
     assert (step.output, step.payload) == ({"by": "me"}, {"limit": 5})
     assert queue.statuses(run_id) == {
@@ -114,7 +122,7 @@ def test_the_same_completion_again_changes_nothing(queue: WorkflowQueue, status:
     )
     step = queue.run(again)
 
-    assert step == queue.steps(run_id)["approve"]
+    assert step == completed(queue.steps(run_id)["approve"], was_completed_already=True)
     assert step.status_reason == "first"
     assert queue.contents() == before
 
@@ -133,6 +141,28 @@ def test_another_completion_is_refused(queue: WorkflowQueue, status: WorkflowSte
         queue.complete(run_id, "approve", FAILED if status is not FAILED else SUCCEEDED)
 
     assert queue.contents() == before
+
+
+def test_the_refusal_says_who_ended_the_gate(queue: WorkflowQueue) -> None:
+    """With the run, because of others, or by itself; the code is the same."""
+
+    def refusal(run_id: UUID, step_key: str) -> str:
+        with refused("workflow.external_step_conflicting_completion_retry") as raised:
+            queue.complete(run_id, step_key)
+        return raised.value.client_message
+
+    canceled, denied = gated(queue), gated(queue)
+    queue.cancel_run(canceled, reason="ordered twice")
+    queue.complete(denied, "approve", FAILED)
+    flow = workflow()
+    flow.gate("second", after=flow.gate("first"))
+    unsatisfied = queue.start(flow)
+    queue.complete(unsatisfied, "first", CANCELED)
+
+    assert refusal(canceled, "approve").startswith("the run was canceled")
+    assert refusal(denied, "approve") == "the gate was completed as FAILED already"
+    assert refusal(unsatisfied, "first") == "the gate was completed as CANCELED already"
+    assert refusal(unsatisfied, "second").startswith("the gate was canceled, since the steps that it depends on ended")
 
 
 def test_a_gate_whose_own_prerequisites_have_not_ended_is_not_waiting(queue: WorkflowQueue) -> None:

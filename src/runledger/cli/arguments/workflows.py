@@ -42,7 +42,7 @@ ended stays as it is.
 
 _COMPLETE = """\
 Complete a gate that waits, so that the run goes on. Completing it again with the same
-status changes nothing.
+status changes nothing, and the answer says so.
 """
 
 
@@ -125,6 +125,8 @@ def _add_complete(add_parser: AddParser) -> None:
         help="how it ended, in any case of letters; default: SUCCEEDED",
     )
     parser.add_argument("--output", metavar="JSON", help="what it puts out for those that come after")
+    parser.add_argument("--error-code", metavar="CODE", help="what went wrong, as a short stable text")
+    parser.add_argument("--error-message", metavar="TEXT", help="the text that goes with the code")
     _add_change_options(parser, result="the gate")
 
 

@@ -139,6 +139,18 @@ class WorkflowPrerequisite:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CompletedGate(WorkflowStepRecord):
+    """A gate that has ended, as the answer to who completed it.
+
+    Attributes:
+        was_completed_already: Whether it had ended with this status before, so that the call changed nothing. Output,
+            reason and error are those of the first time then.
+    """
+
+    was_completed_already: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowStepDependency:
     """One edge of a run.
 

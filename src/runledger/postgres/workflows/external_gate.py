@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import datetime
 from uuid import UUID
 
@@ -11,8 +12,9 @@ from runledger.core.jobs.failure_text import clean_error_text
 from runledger.core.json_form import JsonEncodable
 from runledger.core.json_value import encode_json
 from runledger.core.scope import Admin, Scope
-from runledger.core.workflows.records import WorkflowStepRecord
-from runledger.core.workflows.status import WorkflowStepExecutionKind, WorkflowStepStatus
+from runledger.core.workflows.records import CompletedGate, WorkflowStepRecord
+from runledger.core.workflows.status import WorkflowRunStatus, WorkflowStepExecutionKind, WorkflowStepStatus
+from runledger.core.workflows.step_release import DEPENDENCY_UNSATISFIED
 from runledger.postgres.document import check_now
 from runledger.postgres.notices import Notices
 from runledger.postgres.operation import Steps, operation
@@ -38,10 +40,11 @@ def complete_external_workflow_step(
     error_message: str | None = None,
     notices: Notices | None = None,
     now: datetime | None = None,
-) -> Steps[WorkflowStepRecord]:
+) -> Steps[CompletedGate]:
     """Complete a gate that is waiting, and return it. What waited for it is released or canceled with it.
 
-    Completing it again with the same status gives the gate as it is and changes nothing.
+    Completing it again with the same status gives the gate as it is and changes nothing: ``was_completed_already``
+    says so.
 
     Args:
         run_id: The run.
@@ -75,18 +78,18 @@ def complete_external_workflow_step(
     output_json = None if output is None else encode_json(output, field="output")
     run = yield from lock_run(run_id, scope=scope, isolation_code=_ISOLATION)
     step = None if run is None else (yield from read_steps(run_id, [step_key], scope=Admin())).get(step_key)
-    if step is None:
+    if run is None or step is None:
         raise gate_not_found("workflows.complete_external_workflow_step", scope)
     if step.execution_kind is not WorkflowStepExecutionKind.EXTERNAL:
         raise _refusal(
             "workflow.external_step_not_external", "the step is carried out by a job, not by the application"
         )
     if step.status is status:
-        return step
+        return _completed(step, was_completed_already=True)
     if step.status.is_terminal:
         raise _refusal(
             "workflow.external_step_conflicting_completion_retry",
-            f"the gate was completed as {step.status.value} already",
+            _why_ended(step, run.status),
         )
     if step.status is not WorkflowStepStatus.WAITING_FOR_EXTERNAL:
         raise _refusal(
@@ -101,7 +104,22 @@ def complete_external_workflow_step(
         output_json=output_json,
     )
     yield from end_gate(end, notices=notices, now=now)
-    return (yield from read_steps(run_id, [step_key], scope=Admin()))[step_key]
+    ended = (yield from read_steps(run_id, [step_key], scope=Admin()))[step_key]
+    return _completed(ended, was_completed_already=False)
+
+
+def _why_ended(step: WorkflowStepRecord, run_status: WorkflowRunStatus) -> str:
+    is_canceled = step.status is WorkflowStepStatus.CANCELED
+    if is_canceled and run_status is WorkflowRunStatus.CANCELED:
+        return "the run was canceled, and no gate of it can be completed any more"
+    if is_canceled and step.last_error_code == DEPENDENCY_UNSATISFIED:
+        return "the gate was canceled, since the steps that it depends on ended without meeting its requirements"
+    return f"the gate was completed as {step.status.value} already"
+
+
+def _completed(step: WorkflowStepRecord, *, was_completed_already: bool) -> CompletedGate:
+    members = {field.name: getattr(step, field.name) for field in fields(step)}
+    return CompletedGate(**members, was_completed_already=was_completed_already)
 
 
 def _stored(text: str | None) -> str | None:
