@@ -255,6 +255,7 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
         limit=10,
         after_step_id=JOB_ID,
     ),
+    workflows.list_enqueued_workflow_steps(JOB_ID, scope=Organization(_ORGANIZATION), now=_NOW),
     workflows.list_workflow_step_dependencies(JOB_ID, scope=Organization(_ORGANIZATION)),
     workflows.get_workflow_run_id_for_job(JOB_ID, scope=Organization(_ORGANIZATION)),
     workflows.read_prerequisites(JOB_ID, JOB_ID),

@@ -10,23 +10,22 @@ from runledger.postgres import admin, catalogs, jobs, schedules, workers, workfl
 PUBLIC_NAMES: dict[ModuleType, str] = {
     core: """
         Admin BlankJobTypeError BlankStepKeyError BlankWorkflowTypeError CancellationNotQuiesced CatalogDeclaration
-        CatalogSyncMode CatchUp ClaimedJob CompletedGate ConfigError CronDialect CronExpression DeadLetterDecision DeadLetterPage
-        DeadLetterSummary DeclaresCatalog EnqueueRequest EventPage ExpectationMismatch FailureDecision FirePlan Global
-        InvalidArgumentError InvalidCronError JobAttempt JobClaimOrigin JobContext JobCount JobDeadLetter
-        JobDeadLetterInfo JobDeadLetterReason JobDefinition JobEvent JobEventType JobFailure JobFailureKind JobHandler
-        JobLog JobMetrics JobMetricsReport JobPage JobPayload JobProgress JobRecord JobRuntimeConfig JobStage JobStatus
-        JobSummary JobType JsonEncodable JsonValue LeaseIdentity Organization Overlap PayloadEdit PayloadMismatchError
-        PayloadNotFound PayloadRejected PayloadRejection PayloadUpdated RequeueOutcome Requeued RetryDecision
-        RunledgerError ScheduleOwner ScheduleRecord ScheduleRequest Scope StepCounts StepKey TailedEvent
-        UndecodableJsonError UnknownStoredTextError WorkerIdentity WorkerRecord Workflow WorkflowAppend
-        WorkflowAppendOutcome WorkflowAppendResult WorkflowBuildError WorkflowDagBuilder WorkflowDependencyReleaseMode
-        WorkflowPrerequisite
-        WorkflowRunEnqueue WorkflowRunEnqueueBuilder WorkflowRunFailedError WorkflowRunRecord WorkflowRunStatus
-        WorkflowStepDependency WorkflowStepDependencySpec WorkflowStepEnqueue WorkflowStepEnqueueBuilder
-        WorkflowStepExecutionKind WorkflowStepHandle WorkflowStepRecord WorkflowStepStatus WorkflowType clean_error_text
-        decide_failure decode_json encode_json fire_jitter first_fire_at next_fire parse_cron plan_fires previous_fire
-        retry_delay run_status_of validate_workflow_append validate_workflow_dag validate_workflow_run_enqueue
-        validate_workflow_step
+        CatalogSyncMode CatchUp ClaimedJob CompletedGate ConfigError CronDialect CronExpression DeadLetterDecision
+        DeadLetterPage DeadLetterSummary DeclaresCatalog EnqueueRequest EnqueuedStep EventPage ExpectationMismatch
+        FailureDecision FirePlan Global InvalidArgumentError InvalidCronError JobAttempt JobClaimOrigin JobContext
+        JobCount JobDeadLetter JobDeadLetterInfo JobDeadLetterReason JobDefinition JobEvent JobEventType JobFailure
+        JobFailureKind JobHandler JobLog JobMetrics JobMetricsReport JobPage JobPayload JobProgress JobRecord
+        JobRuntimeConfig JobStage JobStatus JobSummary JobType JsonEncodable JsonValue LeaseIdentity Organization
+        Overlap PayloadEdit PayloadMismatchError PayloadNotFound PayloadRejected PayloadRejection PayloadUpdated
+        RequeueOutcome Requeued RetryDecision RunledgerError ScheduleOwner ScheduleRecord ScheduleRequest Scope
+        StepCounts StepKey TailedEvent UndecodableJsonError UnknownStoredTextError WorkerIdentity WorkerRecord
+        Workflow WorkflowAppend WorkflowAppendOutcome WorkflowAppendResult WorkflowBuildError WorkflowDagBuilder
+        WorkflowDependencyReleaseMode WorkflowPrerequisite WorkflowRunEnqueue WorkflowRunEnqueueBuilder
+        WorkflowRunFailedError WorkflowRunRecord WorkflowRunStatus WorkflowStepDependency WorkflowStepDependencySpec
+        WorkflowStepEnqueue WorkflowStepEnqueueBuilder WorkflowStepExecutionKind WorkflowStepHandle WorkflowStepRecord
+        WorkflowStepStatus WorkflowType clean_error_text decide_failure decode_json encode_json fire_jitter
+        first_fire_at next_fire parse_cron plan_fires previous_fire retry_delay run_status_of validate_workflow_append
+        validate_workflow_dag validate_workflow_run_enqueue validate_workflow_step
     """,
     postgres: """
         ConstraintClassifier DEFAULT_SCHEMA Database DatabaseConnectionError ErrorClass IdempotencyCheck
@@ -56,8 +55,9 @@ PUBLIC_NAMES: dict[ModuleType, str] = {
     workflows: """
         WorkflowAppendRequest append_workflow_steps append_workflow_steps_of_job cancel_workflow_run
         complete_external_workflow_step enqueue_workflow_run get_latest_workflow_run_by_type get_workflow_run_by_id
-        get_workflow_run_by_type_and_idempotency_key get_workflow_run_id_for_job list_workflow_runs
-        list_workflow_step_dependencies list_workflow_step_keys_for_update list_workflow_steps read_prerequisites
+        get_workflow_run_by_type_and_idempotency_key get_workflow_run_id_for_job list_enqueued_workflow_steps
+        list_workflow_runs list_workflow_step_dependencies list_workflow_step_keys_for_update list_workflow_steps
+        read_prerequisites
         update_workflow_step_and_pending_job_payload
     """,
     schedules: """

@@ -106,6 +106,7 @@ STATEMENTS: dict[Duty, set[str]] = {
     | {
         "workflows/find_workflow_run_by_idempotency_key",
         "workflows/insert_keyed_workflow_run",
+        "workflows/list_enqueued_workflow_steps",
         "workflows/list_waiting_workflow_runs",
         "workflows/list_workflow_runs",
         "workflows/list_workflow_step_dependencies",

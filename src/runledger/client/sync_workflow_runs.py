@@ -15,6 +15,7 @@ from runledger.core.scope import Global, Organization, Scope
 from runledger.core.workflows.enqueue_request import WorkflowRunEnqueue, WorkflowStepEnqueue
 from runledger.core.workflows.records import (
     CompletedGate,
+    EnqueuedStep,
     WorkflowAppendResult,
     WorkflowRunRecord,
     WorkflowStepDependency,
@@ -164,6 +165,18 @@ class SyncWorkflowRuns(SyncLedgerPart):
             run_id, scope=scope, status=status, limit=limit, after_step_id=after_step_id
         )
         return self._run(operation, connection)
+
+    def list_enqueued_workflow_steps(
+        self, run_id: UUID, *, scope: Scope = _GLOBAL, connection: Connection[Any] | None = None
+    ) -> list[EnqueuedStep]:
+        """Return what the ENQUEUED steps of a run wait for: when they are due, and whether anybody may take them.
+
+        Args:
+            run_id: The run; one outside the scope has no steps.
+            scope: Whose runs may be seen.
+            connection: The caller's open transaction.
+        """
+        return self._run(workflows.list_enqueued_workflow_steps(run_id, scope=scope), connection)
 
     def list_workflow_step_dependencies(
         self, run_id: UUID, *, scope: Scope = _GLOBAL, connection: Connection[Any] | None = None

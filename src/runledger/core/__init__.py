@@ -118,6 +118,7 @@ from runledger.core.workflows.graph_validation import (
 )
 from runledger.core.workflows.records import (
     CompletedGate,
+    EnqueuedStep,
     WorkflowAppendOutcome,
     WorkflowAppendResult,
     WorkflowPrerequisite,
@@ -153,6 +154,7 @@ __all__ = [
     "DeadLetterSummary",
     "DeclaresCatalog",
     "EnqueueRequest",
+    "EnqueuedStep",
     "EventPage",
     "ExpectationMismatch",
     "FailureDecision",

@@ -28,6 +28,7 @@ from runledger.core.schedules.catch_up import CatchUp
 from runledger.core.schedules.schedule import Overlap, ScheduleOwner, ScheduleRecord
 from runledger.core.workers import WorkerRecord
 from runledger.core.workflows.records import (
+    EnqueuedStep,
     WorkflowPrerequisite,
     WorkflowRunRecord,
     WorkflowStepDependency,
@@ -216,6 +217,11 @@ def decode_workflow_step(row: Row) -> WorkflowStepRecord:
     for name in ("payload", "output"):
         fields[name] = _json(fields.pop(f"{name}_json"))
     return WorkflowStepRecord(**fields)
+
+
+def decode_enqueued_step(row: Row) -> EnqueuedStep:
+    """Return what a step waits for whose job waits in the queue."""
+    return EnqueuedStep(**row)
 
 
 def decode_workflow_step_dependency(row: Row) -> WorkflowStepDependency:

@@ -47,6 +47,7 @@ INDEXES_OF_STATEMENT: Mapping[SqlFile, set[str]] = {
     SqlFile("workflows", "list_workflow_runs"): {RUN},
     SqlFile("workflows", "list_waiting_workflow_runs"): {WAITING_RUN},
     SqlFile("workflows", "list_workflow_steps"): {RUN, STEP_OF_RUN, STEP_KEY},
+    SqlFile("workflows", "list_enqueued_workflow_steps"): {RUN, STEP_OF_RUN, JOB},
     SqlFile("workflows", "list_workflow_step_dependencies"): {RUN, STEP, EDGE},
     SqlFile("workflows", "read_workflow_steps_by_key"): {STEP_KEY},
     SqlFile("workflows", "read_prerequisites"): {EDGE_BACK, STEP},

@@ -16,13 +16,14 @@ from runledger.core import (
     InvalidArgumentError,
     Organization,
     Scope,
+    WorkerIdentity,
     Workflow,
     WorkflowRunStatus,
     WorkflowStepStatus,
 )
-from runledger.postgres import Operation, jobs, workflows
+from runledger.postgres import Operation, admin, jobs, workers, workflows
 from tests.postgres.job_queue import JOB_TYPE, WORKER
-from tests.postgres.workflow_queue import WORKFLOW_TYPE, WorkflowQueue, diamond, workflow
+from tests.postgres.workflow_queue import WORKFLOW_TYPE, WorkflowQueue, diamond, failure_of, workflow
 
 SHOP, DEPOT = UUID(int=1), UUID(int=2)
 
@@ -49,6 +50,7 @@ READS: dict[str, Callable[[UUID, UUID, Scope], Operation[Any]]] = {
     "list": lambda _, __, scope: workflows.list_workflow_runs(scope=scope),
     "latest": lambda _, __, scope: workflows.get_latest_workflow_run_by_type(WORKFLOW_TYPE, scope=scope),
     "steps": lambda run_id, _, scope: workflows.list_workflow_steps(run_id, scope=scope),
+    "enqueued steps": lambda run_id, _, scope: workflows.list_enqueued_workflow_steps(run_id, scope=scope),
     "edges": lambda run_id, _, scope: workflows.list_workflow_step_dependencies(run_id, scope=scope),
     "run of a job": lambda _, job_id, scope: workflows.get_workflow_run_id_for_job(job_id, scope=scope),
 }
@@ -76,6 +78,7 @@ def test_what_does_not_exist_is_none_or_empty(queue: WorkflowQueue) -> None:
     assert queue.run(workflows.get_workflow_run_by_id(unknown, scope=Admin())) is None
     assert queue.run(workflows.get_latest_workflow_run_by_type("nothing", scope=Admin())) is None
     assert queue.run(workflows.list_workflow_steps(unknown, scope=Admin())) == []
+    assert queue.run(workflows.list_enqueued_workflow_steps(unknown, scope=Admin())) == []
     assert queue.run(workflows.list_workflow_step_dependencies(unknown, scope=Admin())) == []
     assert queue.run(workflows.get_workflow_run_id_for_job(unknown, scope=Admin())) is None
     assert queue.run(workflows.list_workflow_runs(scope=Admin())) == []
@@ -162,6 +165,59 @@ def test_steps_come_in_the_order_of_the_request_in_pages(queue: WorkflowQueue) -
     assert [step.step_key for step in page(None)] == keys
     first = page(4)
     assert [step.step_key for step in page(4, first[-1].id)] == keys[4:8]
+
+
+def test_enqueued_steps_tell_what_they_wait_for(queue: WorkflowQueue) -> None:
+    for job_type in ("paused", "alone", "stopping"):
+        queue.define(job_type)
+    flow = workflow()
+    retried, held = flow.job("retried", JOB_TYPE), flow.job("held", JOB_TYPE)
+    flow.gate("gate", after=[retried, held])
+    for job_type in ("paused", "alone", "stopping"):
+        flow.job(job_type, job_type)
+    run_id = queue.start(flow)
+    claimed = {job.workflow_step_key: job for job in queue.claim(job_types=[JOB_TYPE])}
+    queue.run(jobs.fail_job(failure_of(claimed["retried"])))
+    queue.run(admin.pause_job_type("paused"))
+    register(queue, "dead", JOB_TYPE, "alone", lease_ttl=timedelta(minutes=1))
+    register(queue, "live", JOB_TYPE, "paused", lease_ttl=timedelta(hours=1))
+    register(queue, "leaving", "stopping", lease_ttl=timedelta(hours=1))
+    queue.sql("UPDATE job_workers SET stopping_at = now() WHERE worker_id = 'leaving'")
+    now = queue.clock() + timedelta(minutes=2)
+
+    listed = queue.run(workflows.list_enqueued_workflow_steps(run_id, scope=Admin(), now=now))
+
+    steps = queue.steps(run_id)
+    assert [(step.step_id, step.job_id) for step in listed] == [
+        (steps[key].id, steps[key].job_id) for key in ("retried", "paused", "alone", "stopping")
+    ]
+    assert [(step.job_type, step.attempt, step.max_attempts, step.last_error_code) for step in listed] == [
+        (JOB_TYPE, 1, 3, "smtp.busy"),
+        ("paused", 0, 3, None),
+        ("alone", 0, 3, None),
+        ("stopping", 0, 3, None),
+    ]
+    assert [(step.is_type_paused, step.is_type_served) for step in listed] == [
+        (False, True),
+        (True, True),
+        (False, False),
+        (False, False),
+    ]
+    assert listed[0].next_run_at == queue.job_of(run_id, "retried").next_run_at
+
+
+def register(queue: WorkflowQueue, worker_id: str, *job_types: str, lease_ttl: timedelta) -> None:
+    """Put a worker into the table of live ones."""
+    identity = WorkerIdentity(
+        worker_id=worker_id,
+        instance_id=uuid4(),
+        hostname="host-1",
+        process_id=17,
+        version="1.0",
+        job_types=job_types,
+        slots=8,
+    )
+    queue.run(workers.register_worker(identity, lease_ttl=lease_ttl))
 
 
 def test_edges_come_by_prerequisite_and_dependent(queue: WorkflowQueue) -> None:

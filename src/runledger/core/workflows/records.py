@@ -139,6 +139,34 @@ class WorkflowPrerequisite:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnqueuedStep:
+    """What a step waits for whose job waits in the queue.
+
+    Attributes:
+        step_id: The step.
+        job_id: Its job.
+        job_type: The kind of its job.
+        attempt: How many attempts there have been.
+        max_attempts: How many there may be.
+        next_run_at: When the job is due.
+        last_error_code: Of the last failed attempt, or ``None``.
+        is_type_paused: Whether its type is paused; nobody claims it then.
+        is_type_served: Whether a worker serves its type that is live and does not stop. Workers of an application's own
+            loop are not known unless they register themselves.
+    """
+
+    step_id: UUID
+    job_id: UUID
+    job_type: str
+    attempt: int
+    max_attempts: int
+    next_run_at: datetime
+    last_error_code: str | None
+    is_type_paused: bool
+    is_type_served: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CompletedGate(WorkflowStepRecord):
     """A gate that has ended, as the answer to who completed it.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
@@ -11,15 +12,17 @@ from runledger.core.identifiers import check_identifier
 from runledger.core.jobs.setting_checks import check_idempotency_key
 from runledger.core.scope import Admin, Scope
 from runledger.core.workflows.records import (
+    EnqueuedStep,
     WorkflowPrerequisite,
     WorkflowRunRecord,
     WorkflowStepDependency,
     WorkflowStepRecord,
 )
 from runledger.core.workflows.status import WorkflowRunStatus, WorkflowStepStatus
-from runledger.postgres.document import check_limit, encode_document, scope_fields
+from runledger.postgres.document import check_limit, check_now, encode_document, scope_fields
 from runledger.postgres.operation import Operation, Statement, Steps, operation
 from runledger.postgres.row_decoding import (
+    decode_enqueued_step,
     decode_workflow_prerequisite,
     decode_workflow_run,
     decode_workflow_step,
@@ -33,6 +36,7 @@ _LIST_RUNS = SqlFile("workflows", "list_workflow_runs")
 _LIST_WAITING_RUNS = SqlFile("workflows", "list_waiting_workflow_runs")
 _FIND_BY_KEY = SqlFile("workflows", "find_workflow_run_by_idempotency_key")
 _LIST_STEPS = SqlFile("workflows", "list_workflow_steps")
+_LIST_ENQUEUED_STEPS = SqlFile("workflows", "list_enqueued_workflow_steps")
 _LIST_DEPENDENCIES = SqlFile("workflows", "list_workflow_step_dependencies")
 _READ_PREREQUISITES = SqlFile("workflows", "read_prerequisites")
 
@@ -137,6 +141,23 @@ def list_workflow_steps(
     )
     rows = yield Statement(sql=_LIST_STEPS, document=document, is_only=True)
     return [decode_workflow_step(row) for row in rows]
+
+
+@operation("workflows.list_enqueued_workflow_steps")
+def list_enqueued_workflow_steps(
+    run_id: UUID, *, scope: Scope, now: datetime | None = None
+) -> Steps[list[EnqueuedStep]]:
+    """Return what the ENQUEUED steps of a run wait for, in the order in which they were made.
+
+    Args:
+        run_id: The run; one outside the scope has no steps.
+        scope: Whose runs may be seen.
+        now: Instant to use instead of the database's clock, for tests.
+    """
+    check_now(now)
+    document = encode_document(run_id=run_id, now=now, **scope_fields(scope))
+    rows = yield Statement(sql=_LIST_ENQUEUED_STEPS, document=document, is_only=True)
+    return [decode_enqueued_step(row) for row in rows]
 
 
 @operation("workflows.list_workflow_step_dependencies")
