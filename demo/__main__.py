@@ -33,6 +33,7 @@ from demo.measuring import standard_library_files
 from demo.report import APPROVAL, report_workflow
 from runledger import EnqueueRequest, SyncLedger
 from runledger.cli.rich_text import print_rich
+from runledger.cli.workflow_history import read_workflow_history
 from runledger.cli.workflow_story import tell_run
 from runledger.client import SyncWorkflowRunHandle
 from runledger.core import WorkflowStepStatus
@@ -175,13 +176,14 @@ def _run_workflow(console: Console, url: str, poison: Path, *, log_file: Path) -
             run = ledger.enqueue_workflow(report_workflow(poison))
             console.print("\nA workflow of one step adds a step for each package that it finds, and waits at a gate")
             _approve_when_asked(ledger, run)
-            record = run.wait(timeout=timedelta(seconds=_PATIENCE_SECONDS))
-            steps, dependencies = run.steps(), ledger.list_workflow_step_dependencies(run.id)
+            run.wait(timeout=timedelta(seconds=_PATIENCE_SECONDS))
+            history = read_workflow_history(ledger, run.id)
+            assert history is not None  # noqa: S101 (its handle is here)
     finally:
         worker.terminate()
         worker.wait()
     console.print()
-    print_rich(tell_run(record, steps, dependencies, now=datetime.now(UTC)), console)
+    print_rich(tell_run(history, now=datetime.now(UTC)), console)
     return run.id
 
 

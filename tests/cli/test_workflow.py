@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from uuid import UUID
 
 import pytest
 
 from runledger.cli.arguments import workflows as workflow_arguments
-from runledger.core import Workflow, WorkflowRunStatus, WorkflowStepStatus
+from runledger.core import Admin, WorkerIdentity, Workflow, WorkflowRunStatus, WorkflowStepStatus
+from runledger.postgres import admin, jobs, workers
 from runledger.testing import EphemeralDatabase
 from tests.cli.conftest import RunCommand
 from tests.cli.test_job import make_terminal
-from tests.postgres.job_queue import JOB_TYPE
-from tests.postgres.workflow_queue import WORKFLOW_TYPE, WorkflowQueue, workflow
+from tests.postgres.job_queue import JOB_TYPE, MINUTE
+from tests.postgres.workflow_queue import WORKFLOW_TYPE, WorkflowQueue, failure_of, workflow
 
 TENANT = UUID("0198c0de-0000-7000-8000-0000000000aa")
 NOBODY = str(UUID(int=1))
@@ -68,7 +70,8 @@ def test_a_run_that_waits_names_the_gate(queue: WorkflowQueue, run_command: RunC
 
     assert (ended.exit_code, ended.err) == (0, "")
     assert ended.out.startswith(f"Workflow run {run_id} of type {WORKFLOW_TYPE}\n\nHas been running for ")
-    assert "3 of 6 steps have ended; the gate approve waits." in ended.out
+    assert "3 of 6 steps have ended; waits for the gate approve, and nothing else goes on." in ended.out
+    assert f"\n\nTo complete it\n  runledger workflow complete {run_id} approve\n\n" in ended.out
     assert [row[0] for row in rows(ended.out, "Waits for somebody")] == ["gate", "approve"]
     assert "secret" not in ended.out
     assert re.search(r"\nSteps\n  discover +SUCCEEDED .*\n  ├─ build-0 +SUCCEEDED", ended.out)
@@ -87,10 +90,140 @@ def test_a_failed_step_stands_out_with_code_and_message(queue: WorkflowQueue, ru
 
     job_id = str(queue.steps(run_id)["first"].job_id)
     assert rows(ended.out, "What went wrong") == [
-        ["step", "status", "job", "code", "message"],
-        ["first", "FAILED", job_id, "smtp.busy", "try later"],
+        ["step", "status", "job", "reason", "code", "message"],
+        ["first", "FAILED", job_id, "TERMINAL", "smtp.busy", "try later"],
     ]
     assert "not every step succeeded. First to fail: first." in ended.out
+
+
+def test_a_gate_that_was_refused_tells_the_reason(queue: WorkflowQueue, run_command: RunCommand) -> None:
+    flow = workflow()
+    flow.job("pay", JOB_TYPE, after=[flow.gate("approve"), flow.gate("check")])
+    run_id = queue.start(flow)
+    queue.complete(run_id, "approve", WorkflowStepStatus.FAILED, reason="too expensive")
+    queue.complete(run_id, "check", reason="looked at it")
+
+    ended = run_command("workflow", "show", str(run_id))
+
+    assert rows(ended.out, "What went wrong") == [
+        ["step", "status", "job", "reason", "code", "message"],
+        ["approve", "FAILED", "too expensive"],
+    ]
+    assert re.search(r"\n  (├─ |└─ )?check +SUCCEEDED +gate; looked at it\n", ended.out)
+
+
+def test_a_step_that_was_canceled_by_itself_tells_the_reason(queue: WorkflowQueue, run_command: RunCommand) -> None:
+    flow = workflow()
+    flow.job("after", JOB_TYPE, after=flow.job("first", JOB_TYPE))
+    run_id = queue.start(flow)
+    job_id = queue.job_of(run_id, "first").id
+    queue.run(jobs.cancel_job(job_id, scope=Admin(), reason="wrong address"))
+
+    ended = run_command("workflow", "show", str(run_id))
+
+    assert rows(ended.out, "What went wrong")[1:] == [["first", "CANCELED", str(job_id), "wrong address"]]
+
+
+@pytest.mark.parametrize(("reason", "words"), [("ordered twice", ": ordered twice."), (None, ".")])
+def test_a_canceled_run_tells_the_reason(
+    queue: WorkflowQueue, run_command: RunCommand, reason: str | None, words: str
+) -> None:
+    run_id = queue.start(release())
+    advance(queue, times=1)
+    queue.cancel_run(run_id, reason=reason)
+
+    ended = run_command("workflow", "show", str(run_id))
+
+    assert re.search(rf"\n\nCanceled [^:]+ after it was enqueued{re.escape(words)}\n\n", ended.out)
+    assert "What went wrong" not in ended.out
+
+
+def test_the_error_that_a_run_was_canceled_with_is_told_once(queue: WorkflowQueue, run_command: RunCommand) -> None:
+    run_id = queue.start(release())
+    queue.cancel_run(run_id, error_code="order.withdrawn", error_message="the customer called")
+
+    ended = run_command("workflow", "show", str(run_id))
+
+    assert [row[0] for row in rows(ended.out, "What went wrong")] == ["step", "discover and 5 more"]
+    assert "order.withdrawn" in ended.out
+
+
+def test_each_step_in_the_queue_tells_why_it_waits(queue: WorkflowQueue, run_command: RunCommand) -> None:
+    """Those that nobody may take come first; the others are due, or are later."""
+    for job_type in ("paused", "alone"):
+        queue.define(job_type)
+    flow = workflow()
+    flow.job("retried", JOB_TYPE)
+    flow.job("due", JOB_TYPE)
+    flow.job("held", "paused")
+    flow.job("lost", "alone")
+    run_id = queue.start(flow)
+    register(queue, JOB_TYPE, "paused")
+    queue.run(admin.pause_job_type("paused"))
+    (claimed,) = queue.claim(limit=1, job_types=[JOB_TYPE])
+    queue.run(jobs.fail_job(failure_of(claimed)))
+    queue.sql("UPDATE job_queue SET next_run_at = now() + interval '1 h' WHERE attempt = 1 AND status = 'PENDING'")
+
+    ended = run_command("workflow", "show", str(run_id))
+    document = json.loads(run_command("workflow", "show", str(run_id), "--json").out)
+
+    found = {row[0]: row[1:] for row in rows(ended.out, "Waits to run")}
+    job_of = {key: str(step.job_id) for key, step in queue.steps(run_id).items()}
+    assert list(found) == ["step", "held", "lost", "due", "retried"]
+    assert re.fullmatch(r"due for .+; type paused is paused", found["held"][0])
+    assert re.fullmatch(r"due for .+; no live worker serves alone", found["lost"][0])
+    assert re.fullmatch(r"due for [^;]+", found["due"][0])
+    assert re.fullmatch(r"attempt 1 of 3 failed \(smtp\.busy\); due again in (59 min|1 h).*", found["retried"][0])
+    assert {key: found[key][1] for key in job_of} == job_of
+    assert {step["job_id"]: step["is_type_paused"] for step in document["enqueued"]} == {
+        job_id: key == "held" for key, job_id in job_of.items()
+    }
+
+
+def test_steps_that_wait_for_the_same_are_one_row(queue: WorkflowQueue, run_command: RunCommand) -> None:
+    flow = workflow()
+    for number in range(100):
+        flow.job(f"build-{number}", JOB_TYPE)
+    run_id = queue.start(flow)
+
+    ended = run_command("workflow", "show", str(run_id))
+
+    (row,) = rows(ended.out, "Waits to run")[1:]
+    assert row[0] == "build-0 and 99 more"
+    assert re.fullmatch(rf"the first due for .+; no live worker serves {JOB_TYPE}", row[1])
+    assert len(ended.out.split("\nSteps\n", 1)[1].splitlines()) == 1
+
+
+def register(queue: WorkflowQueue, *job_types: str) -> None:
+    """Put a worker into the table of live ones."""
+    identity = WorkerIdentity(
+        worker_id="worker-9",
+        instance_id=UUID(int=9),
+        hostname="host-1",
+        process_id=17,
+        version="1.0",
+        job_types=job_types,
+        slots=8,
+    )
+    queue.run(workers.register_worker(identity, lease_ttl=MINUTE))
+
+
+def test_who_completes_a_gate_may_see_its_payload(queue: WorkflowQueue, run_command: RunCommand) -> None:
+    flow = workflow()
+    flow.gate("it's mine", {"amount": "1200.00"})
+    flow.gate("plain")
+    run_id = str(queue.start(flow))
+
+    hidden = run_command("workflow", "show", run_id).out
+    shown = run_command("workflow", "show", run_id, "--show-payload").out
+
+    assert "1200.00" not in hidden
+    assert "not shown:  metadata, payload of the gate; --show-payload shows them\n" in hidden
+    assert '\n\nPayload of the gate it\'s mine\n  {\n    "amount": "1200.00"\n  }\n' in shown
+    assert "Payload of the gate plain" not in shown
+    for command in (shlex.split(line) for line in shown.split("\n\nTo complete them\n", 1)[1].splitlines()[:2]):
+        assert run_command(*command[1:]).exit_code == 0
+    assert queue.workflow_run(UUID(run_id)).status is WorkflowRunStatus.SUCCEEDED
 
 
 def test_a_wide_run_is_a_few_lines(queue: WorkflowQueue, run_command: RunCommand) -> None:

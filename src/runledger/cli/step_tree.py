@@ -132,6 +132,8 @@ def _remark(groups: Sequence[StepGroup], group: StepGroup, understood: int | Non
         remarks.append(describe_duration(step.finished_at - step.started_at))
     if step.status is WorkflowStepStatus.FAILED and step.last_error_code is not None and len(group.steps) == 1:
         remarks.append(shortened(step.last_error_code))
+    if group.is_gate and step.status is WorkflowStepStatus.SUCCEEDED and step.status_reason and len(group.steps) == 1:
+        remarks.append(shortened(step.status_reason))
     for mode, word in (
         (WorkflowDependencyReleaseMode.ON_SUCCESS, "after"),
         (WorkflowDependencyReleaseMode.ON_TERMINAL, "after the end of"),

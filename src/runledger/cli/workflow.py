@@ -45,15 +45,7 @@ def _show(place: Place, arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(history_document(history, shows_payload=arguments.show_payload), indent=2))
         return
-    show_story(
-        tell_run(
-            history.run,
-            history.steps,
-            history.dependencies,
-            now=datetime.now(UTC),
-            shows_payload=arguments.show_payload,
-        )
-    )
+    show_story(tell_run(history, now=datetime.now(UTC), shows_payload=arguments.show_payload))
 
 
 def _diagram(place: Place, arguments: argparse.Namespace) -> None:

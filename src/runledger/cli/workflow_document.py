@@ -6,17 +6,18 @@ from dataclasses import asdict, fields
 
 from runledger.cli.job_document import plain_document
 from runledger.cli.workflow_history import WorkflowHistory
-from runledger.core import WorkflowRunRecord, WorkflowStepDependency, WorkflowStepRecord
+from runledger.core import EnqueuedStep, WorkflowRunRecord, WorkflowStepDependency, WorkflowStepRecord
 
 _MAY_HOLD_SECRETS = frozenset({"payload", "output", "metadata", "result", "idempotency_key"})
 
 
 def history_document(history: WorkflowHistory, *, shows_payload: bool) -> dict[str, object]:
-    """Return a run, its steps and what waits for what; a member that is not shown is left out."""
+    """Return a run, its steps, what waits for what and why; a member that is not shown is left out."""
     return {
         "run": run_document(history.run, shows_payload=shows_payload),
         "steps": [step_document(step, shows_payload=shows_payload) for step in history.steps],
         "dependencies": [_members(edge, shows_payload=True) for edge in history.dependencies],
+        "enqueued": [_members(step, shows_payload=True) for step in history.enqueued],
     }
 
 
@@ -31,7 +32,7 @@ def step_document(step: WorkflowStepRecord, *, shows_payload: bool = False) -> d
 
 
 def _members(
-    record: WorkflowRunRecord | WorkflowStepRecord | WorkflowStepDependency, *, shows_payload: bool
+    record: WorkflowRunRecord | WorkflowStepRecord | WorkflowStepDependency | EnqueuedStep, *, shows_payload: bool
 ) -> dict[str, object]:
     return plain_document(
         {

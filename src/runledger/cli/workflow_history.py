@@ -7,7 +7,7 @@ from uuid import UUID
 
 from runledger.cli.job_history import ONE_SNAPSHOT
 from runledger.client import SyncLedger
-from runledger.core import Admin, WorkflowRunRecord, WorkflowStepDependency, WorkflowStepRecord
+from runledger.core import Admin, EnqueuedStep, WorkflowRunRecord, WorkflowStepDependency, WorkflowStepRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,11 +18,13 @@ class WorkflowHistory:
         run: The run.
         steps: Its steps, in the order in which they were made.
         dependencies: What waits for what.
+        enqueued: What those steps wait for whose jobs wait in the queue.
     """
 
     run: WorkflowRunRecord
     steps: list[WorkflowStepRecord]
     dependencies: list[WorkflowStepDependency]
+    enqueued: list[EnqueuedStep]
 
 
 def read_workflow_history(ledger: SyncLedger, run_id: UUID) -> WorkflowHistory | None:
@@ -36,4 +38,5 @@ def read_workflow_history(ledger: SyncLedger, run_id: UUID) -> WorkflowHistory |
             run=run,
             steps=ledger.list_workflow_steps(run_id, scope=Admin(), connection=connection),
             dependencies=ledger.list_workflow_step_dependencies(run_id, scope=Admin(), connection=connection),
+            enqueued=ledger.list_enqueued_workflow_steps(run_id, scope=Admin(), connection=connection),
         )

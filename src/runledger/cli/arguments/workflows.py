@@ -21,12 +21,13 @@ organizations are found.
 """
 
 _SHOW = """\
-Tell where a run stands, which gates wait for somebody, what went wrong, and where each
-step stands. More than three steps that have the same type and status and wait for the
-same are one line.
+Tell where a run stands, which gates wait for somebody and how to complete them, why jobs
+of steps wait, what went wrong and for what reason, and where each step stands. More than
+three steps that have the same type and status and wait for the same are one line.
 
 Metadata, result, outputs, payloads and idempotency key may hold secrets: they are shown
-only with --show-payload. Codes and messages of failures are always shown.
+only with --show-payload; outputs, and payloads but of gates that wait, only with --json
+as well. Reasons, codes and messages are always shown.
 """
 
 _DIAGRAM = """\
@@ -95,7 +96,7 @@ def _add_show(add_parser: AddParser) -> None:
     parser = add_parser("show", help="tell where a run stands", description=_SHOW, epilog=ENVIRONMENT_AND_CODES)
     _add_run(parser)
     parser.add_argument(
-        "--json", action="store_true", help="print one JSON object: run, steps, dependencies; times in UTC"
+        "--json", action="store_true", help="print one JSON object: run, steps, dependencies, enqueued; times in UTC"
     )
     parser.add_argument("--show-payload", action="store_true", help="show what may hold secrets too")
     add_database_options(parser, default=argparse.SUPPRESS)
