@@ -57,12 +57,13 @@ class SyncJobSchedules(SyncLedgerPart):
             catch_up_limit: How many fire at most for :attr:`CatchUp.ALL`; 1 to 1,000.
             overlap: What happens when it is due and its last job has not ended.
             is_active: Whether a new schedule fires.
-            scope: Whose schedules may be changed: those of ``organization_id``, or with none the global ones, when not
-                given. A schedule that exists keeps its organization.
+            scope: Whose schedules may be made and changed: those of ``organization_id``, or with none the global ones,
+                when not given. A schedule that exists keeps its organization.
             connection: The caller's open transaction.
 
         Raises:
-            InvalidArgumentError: An argument breaks a rule; ``error.field`` names it.
+            InvalidArgumentError: An argument breaks a rule; ``error.field`` names it. So does the ``organization_id``
+                of a new schedule that is outside a ``scope`` that is given.
             QueryError: Nothing was written: ``job_schedule.definition_not_found_or_disabled``;
                 ``job_schedule.name_taken`` by a schedule outside the scope; ``job_schedule.owner_mismatch``: a catalog
                 declares it; ``job_schedule.concurrent_change``.

@@ -15,7 +15,7 @@ from runledger.core.json_value import encode_json
 from runledger.core.schedules.catch_up import first_fire_at
 from runledger.core.schedules.cron_expression import CronExpression, parse_cron
 from runledger.core.schedules.schedule import ScheduleOwner, ScheduleRequest
-from runledger.core.scope import Scope
+from runledger.core.scope import Scope, scope_holds
 from runledger.postgres.document import MAX_BATCH_BYTES, MAX_BATCH_ROWS, encode_document, scope_fields
 from runledger.postgres.operation import Row, Rows, Statement, Steps
 from runledger.postgres.schedules.refusals import (
@@ -23,6 +23,7 @@ from runledger.postgres.schedules.refusals import (
     fires_no_more,
     moves_too_fast,
     name_taken,
+    outside_the_scope,
     owner_mismatch,
 )
 from runledger.postgres.schedules.time_zone import time_zone
@@ -75,7 +76,8 @@ def write_schedules(requests: Sequence[ScheduleRequest], *, writer: Writer, now:
     """Insert schedules or change those that exist, each name once.
 
     Raises:
-        InvalidArgumentError: A time zone is not known here. Nothing was sent.
+        InvalidArgumentError: A time zone is not known here; nothing was sent. Or a new schedule is of an organisation
+            outside the scope.
         InvalidCronError: An expression fires no more.
         QueryError: A definition is missing, or a schedule belongs to somebody else. Nothing may be committed.
     """
@@ -210,6 +212,8 @@ def _item(one: _Wanted, row: Row, writer: Writer) -> _Item:
 
 def _new_item(one: _Wanted, row: Row, writer: Writer) -> _Item:
     request = one.request
+    if not scope_holds(writer.scope, request.organization_id):
+        raise outside_the_scope()
     schedule_id = uuid7()
     json = one.item_json(
         schedule_id, is_active=request.is_active, next_fire_at=one.first_fire_at(schedule_id, row["at"])
