@@ -107,7 +107,7 @@ def _catalog_definitions(document: Mapping[str, Any]) -> list[dict[str, object]]
     """Answer with one that is declared again, and one that is not declared any more."""
     scope = document["catalog_scope"]
     declared: dict[str, object] = {"job_type": document["job_types"][0], "catalog_scope": scope, "is_enabled": False}
-    return [declared, {"job_type": "gone", "catalog_scope": scope}]
+    return [declared, {"job_type": "gone", "catalog_scope": scope, "is_absent": False}]
 
 
 def _inserted_schedules(document: Mapping[str, Any]) -> list[dict[str, object]]:

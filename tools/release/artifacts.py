@@ -83,10 +83,10 @@ def artifact_problems(artifacts: Artifacts, root: Path) -> list[str]:
 
 
 def _files_for_git(root: Path) -> set[str]:
-    """Return the files of the package that are committed, or would be by `git add`; those of a clean tree are committed.
+    """Return the files of the package that are committed, or `git add` would take. A clean tree has only the former.
 
-    The builder takes what .gitignore lets through. Git leaves out, and `git status` does not show, what the checkout's own
-    list and that of its user ignore besides.
+    The builder takes what .gitignore lets through. Git leaves out, and `git status` does not show, what the lists of
+    the checkout and of its user ignore besides.
     """
     listed = git(
         "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", f"src/{_PACKAGE}", root=root
