@@ -120,7 +120,7 @@ def _due_schedules(_document: Mapping[str, Any]) -> list[dict[str, object]]:
         "schedule_id": OTHER_ID,
         "cron_expr": "0 0 12 26 5 ? 2026",
         "overlap": "skip",
-        "is_overlapping": False,
+        "last_job_id": OTHER_ID,
     }
     return [{}, ending]
 

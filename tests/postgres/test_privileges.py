@@ -93,6 +93,7 @@ STATEMENTS: dict[Duty, set[str]] = {
         "schedules/claim_due_schedules",
         "schedules/defer_schedules",
         "schedules/fire_schedules",
+        "schedules/list_unended_jobs",
         "schedules/read_next_fire",
         "logs/insert_job_logs",
         "runtime_configs/get_job_runtime_config",

@@ -20,6 +20,7 @@ from runledger.postgres.sql_files import SqlFile
 from runledger.postgres.uuid7 import uuid7
 
 _CLAIM_DUE = SqlFile("schedules", "claim_due_schedules")
+_LIST_UNENDED = SqlFile("schedules", "list_unended_jobs")
 _FIRE = SqlFile("schedules", "fire_schedules")
 _DEFER = SqlFile("schedules", "defer_schedules")
 _READ_NEXT_FIRE = SqlFile("schedules", "read_next_fire")
@@ -109,11 +110,12 @@ def fire_due_schedules(*, limit: int, grace: timedelta, now: datetime | None = N
     check_duration("grace", grace)
     check_now(now)
     rows = yield Statement(sql=_CLAIM_DUE, document=encode_document(limit=limit, now=now))
+    unended = yield from _unended_jobs(rows)
     outcome = _Outcome()
     plans: list[_Plan] = []
     for row in rows:
         try:
-            plans.append(_plan(row, grace))
+            plans.append(_plan(row, grace, unended))
         except RunledgerError as error:
             outcome.defer(row, error.code)
     pending = list(_groups(plans))
@@ -206,7 +208,16 @@ class _Outcome:
                 self.defer(plan.row, _NO_DEFINITION)
 
 
-def _plan(row: Row, grace: timedelta) -> _Plan:
+def _unended_jobs(rows: Rows) -> Steps[set[UUID]]:
+    """Return the last jobs of the claimed schedules that have not ended, as far as a schedule minds."""
+    job_ids = [str(row["last_job_id"]) for row in rows if row["overlap"] == Overlap.SKIP and row["last_job_id"]]
+    if not job_ids:
+        return set()
+    unended = yield Statement(sql=_LIST_UNENDED, document=encode_document(job_ids=job_ids))
+    return {row["job_id"] for row in unended}
+
+
+def _plan(row: Row, grace: timedelta, unended: set[UUID]) -> _Plan:
     overlap = Overlap.from_stored(row["overlap"])
     catch_up = CatchUp.from_stored(row["catch_up"])
     if overlap is Overlap.SKIP and catch_up is CatchUp.ALL:
@@ -222,7 +233,7 @@ def _plan(row: Row, grace: timedelta) -> _Plan:
         catch_up_limit=row["catch_up_limit"],
         grace=grace,
     )
-    is_overlapping = overlap is Overlap.SKIP and row["is_overlapping"]
+    is_overlapping = overlap is Overlap.SKIP and row["last_job_id"] in unended
     left_out = "overlap" if is_overlapping else "catch_up" if plan.leaves_out else None
     return _Plan(
         row=row,
