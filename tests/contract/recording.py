@@ -38,6 +38,7 @@ _VALUES_OF_COLUMNS: Mapping[tuple[str, str], object] = {
     ("edit_verdict", "text"): "UPDATED",
     ("is_too_many", "boolean"): False,
     ("was_written", "boolean"): False,
+    ("given_id", "bigint"): 2**40,
     ("is_workflow_managed", "boolean"): False,
     ("missing_job_types", "text[]"): [],
     ("job_types", "text[]"): ["email.send"],
