@@ -48,7 +48,8 @@ LEDGER_METHODS = """
     list_workflow_step_keys_for_update list_workflow_steps migrate pause_job_type pause_schedule read_events_after
     reap_expired_leases release_unstarted_job_claim requeue_job resume_job_type runtime_config set_schedule_next_fire
     sync_catalog tail_events transaction update_job_definition update_job_payload_uuid_array_field update_job_progress
-    update_workflow_step_payload upsert_job_definitions upsert_runtime_config upsert_schedule workflow_run
+    update_schedule update_workflow_step_payload upsert_job_definitions upsert_runtime_config upsert_schedule
+    workflow_run
 """
 
 

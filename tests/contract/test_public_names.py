@@ -15,9 +15,10 @@ PUBLIC_NAMES: dict[ModuleType, str] = {
         InvalidArgumentError InvalidCronError JobAttempt JobClaimOrigin JobContext JobCount JobDeadLetter
         JobDeadLetterInfo JobDeadLetterReason JobDefinition JobEvent JobEventType JobFailure JobFailureKind JobHandler
         JobLog JobMetrics JobMetricsReport JobPage JobPayload JobProgress JobRecord JobRuntimeConfig JobStage JobStatus
-        JobSummary JobType JsonEncodable JsonValue LeaseIdentity Organization Overlap PayloadEdit PayloadMismatchError
-        PayloadNotFound PayloadRejected PayloadRejection PayloadUpdated RequeueOutcome Requeued RetryDecision
-        RunledgerError ScheduleOwner ScheduleRecord ScheduleRequest Scope StepCounts StepKey TailedEvent
+        JobSummary JobType JsonEncodable JsonValue Kept LeaseIdentity Organization Overlap PayloadEdit
+        PayloadMismatchError PayloadNotFound PayloadRejected PayloadRejection PayloadUpdated RequeueOutcome Requeued
+        RetryDecision
+        RunledgerError ScheduleChanges ScheduleOwner ScheduleRecord ScheduleRequest Scope StepCounts StepKey TailedEvent
         UndecodableJsonError UnknownStoredTextError WorkerIdentity WorkerRecord Workflow WorkflowAppend
         WorkflowAppendOutcome WorkflowAppendResult WorkflowBuildError WorkflowDagBuilder WorkflowDependencyReleaseMode
         WorkflowRunEnqueue WorkflowRunEnqueueBuilder WorkflowRunFailedError WorkflowRunRecord WorkflowRunStatus
@@ -62,7 +63,7 @@ PUBLIC_NAMES: dict[ModuleType, str] = {
     schedules: """
         AbsentSchedules CatalogSync DeferredSchedule FireResult FiredSchedule activate_schedule delete_schedule
         fire_due_schedules get_schedule list_schedules pause_schedule read_next_fire set_schedule_next_fire
-        sync_catalog_schedules upsert_schedule
+        sync_catalog_schedules update_schedule upsert_schedule
     """,
     catalogs: "CatalogSyncResult sync_catalog",
     workers: "list_workers register_worker remove_dead_workers remove_worker",

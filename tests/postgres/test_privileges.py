@@ -162,6 +162,7 @@ OF_THE_MIGRATOR = {
     "schedules/pause_absent_schedules",
     "schedules/pause_schedule",
     "schedules/set_schedule_next_fire",
+    "schedules/update_schedule",
     "schedules/update_schedules",
     "runtime_configs/delete_job_runtime_config",
     "runtime_configs/insert_job_runtime_config_if_missing",

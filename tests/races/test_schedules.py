@@ -7,10 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from runledger.core import JobDefinition, Overlap
+from runledger.core import JobDefinition, Overlap, ScheduleChanges
 from runledger.postgres import Database, QueryError, jobs, schedules
 from tests.postgres.job_queue import JOB_TYPE, JobQueue
 from tests.postgres.schedules.steps import (
@@ -227,6 +228,24 @@ def test_plain_upserts_of_definitions_do_not_wait_for_a_scheduler(
     second.commit()
     first.commit()
     assert get(queue).next_fire_at == NOON + 2 * HOUR
+
+
+def test_a_change_of_one_setting_keeps_what_somebody_else_changes_meanwhile(
+    queue: JobQueue, first: Session, second: Session
+) -> None:
+    upsert(queue)
+    first.run(schedules.upsert_schedule(request(cron_expr=AT_THREE, payload_template={"v": 2}), scope=ADMIN, now=NOON))
+
+    changes = ScheduleChanges(max_jitter=MINUTE, timezone="Europe/Berlin")
+    waiting = second.begin(schedules.update_schedule(NAME, changes, scope=ADMIN, now=NOON), queue)
+    first.commit()
+    changed = waiting.result()
+    second.commit()
+
+    assert changed is not None
+    assert changed == get(queue)
+    assert (changed.cron_expr, changed.payload_template, changed.max_jitter) == (AT_THREE, {"v": 2}, MINUTE)
+    assert changed.next_fire_at.astimezone(ZoneInfo("Europe/Berlin")).hour == 3
 
 
 def test_a_job_that_another_scheduler_has_just_made_overlaps(queue: JobQueue, first: Session, second: Session) -> None:

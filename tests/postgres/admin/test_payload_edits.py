@@ -143,7 +143,7 @@ def test_the_statement_itself_keeps_the_payload_an_object(
     document = f'{{"job_id":"{job_id}","scope":"any","members":{members},"removed":{removed}}}'
 
     with psycopg.connect(queue.url, autocommit=True, cursor_factory=psycopg.RawCursor) as connection:
-        sql = SqlFile("admin", "edit_job_payload").text("runledger")
+        sql = SqlFile("admin", "edit_job_payload").text("runledger").encode()
         assert connection.execute(sql, [document]).fetchone() == (verdict,)
 
     assert queue.job(job_id).payload == payload

@@ -101,6 +101,18 @@ def lock_schedules(names: list[str], *, scope: Scope, now: datetime | None) -> S
     return (yield Statement(sql=_LOCK, document=document))
 
 
+def check_owner(row: Row, writer: Writer) -> None:
+    """Refuse a locked schedule that somebody else says what it is.
+
+    Raises:
+        QueryError: ``job_schedule.owner_mismatch``.
+    """
+    if (row["owner"], row["catalog_scope"]) != (writer.owner, writer.catalog_scope):
+        is_catalogs = row["owner"] == ScheduleOwner.CATALOG
+        owner = f"the catalog {row['catalog_scope']!r}" if is_catalogs else "an operator"
+        raise owner_mismatch(writer.operation_name, owner)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
     """A request with what is needed more than once."""
@@ -234,7 +246,9 @@ def _new_item(one: _Wanted, row: Row, writer: Writer) -> _Item:
 
 
 def _changed_item(one: _Wanted, row: Row, writer: Writer) -> _Item:
-    _check_may_change(row, writer)
+    if not row["is_visible"]:
+        raise name_taken(writer.operation_name)
+    check_owner(row, writer)
     request = one.request
     applies_is_active = writer.applies_is_active or row["is_absent"]
     is_active: bool = request.is_active if applies_is_active else row["is_active"]
@@ -261,15 +275,6 @@ def _check_definitions(items: list[_Item], enabled: dict[str, bool], writer: Wri
     }
     if missing:
         raise definition_missing(writer.operation_name, sorted(missing))
-
-
-def _check_may_change(row: Row, writer: Writer) -> None:
-    if not row["is_visible"]:
-        raise name_taken(writer.operation_name)
-    if (row["owner"], row["catalog_scope"]) != (writer.owner, writer.catalog_scope):
-        is_catalogs = row["owner"] == ScheduleOwner.CATALOG
-        owner = f"the catalog {row['catalog_scope']!r}" if is_catalogs else "an operator"
-        raise owner_mismatch(writer.operation_name, owner)
 
 
 def _document(items: list[str]) -> str:
