@@ -78,7 +78,7 @@ class FireResult:
         fired: The schedules whose due times were dealt with.
         deferred: Those that could not fire.
         stuck_schedule_ids: Those that could not even be put off; the next pass finds them again.
-        is_full: As many schedules were due as the transaction may take, so there may be more.
+        is_full: The transaction took as many schedules, or as many due times, as it may, so there may be more.
         notices: What workers are to be told after the commit, see :func:`send_notices`.
     """
 
@@ -102,7 +102,7 @@ def fire_due_schedules(*, limit: int, grace: timedelta, now: datetime | None = N
     starves no other. Schedules that another scheduler has locked are skipped.
 
     Args:
-        limit: Schedules at most.
+        limit: Schedules at most. With 1,000 due times no more schedules are begun: what is made up for may be much.
         grace: How late a due time is still on time, for :attr:`CatchUp.SKIP`.
         now: Instant to use instead of the database's clock, for tests.
     """
@@ -113,11 +113,18 @@ def fire_due_schedules(*, limit: int, grace: timedelta, now: datetime | None = N
     unended = yield from _unended_jobs(rows)
     outcome = _Outcome()
     plans: list[_Plan] = []
+    job_count = 0
     for row in rows:
+        if job_count >= MAX_BATCH_ROWS:
+            break  # the rest is found again when the locks of this transaction are gone
         try:
-            plans.append(_plan(row, grace, unended))
+            plan = _plan(row, grace, unended)
         except RunledgerError as error:
             outcome.defer(row, error.code)
+        else:
+            plans.append(plan)
+            job_count += len(plan.jobs)
+    unplannable_count = len(outcome.deferred)
     pending = list(_groups(plans))
     while pending:
         group = pending.pop()
@@ -136,7 +143,7 @@ def fire_due_schedules(*, limit: int, grace: timedelta, now: datetime | None = N
         fired=tuple(outcome.fired),
         deferred=tuple(outcome.deferred),
         stuck_schedule_ids=tuple(outcome.stuck),
-        is_full=len(rows) == limit,
+        is_full=len(rows) == limit or len(plans) + unplannable_count < len(rows),
         notices=tuple(outcome.notices),
     )
 
