@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from runledger import JobDefinition, SyncLedger
@@ -125,6 +126,40 @@ def test_every_setting_can_be_given(ledger: SyncLedger, run_command: RunCommand)
     assert {name: document[name] for name in expected} == expected
     assert set(document) == {*expected, "schedule_id", "created_at", "updated_at"}
     assert ledger.get_schedule(NAME, scope=Admin())
+
+
+def test_numbers_of_a_template_that_is_not_given_stay_exact(
+    ledger: SyncLedger, runledger_database: EphemeralDatabase, run_command: RunCommand
+) -> None:
+    exact = '{"price": 1.10, "amount": 12345678901234567890.123456789}'
+    ledger.upsert_schedule(NAME, TYPE, CRON)
+    with psycopg.connect(runledger_database.url) as connection:
+        connection.execute("UPDATE runledger.job_schedules SET payload_template = %s::jsonb", [exact])
+
+    ended = run_command("schedule", "set", NAME, "--jitter", "5s", "--show-payload")
+
+    assert (ended.exit_code, ended.err) == (0, "")
+    assert f"payload:       {exact}" in ended.out
+    with psycopg.connect(runledger_database.url) as connection:
+        stored = connection.execute("SELECT payload_template = %s::jsonb FROM runledger.job_schedules", [exact])
+        assert stored.fetchone() == (True,)
+
+
+def test_a_schedule_whose_template_cannot_be_read_is_listed_and_paused(
+    ledger: SyncLedger, runledger_database: EphemeralDatabase, run_command: RunCommand
+) -> None:
+    ledger.upsert_schedule(NAME, TYPE, CRON)
+    with psycopg.connect(runledger_database.url) as connection:
+        too_deep = "[" * 5_000 + "]" * 5_000
+        connection.execute("UPDATE runledger.job_schedules SET payload_template = %s::jsonb", [too_deep])
+
+    paused, listed = run_command("schedule", "pause", NAME), run_command("schedule", "list", "--json")
+    shown = run_command("schedule", "show", NAME, "--json", "--show-payload")
+
+    assert (paused.exit_code, listed.exit_code) == (0, 0)
+    assert [one["state"] for one in json.loads(listed.out)["schedules"]] == ["paused"]
+    assert (shown.exit_code, shown.out) == (1, "")
+    assert "nested too deep" in shown.err
 
 
 def test_the_payload_is_shown_only_if_asked(ledger: SyncLedger, run_command: RunCommand) -> None:

@@ -54,6 +54,21 @@ async def test_a_schedule_lives(ledger: Ledger) -> None:
     assert await ledger.get_schedule(NAME) is None
 
 
+async def test_single_settings_are_changed(ledger: Ledger) -> None:
+    made = await ledger.upsert_schedule(NAME, TYPE, NIGHTLY, payload_template={"report": "sales"}, catch_up_limit=3)
+
+    changed = await ledger.update_schedule(NAME, catch_up=CatchUp.ALL, max_jitter=timedelta(seconds=5))
+    emptied = await ledger.update_schedule(NAME, payload_template=None)
+
+    assert changed is not None
+    assert emptied is not None
+    assert (changed.catch_up, changed.catch_up_limit, changed.max_jitter.seconds) == (CatchUp.ALL, 3, 5)
+    assert (changed.payload_template, emptied.payload_template) == ({"report": "sales"}, None)
+    assert (emptied.cron_expr, emptied.next_fire_at) == (NIGHTLY, made.next_fire_at)
+    assert await ledger.update_schedule("another", catch_up=CatchUp.ALL) is None
+    assert await ledger.update_schedule(NAME, overlap=Overlap.SKIP, scope=Organization(OURS)) is None
+
+
 async def test_it_is_part_of_the_callers_transaction(ledger: Ledger) -> None:
     async def change_and_fail() -> None:
         async with ledger.transaction() as connection:

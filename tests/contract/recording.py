@@ -38,6 +38,7 @@ _VALUES_OF_COLUMNS: Mapping[tuple[str, str], object] = {
     ("edit_verdict", "text"): "UPDATED",
     ("is_too_many", "boolean"): False,
     ("was_written", "boolean"): False,
+    ("given_id", "bigint"): 2**40,
     ("is_workflow_managed", "boolean"): False,
     ("missing_job_types", "text[]"): [],
     ("job_types", "text[]"): ["email.send"],
@@ -108,7 +109,7 @@ def _catalog_definitions(document: Mapping[str, Any]) -> list[dict[str, object]]
     """Answer with one that is declared again, and one that is not declared any more."""
     scope = document["catalog_scope"]
     declared: dict[str, object] = {"job_type": document["job_types"][0], "catalog_scope": scope, "is_enabled": False}
-    return [declared, {"job_type": "gone", "catalog_scope": scope}]
+    return [declared, {"job_type": "gone", "catalog_scope": scope, "is_absent": False}]
 
 
 def _inserted_schedules(document: Mapping[str, Any]) -> list[dict[str, object]]:
@@ -121,7 +122,7 @@ def _due_schedules(_document: Mapping[str, Any]) -> list[dict[str, object]]:
         "schedule_id": OTHER_ID,
         "cron_expr": "0 0 12 26 5 ? 2026",
         "overlap": "skip",
-        "is_overlapping": False,
+        "last_job_id": OTHER_ID,
     }
     return [{}, ending]
 

@@ -15,17 +15,18 @@ PUBLIC_NAMES: dict[ModuleType, str] = {
         FailureDecision FirePlan Global InvalidArgumentError InvalidCronError JobAttempt JobClaimOrigin JobContext
         JobCount JobDeadLetter JobDeadLetterInfo JobDeadLetterReason JobDefinition JobEvent JobEventType JobFailure
         JobFailureKind JobHandler JobLog JobMetrics JobMetricsReport JobPage JobPayload JobProgress JobRecord
-        JobRuntimeConfig JobStage JobStatus JobSummary JobType JsonEncodable JsonValue LeaseIdentity Organization
+        JobRuntimeConfig JobStage JobStatus JobSummary JobType JsonEncodable JsonValue Kept LeaseIdentity Organization
         Overlap PayloadEdit PayloadMismatchError PayloadNotFound PayloadRejected PayloadRejection PayloadUpdated
-        RequeueOutcome Requeued RetryDecision RunledgerError ScheduleOwner ScheduleRecord ScheduleRequest Scope
-        StepCounts StepKey TailedEvent UndecodableJsonError UnknownStoredTextError WorkerIdentity WorkerRecord
-        Workflow WorkflowAppend WorkflowAppendOutcome WorkflowAppendResult WorkflowBuildError WorkflowDagBuilder
-        WorkflowDependencyReleaseMode WorkflowPrerequisite WorkflowRunEnqueue WorkflowRunEnqueueBuilder
-        WorkflowRunFailedError WorkflowRunRecord WorkflowRunStatus WorkflowStepDependency WorkflowStepDependencySpec
-        WorkflowStepEnqueue WorkflowStepEnqueueBuilder WorkflowStepExecutionKind WorkflowStepHandle WorkflowStepRecord
-        WorkflowStepStatus WorkflowType clean_error_text decide_failure decode_json encode_json fire_jitter
-        first_fire_at next_fire parse_cron plan_fires previous_fire retry_delay run_status_of validate_workflow_append
-        validate_workflow_dag validate_workflow_run_enqueue validate_workflow_step
+        RequeueOutcome Requeued RetryDecision RunledgerError ScheduleChanges ScheduleOwner ScheduleRecord
+        ScheduleRequest Scope StepCounts StepKey TailedEvent UndecodableJsonError UnknownStoredTextError
+        WorkerIdentity WorkerRecord Workflow WorkflowAppend WorkflowAppendOutcome WorkflowAppendResult
+        WorkflowBuildError WorkflowDagBuilder WorkflowDependencyReleaseMode WorkflowPrerequisite WorkflowRunEnqueue
+        WorkflowRunEnqueueBuilder WorkflowRunFailedError WorkflowRunRecord WorkflowRunStatus WorkflowStepDependency
+        WorkflowStepDependencySpec WorkflowStepEnqueue WorkflowStepEnqueueBuilder WorkflowStepExecutionKind
+        WorkflowStepHandle WorkflowStepRecord WorkflowStepStatus WorkflowType clean_error_text decide_failure
+        decode_json encode_json fire_jitter first_fire_at next_fire parse_cron plan_fires previous_fire retry_delay
+        run_status_of validate_workflow_append validate_workflow_dag validate_workflow_run_enqueue
+        validate_workflow_step
     """,
     postgres: """
         ConstraintClassifier DEFAULT_SCHEMA Database DatabaseConnectionError ErrorClass IdempotencyCheck
@@ -63,7 +64,7 @@ PUBLIC_NAMES: dict[ModuleType, str] = {
     schedules: """
         AbsentSchedules CatalogSync DeferredSchedule FireResult FiredSchedule activate_schedule delete_schedule
         fire_due_schedules get_schedule list_schedules pause_schedule read_next_fire set_schedule_next_fire
-        sync_catalog_schedules upsert_schedule
+        sync_catalog_schedules update_schedule upsert_schedule
     """,
     catalogs: "CatalogSyncResult sync_catalog",
     workers: "list_workers register_worker remove_dead_workers remove_worker",

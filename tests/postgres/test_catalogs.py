@@ -190,8 +190,9 @@ def test_what_an_operator_has_disabled_stays_disabled_beyond_its_absence(
     if not is_before:
         queue.run(disable)
 
-    assert sync(queue, declaration("old", "new")) == result()
+    sync(queue, declaration("old", "new"))
     assert not definition(queue, "old").is_enabled
+    assert owners(queue)["old"] == "shop"
 
 
 def test_other_changes_of_an_absent_type_do_not_keep_it_from_coming_back(queue: JobQueue) -> None:
@@ -231,6 +232,26 @@ def test_a_type_that_another_catalog_has_given_up_can_be_taken(queue: JobQueue) 
     assert sync(queue, declaration("moved")) == result(updated=("moved",), enabled=("moved",))
     assert owners(queue)["moved"] == "shop"
     assert sync(queue, declaration("crm's", scope="crm"), mode=EXACT) == result()
+
+
+@pytest.mark.parametrize("is_before", [True, False], ids=["before", "meanwhile"])
+def test_a_type_that_an_operator_has_disabled_is_given_up_too_and_stays_disabled(
+    queue: JobQueue,
+    is_before: bool,  # noqa: FBT001 - parametrized
+) -> None:
+    sync(queue, declaration("moved", "crm's", scope="crm"))
+    if not is_before:
+        sync(queue, declaration("crm's", scope="crm"), mode=EXACT)
+    queue.run(jobs.update_job_definition("moved", is_enabled=False))
+
+    given_up = sync(queue, declaration("crm's", scope="crm"), mode=EXACT)
+    assert given_up == result(updated=("moved",))
+    assert owners(queue)["moved"] is None
+    assert sync(queue, declaration("crm's", scope="crm"), mode=EXACT) == result()
+
+    assert sync(queue, declaration("moved")) == result(updated=("moved",))
+    assert owners(queue)["moved"] == "shop"
+    assert not definition(queue, "moved").is_enabled
 
 
 def test_nothing_of_a_sync_that_is_refused_late_remains(queue: JobQueue) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import struct
 import time
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -63,6 +65,14 @@ class Reader:
     def sees_nothing(self) -> bool:
         """Read a few times, and tell whether nothing came and there is something to wait for."""
         return not any(self.read() for _ in range(5)) and not self.is_caught_up
+
+
+def marked(cursor: str | None, *, xid: int, after_id: int | None = None) -> str:
+    """Return a cursor with another mark, and perhaps behind another event."""
+    form = struct.Struct(">qqqQ")
+    ids = (0, 0, 0, 0) if cursor is None else form.unpack(base64.urlsafe_b64decode(cursor + "="))
+    changed = form.pack(ids[0] if after_id is None else after_id, *ids[1:3], xid)
+    return base64.urlsafe_b64encode(changed).rstrip(b"=").decode()
 
 
 def enqueue(session: Session) -> UUID:
@@ -189,6 +199,67 @@ def test_who_has_caught_up_knows_it(queue: JobQueue) -> None:
     assert not reader.is_caught_up
     assert len(reader.jobs(1)) == 1
     assert reader.is_caught_up
+
+
+@pytest.mark.parametrize("is_far", [False, True], ids=["crash", "another server"])
+def test_a_mark_that_the_server_has_not_given_out_is_set_anew_and_decides_nothing(
+    queue: JobQueue,
+    first: Session,
+    second: Session,
+    is_far: bool,  # noqa: FBT001 - parametrized
+) -> None:
+    """After a crash the ids of transactions that had written nothing yet are given out again, to others."""
+    early = enqueue(first)
+    late = enqueue(second)
+    second.commit()
+    reader = Reader(queue)
+    assert reader.read() == []
+    # As if the mark was from before a crash, and beyond what has been given out since.
+    next_xid = int(queue.sql("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")[0][0])
+    reader.cursor = marked(reader.cursor, xid=2**60 if is_far else next_xid)
+
+    assert reader.sees_nothing()
+    first.commit()
+
+    assert reader.jobs(2) == [early, late]
+
+
+def test_a_cursor_beyond_what_the_database_has_given_out_is_refused(queue: JobQueue) -> None:
+    for _ in range(2):
+        queue.enqueue()
+    reader = Reader(queue)
+    reader.jobs(2)
+    queue.sql("DELETE FROM job_events")
+    assert reader.read() == []
+    queue.sql("ALTER SEQUENCE job_events_id_seq RESTART WITH 1")
+    queue.enqueue()
+
+    with pytest.raises(QueryError, match="find_newest_event") as caught:
+        reader.read()
+
+    assert caught.value.code == "job.event_tail_set_back"
+
+
+def test_a_database_that_has_given_out_nothing_is_not_where_a_cursor_is_from(queue: JobQueue) -> None:
+    reader = Reader(queue, marked(Reader(queue).cursor, xid=0, after_id=1))
+
+    with pytest.raises(QueryError, check=lambda error: error.code == "job.event_tail_set_back"):
+        reader.read()
+
+
+def test_who_may_not_read_the_sequence_reads_events_all_the_same(queue: JobQueue, first: Session) -> None:
+    role = f"reading_{uuid4().hex}"  # roles belong to the server, which other tests use at the same time
+    cursor = marked(None, xid=0, after_id=7)
+    queue.sql(f"CREATE ROLE {role}")
+    queue.sql(f"GRANT USAGE ON SCHEMA runledger TO {role}")
+    queue.sql(f"GRANT SELECT ON job_events, job_queue TO {role}")
+    try:
+        first.sql(f"SET LOCAL ROLE {role}")
+        assert first.run(admin.read_events_after(cursor)).events == []
+    finally:
+        first.rollback()
+        queue.sql(f"DROP OWNED BY {role}")
+        queue.sql(f"DROP ROLE {role}")
 
 
 def test_a_transaction_that_has_written_is_refused(queue: JobQueue) -> None:

@@ -6,10 +6,12 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
+from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from runledger.core import JobDefinition
+from runledger.core import JobDefinition, Overlap, ScheduleChanges
 from runledger.postgres import Database, QueryError, jobs, schedules
 from tests.postgres.job_queue import JOB_TYPE, JobQueue
 from tests.postgres.schedules.steps import (
@@ -226,3 +228,52 @@ def test_plain_upserts_of_definitions_do_not_wait_for_a_scheduler(
     second.commit()
     first.commit()
     assert get(queue).next_fire_at == NOON + 2 * HOUR
+
+
+def test_a_change_of_one_setting_keeps_what_somebody_else_changes_meanwhile(
+    queue: JobQueue, first: Session, second: Session
+) -> None:
+    upsert(queue)
+    first.run(schedules.upsert_schedule(request(cron_expr=AT_THREE, payload_template={"v": 2}), scope=ADMIN, now=NOON))
+
+    changes = ScheduleChanges(max_jitter=MINUTE, timezone="Europe/Berlin")
+    waiting = second.begin(schedules.update_schedule(NAME, changes, scope=ADMIN, now=NOON), queue)
+    first.commit()
+    changed = waiting.result()
+    second.commit()
+
+    assert changed is not None
+    assert changed == get(queue)
+    assert (changed.cron_expr, changed.payload_template, changed.max_jitter) == (AT_THREE, {"v": 2}, MINUTE)
+    assert changed.next_fire_at.astimezone(ZoneInfo("Europe/Berlin")).hour == 3
+
+
+def test_a_job_that_another_scheduler_has_just_made_overlaps(queue: JobQueue, first: Session, second: Session) -> None:
+    """A claim whose snapshot is older than its lock: a policy, which is asked for each row, lets it wait in between."""
+    upsert(queue, overlap=Overlap.SKIP)
+    role = f"waiting_{uuid4().hex}"  # roles belong to the server, which other tests use at the same time
+    queue.sql("""
+        CREATE FUNCTION public.waited() RETURNS boolean LANGUAGE plpgsql AS $function$
+        BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN true; END
+        $function$""")
+    queue.sql("CREATE POLICY wait ON job_schedules USING (public.waited())")
+    queue.sql("ALTER TABLE job_schedules ENABLE ROW LEVEL SECURITY")
+    queue.sql(f"CREATE ROLE {role}")
+    queue.sql(f"GRANT USAGE ON SCHEMA runledger TO {role}")
+    queue.sql(f"GRANT ALL ON ALL TABLES IN SCHEMA runledger TO {role}")
+    try:
+        first.sql("SELECT pg_advisory_xact_lock(1)")
+        (made,) = first.run(schedules.fire_due_schedules(limit=1, grace=MINUTE, now=NOON + HOUR)).fired
+        second.sql(f"SET LOCAL ROLE {role}")
+        waiting = second.begin(schedules.fire_due_schedules(limit=1, grace=MINUTE, now=NOON + 2 * HOUR), queue)
+        first.commit()
+
+        (left_out,) = waiting.result().fired
+
+        assert len(made.job_ids) == 1
+        assert (left_out.job_ids, left_out.left_out) == ((), "overlap")
+    finally:
+        second.rollback()
+        first.rollback()
+        queue.sql(f"DROP OWNED BY {role}")
+        queue.sql(f"DROP ROLE {role}")

@@ -63,6 +63,8 @@ def repository(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
+    if shutil.which("git") is None:
+        pytest.skip("there is no git")
     return build(ROOT, tmp_path_factory.mktemp("dist"))
 
 
@@ -139,6 +141,21 @@ def test_a_missing_and_a_strange_file_are_problems_of_an_artefact(artifacts: Art
     ]
 
 
+def test_a_file_that_only_the_checkout_ignores_is_a_problem_of_both_artefacts(repository: Path, tmp_path: Path) -> None:
+    """The tree is clean then, and the builder takes the file."""
+    (repository / ".git" / "info" / "exclude").write_text("scratch.py\n", encoding="utf-8")
+    (repository / "src" / "runledger" / "scratch.py").touch()
+
+    assert tree_problems(repository) == []
+    problems = artifact_problems(build(repository, tmp_path / "dist"), repository)
+
+    stem = f"runledger_pg-{stated_version(repository)}"
+    assert problems == [
+        f"{stem}.tar.gz: has {stem}/src/runledger/scratch.py",
+        f"{stem}-py3-none-any.whl: has runledger/scratch.py",
+    ]
+
+
 def test_metadata_that_an_index_refuses_are_a_problem(artifacts: Artifacts, tmp_path: Path) -> None:
     wheel = tmp_path / artifacts.wheel.name
     with zipfile.ZipFile(artifacts.wheel) as whole, zipfile.ZipFile(wheel, "w") as changed:
@@ -181,6 +198,7 @@ def test_a_prepared_release_passes_its_check_once_it_is_committed(repository: Pa
     ("version", "problem"),
     [
         ("900.0.0.dev1", "is a version in development"),
+        ("900.0.0+local", "is a local version"),
         ("899.0.0", "does not follow"),
         ("900.0.0", "not committed: README.md"),
     ],

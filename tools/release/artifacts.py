@@ -5,13 +5,12 @@ from __future__ import annotations
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.metadata import Metadata
 
-from tools.release.steps import run_module
+from tools.release.steps import git, run_module
 from tools.release.version import stated_version
 
 _PACKAGE = "runledger"
@@ -55,7 +54,7 @@ def build(root: Path, into: Path) -> Artifacts:
 def artifact_problems(artifacts: Artifacts, root: Path) -> list[str]:
     """Return what is missing in the artefacts, what does not belong there, and what an index would refuse."""
     stem = f"runledger_pg-{stated_version(root)}"
-    package = {f"{_PACKAGE}/{name}" for name in _files_of(root / "src" / _PACKAGE)}
+    package = _files_for_git(root)
     sdist, wheel = _members_of_sdist(artifacts.sdist), _members_of_wheel(artifacts.wheel)
     wanted = {
         artifacts.sdist: {f"{stem}/src/{name}" for name in package}
@@ -83,10 +82,16 @@ def artifact_problems(artifacts: Artifacts, root: Path) -> list[str]:
     return problems
 
 
-def _files_of(package: Path) -> Iterator[str]:
-    for path in package.rglob("*"):
-        if path.is_file() and "__pycache__" not in path.parts:
-            yield path.relative_to(package).as_posix()
+def _files_for_git(root: Path) -> set[str]:
+    """Return the files of the package that are committed, or `git add` would take. A clean tree has only the former.
+
+    The builder takes what .gitignore lets through. Git leaves out, and `git status` does not show, what the lists of
+    the checkout and of its user ignore besides.
+    """
+    listed = git(
+        "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", f"src/{_PACKAGE}", root=root
+    ).split("\0")
+    return {name.removeprefix("src/") for name in listed if name}
 
 
 def _members_of_sdist(path: Path) -> dict[str, bytes]:

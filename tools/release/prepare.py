@@ -72,6 +72,8 @@ def _obstacles(root: Path, version: Version) -> list[str]:
     stated = stated_version(root)
     if version.is_devrelease:
         problems.append(f"{version} is a version in development; it needs no preparation")
+    if version.local is not None:
+        problems.append(f"{version} is a local version, which the package index refuses; leave +{version.local} out")
     if version <= stated:
         problems.append(f"{version} does not follow {stated}, the version of pyproject.toml")
     if str(version) in changelog_versions(root):

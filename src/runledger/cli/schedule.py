@@ -14,7 +14,16 @@ from runledger.cli.place import Place, open_place
 from runledger.cli.plain_text import print_columns
 from runledger.cli.times import describe_duration, describe_instant
 from runledger.client import SyncLedger
-from runledger.core import Admin, CatchUp, InvalidArgumentError, Overlap, ScheduleOwner, ScheduleRecord
+from runledger.core import (
+    Admin,
+    CatchUp,
+    InvalidArgumentError,
+    JsonValue,
+    Overlap,
+    ScheduleOwner,
+    ScheduleRecord,
+    UndecodableJsonError,
+)
 from runledger.core.printable import printable
 
 _ADMIN = Admin()
@@ -78,9 +87,13 @@ def _show(ledger: SyncLedger, arguments: argparse.Namespace) -> _Print | None:
 def _set(ledger: SyncLedger, arguments: argparse.Namespace) -> _Print | None:
     changes = _changes(arguments)
     with ledger.transaction() as connection:
-        schedule = ledger.get_schedule(arguments.name, scope=_ADMIN, connection=connection)
-        if schedule is None or changes:
-            settings = _settings(schedule, changes, arguments)
+        # First the change, which waits for whoever changes it now; to read it first would be to write what it was.
+        if changes:
+            schedule = ledger.update_schedule(arguments.name, **changes, scope=_ADMIN, connection=connection)
+        else:
+            schedule = ledger.get_schedule(arguments.name, scope=_ADMIN, connection=connection)
+        if schedule is None:
+            settings = _settings_of_new(changes, arguments)
             schedule = ledger.upsert_schedule(arguments.name, **settings, scope=_ADMIN, connection=connection)
         if arguments.next_fire_at is not None:
             schedule = ledger.set_schedule_next_fire(
@@ -133,23 +146,8 @@ def _changes(arguments: argparse.Namespace) -> dict[str, Any]:
     return changes
 
 
-def _settings(
-    schedule: ScheduleRecord | None, changes: dict[str, Any], arguments: argparse.Namespace
-) -> dict[str, Any]:
-    """Return all settings of a schedule: what was given, and else what it has."""
-    if schedule is not None:
-        names = (
-            "job_type",
-            "cron_expr",
-            "timezone",
-            "payload_template",
-            "organization_id",
-            "max_jitter",
-            "catch_up",
-            "catch_up_limit",
-            "overlap",
-        )
-        return {name: getattr(schedule, name) for name in names} | changes
+def _settings_of_new(changes: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings of a new schedule: what was given."""
     for name in ("job_type", "cron_expr"):
         if name not in changes:
             raise BadInputError(
@@ -209,7 +207,7 @@ def _print(schedule: ScheduleRecord, arguments: argparse.Namespace) -> None:
     if schedule.deferred_due_at is not None:
         rows.append(("waits since:", describe_instant(schedule.deferred_due_at)))
     if arguments.show_payload:
-        rows.append(("payload:", printable(json.dumps(schedule.payload_template, ensure_ascii=False))))
+        rows.append(("payload:", printable(schedule.payload_template_json)))
     print_columns(rows)
     if not schedule.is_active:
         print(f"\n{_PAUSED}")
@@ -235,15 +233,25 @@ def _described_owner(schedule: ScheduleRecord) -> str:
     return schedule.owner
 
 
+def _payload_template(schedule: ScheduleRecord) -> JsonValue:
+    try:
+        return schedule.payload_template
+    except UndecodableJsonError as error:
+        raise CommandError(
+            f"the payload of schedule {printable(schedule.name)} cannot be shown as JSON: {error}; leave --json or"
+            " --show-payload out, or set another one with --payload"
+        ) from None
+
+
 def _document(schedule: ScheduleRecord, arguments: argparse.Namespace) -> dict[str, object]:
     document: dict[str, object] = {"state": _state(schedule)}
     for field in fields(schedule):
         value = getattr(schedule, field.name)
         if field.name == "max_jitter":
             document["max_jitter_seconds"] = int(value.total_seconds())
-        elif field.name == "payload_template":
+        elif field.name == "payload_template_json":
             if arguments.show_payload:
-                document["payload_template"] = value
+                document["payload_template"] = _payload_template(schedule)
         elif isinstance(value, datetime):
             document[field.name] = describe_instant(value)
         else:

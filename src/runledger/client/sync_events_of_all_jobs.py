@@ -38,6 +38,8 @@ class SyncEventsOfAllJobs(SyncLedgerPart):
 
         Raises:
             InvalidArgumentError: ``job.invalid_pagination``: the cursor is none.
+            QueryError: ``job.event_tail_set_back``: the database was set back in time, or is another one than that of
+                the cursor.
             RunledgerError: A read failed. Begin again behind the last event.
         """
         longest = poll_interval.total_seconds()
@@ -71,7 +73,8 @@ class SyncEventsOfAllJobs(SyncLedgerPart):
 
         Raises:
             InvalidArgumentError: ``job.invalid_pagination``: the limit or the cursor is none.
-            QueryError: ``job.event_tail_after_write``: the transaction has written before.
+            QueryError: ``job.event_tail_after_write``: the transaction has written before. ``job.event_tail_set_back``:
+                the database was set back in time, or is another one than that of the cursor.
         """
         return self._run(admin.read_events_after(cursor, limit=limit), connection)
 

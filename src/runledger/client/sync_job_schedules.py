@@ -10,7 +10,7 @@ from uuid import UUID
 from runledger.client.sync_ledger_part import SyncLedgerPart
 from runledger.core.json_form import JsonEncodable
 from runledger.core.schedules.catch_up import CatchUp
-from runledger.core.schedules.schedule import Overlap, ScheduleRecord, ScheduleRequest
+from runledger.core.schedules.schedule import Kept, Overlap, ScheduleChanges, ScheduleRecord, ScheduleRequest
 from runledger.core.scope import Global, Organization, Scope
 from runledger.postgres import schedules
 from runledger.postgres.drivers.psycopg import Connection
@@ -57,12 +57,13 @@ class SyncJobSchedules(SyncLedgerPart):
             catch_up_limit: How many fire at most for :attr:`CatchUp.ALL`; 1 to 1,000.
             overlap: What happens when it is due and its last job has not ended.
             is_active: Whether a new schedule fires.
-            scope: Whose schedules may be changed: those of ``organization_id``, or with none the global ones, when not
-                given. A schedule that exists keeps its organization.
+            scope: Whose schedules may be made and changed: those of ``organization_id``, or with none the global ones,
+                when not given. A schedule that exists keeps its organization.
             connection: The caller's open transaction.
 
         Raises:
-            InvalidArgumentError: An argument breaks a rule; ``error.field`` names it.
+            InvalidArgumentError: An argument breaks a rule; ``error.field`` names it. So does the ``organization_id``
+                of a new schedule that is outside a ``scope`` that is given.
             QueryError: Nothing was written: ``job_schedule.definition_not_found_or_disabled``;
                 ``job_schedule.name_taken`` by a schedule outside the scope; ``job_schedule.owner_mismatch``: a catalog
                 declares it; ``job_schedule.concurrent_change``.
@@ -83,6 +84,56 @@ class SyncJobSchedules(SyncLedgerPart):
         if scope is None:
             scope = _GLOBAL if organization_id is None else Organization(organization_id)
         return self._run(schedules.upsert_schedule(request, scope=scope), connection)
+
+    def update_schedule(
+        self,
+        name: str,
+        *,
+        job_type: str | None = None,
+        cron_expr: str | None = None,
+        payload_template: JsonEncodable | Kept = Kept.KEPT,
+        timezone: str | None = None,
+        max_jitter: timedelta | None = None,
+        catch_up: CatchUp | None = None,
+        catch_up_limit: int | None = None,
+        overlap: Overlap | None = None,
+        scope: Scope = _GLOBAL,
+        connection: Connection[Any] | None = None,
+    ) -> ScheduleRecord | None:
+        """Change the given settings of a schedule and return it, or ``None`` when there is none in the scope.
+
+        What is not given stays as it is in the database, also where somebody else changes it at the same time. When it
+        is due next changes only with its expression or its time zone.
+
+        Args:
+            name: The schedule.
+            job_type: As for :meth:`upsert_schedule`, as are the next ones.
+            cron_expr: When it is due.
+            payload_template: The payload of its jobs; ``None`` is JSON null.
+            timezone: The zone of the expression.
+            max_jitter: How much later than its cron time a fire may be due.
+            catch_up: Which due times fire when several have passed.
+            catch_up_limit: How many fire at most for :attr:`CatchUp.ALL`.
+            overlap: What happens when it is due and its last job has not ended.
+            scope: Whose schedules may be changed, as for :meth:`get_schedule`.
+            connection: The caller's open transaction.
+
+        Raises:
+            InvalidArgumentError: An argument breaks a rule; ``error.field`` names it.
+            QueryError: Nothing was written: ``job_schedule.definition_not_found_or_disabled``: of another job type;
+                ``job_schedule.owner_mismatch``: a catalog declares the schedule.
+        """
+        changes = ScheduleChanges(
+            job_type=job_type,
+            cron_expr=cron_expr,
+            payload_template=payload_template,
+            timezone=timezone,
+            max_jitter=max_jitter,
+            catch_up=catch_up,
+            catch_up_limit=catch_up_limit,
+            overlap=overlap,
+        )
+        return self._run(schedules.update_schedule(name, changes, scope=scope), connection)
 
     def get_schedule(
         self, name: str, *, scope: Scope = _GLOBAL, connection: Connection[Any] | None = None

@@ -99,7 +99,14 @@ from runledger.core.schedules.catch_up import CatchUp, FirePlan, first_fire_at, 
 from runledger.core.schedules.cron_expression import CronDialect, CronExpression, parse_cron
 from runledger.core.schedules.jitter import fire_jitter
 from runledger.core.schedules.next_fire import next_fire, previous_fire
-from runledger.core.schedules.schedule import Overlap, ScheduleOwner, ScheduleRecord, ScheduleRequest
+from runledger.core.schedules.schedule import (
+    Kept,
+    Overlap,
+    ScheduleChanges,
+    ScheduleOwner,
+    ScheduleRecord,
+    ScheduleRequest,
+)
 from runledger.core.scope import Admin, Global, Organization, Scope
 from runledger.core.workers import WorkerIdentity, WorkerRecord
 from runledger.core.workflows.build_error import WorkflowBuildError
@@ -189,6 +196,7 @@ __all__ = [
     "JobType",
     "JsonEncodable",
     "JsonValue",
+    "Kept",
     "LeaseIdentity",
     "Organization",
     "Overlap",
@@ -202,6 +210,7 @@ __all__ = [
     "Requeued",
     "RetryDecision",
     "RunledgerError",
+    "ScheduleChanges",
     "ScheduleOwner",
     "ScheduleRecord",
     "ScheduleRequest",

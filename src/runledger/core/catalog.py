@@ -20,7 +20,8 @@ class CatalogSyncMode(StrEnum):
     """Nothing. Right for processes of different versions that run side by side."""
 
     EXACT = "exact"
-    """The types are disabled and the schedules paused, until the catalog declares them again."""
+    """The types are disabled and the schedules paused, until the catalog declares them again. Another catalog may take
+    the types meanwhile; those that an operator has disabled belong to nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

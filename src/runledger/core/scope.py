@@ -43,3 +43,14 @@ class Admin:
 
 Scope = Global | Organization | Admin
 """One of the three scopes; ``match`` over it is exhaustive."""
+
+
+def scope_holds(scope: Scope, organization_id: UUID | None) -> bool:
+    """Return whether a row of an organisation, or with ``None`` of none, is in a scope."""
+    match scope:
+        case Admin():
+            return True
+        case Global():
+            return organization_id is None
+        case Organization():
+            return scope.organization_id == organization_id

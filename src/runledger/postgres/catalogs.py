@@ -138,12 +138,14 @@ class _Change:
     Attributes:
         before: What it was.
         after: What it becomes.
-        is_new_owner: It belonged to nobody, or to a catalog that has given it up.
-        is_absent: The catalog does not declare it any more.
+        owner: Which catalog owns it then; ``None``: nobody.
+        is_new_owner: That was another one before, or nobody.
+        is_absent: Its owner has disabled it, since it does not declare it any more.
     """
 
     before: JobDefinition
     after: JobDefinition
+    owner: str | None
     is_new_owner: bool = False
     is_absent: bool = False
 
@@ -166,10 +168,12 @@ class _Change:
 
 def _insert_missing(declaration: CatalogDeclaration, *, is_exact: bool) -> Steps[set[str]]:
     """Insert what does not exist, lock what does, and return the types that are new."""
-    document = _document(
-        declaration, is_exact=is_exact, definitions=[definition_fields(one) for one in declaration.definitions]
-    )
-    rows = yield Statement(sql=_INSERT, document=document, lock_conflict=_LOCKED)
+    document = {
+        "catalog_scope": declaration.scope,
+        "is_exact": is_exact,
+        "definitions": [definition_fields(one) for one in declaration.definitions],
+    }
+    rows = yield Statement(sql=_INSERT, document=json.dumps(document, ensure_ascii=False), lock_conflict=_LOCKED)
     return {row["job_type"] for row in rows}
 
 
@@ -188,14 +192,17 @@ def _change_existing(
         if definition is not None and row["job_type"] not in inserted:
             change = _declared_change(row, definition, scope=declaration.scope, keeps_enabled=keeps_enabled)
         elif definition is None and is_exact:
-            change = _absent_change(row)
+            change = _absent_change(row, scope=declaration.scope)
         else:
             change = None
         if change is not None:
             changes.append(change)
     if changes:
-        definitions = [definition_fields(change.after) | {"is_absent": change.is_absent} for change in changes]
-        yield Statement(sql=_UPDATE, document=_document(declaration, definitions=definitions))
+        definitions = [
+            definition_fields(change.after) | {"catalog_scope": change.owner, "is_absent": change.is_absent}
+            for change in changes
+        ]
+        yield Statement(sql=_UPDATE, document=json.dumps({"definitions": definitions}, ensure_ascii=False))
     return changes
 
 
@@ -207,15 +214,18 @@ def _declared_change(row: Row, declared: JobDefinition, *, scope: str, keeps_ena
     is_new_owner = row["catalog_scope"] != scope
     if before == declared and not is_new_owner and not row["is_absent"]:
         return None
-    return _Change(before=before, after=declared, is_new_owner=is_new_owner)
+    return _Change(before=before, after=declared, owner=scope, is_new_owner=is_new_owner)
 
 
-def _absent_change(row: Row) -> _Change | None:
+def _absent_change(row: Row, *, scope: str) -> _Change | None:
+    if row["is_absent"]:
+        return None
     before = decode_definition(row)
-    # One that is disabled already was disabled by a person, or for its absence.
-    return (
-        _Change(before=before, after=replace(before, is_enabled=False), is_absent=True) if before.is_enabled else None
-    )
+    if before.is_enabled:
+        return _Change(before=before, after=replace(before, is_enabled=False), owner=scope, is_absent=True)
+    # A person has disabled it. Noted as absent, it would be enabled by the next catalog that declares it; as nobody's
+    # it can be declared by any, and stays disabled.
+    return _Change(before=before, after=before, owner=None, is_new_owner=True)
 
 
 def _check_owners(rows: Iterable[Row], scope: str) -> None:
@@ -228,7 +238,3 @@ def _check_owners(rows: Iterable[Row], scope: str) -> None:
 def _owner_mismatch(job_type: str, owner: str) -> QueryError:
     text = f"the job type {job_type!r} belongs to the catalog {owner!r}; declare it there, or give it up there first"
     return refusal(QueryErrorCategory.CONFLICT, "job_definition.owner_mismatch", text, internal=f"{_NAME}: {text}")
-
-
-def _document(declaration: CatalogDeclaration, **fields: object) -> str:
-    return json.dumps({"catalog_scope": declaration.scope, **fields}, ensure_ascii=False)

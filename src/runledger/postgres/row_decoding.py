@@ -174,7 +174,6 @@ def decode_worker(row: Row) -> WorkerRecord:
 def decode_schedule(row: Row) -> ScheduleRecord:
     """Return a row of ``job_schedules``."""
     fields = dict(row)
-    fields["payload_template"] = _json(fields.pop("payload_template_json"))
     fields["max_jitter"] = timedelta(seconds=fields.pop("max_jitter_seconds"))
     for name, enum in (("catch_up", CatchUp), ("overlap", Overlap), ("owner", ScheduleOwner)):
         fields[name] = _stored(enum, row[name])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -129,6 +129,45 @@ def test_a_year_of_missed_seconds_is_not_counted_through() -> None:
         leaves_out=True,
         next_fire_at=now + timedelta(seconds=1),
     )
+
+
+class CountingZone(tzinfo):
+    """Berlin, and how often it was asked."""
+
+    asked = 0
+
+    def utcoffset(self, dt: datetime | None) -> timedelta | None:
+        self.asked += 1
+        return None if dt is None else dt.replace(tzinfo=ZoneInfo("Europe/Berlin")).utcoffset()
+
+    def dst(self, dt: datetime | None) -> timedelta | None:
+        return None if dt is None else dt.replace(tzinfo=ZoneInfo("Europe/Berlin")).dst()
+
+    def tzname(self, dt: datetime | None) -> str | None:
+        return None if dt is None else "Berlin"
+
+    def fromutc(self, dt: datetime) -> datetime:
+        self.asked += 1
+        return dt.replace(tzinfo=UTC).astimezone(ZoneInfo("Europe/Berlin")).replace(tzinfo=self)
+
+
+def test_due_times_that_follow_each_other_are_not_searched_one_by_one() -> None:
+    """A scheduler plans while it holds locks, and other tasks wait. A step asks for two offsets, a search for more."""
+    zone = CountingZone()
+    found = plan_fires(
+        parse_cron("* * * * *"),
+        zone=zone,
+        schedule_id=SCHEDULE_ID,
+        max_jitter_seconds=0,
+        next_fire_at=NOON,
+        now=NOON + 2 * DAY,
+        catch_up=CatchUp.ALL,
+        catch_up_limit=1_000,
+        grace=timedelta(),
+    )
+
+    assert len(found.due) == 1_000
+    assert zone.asked <= 2 * 1_000 + 50
 
 
 def test_a_last_due_time_still_fires_and_leaves_no_next() -> None:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runledger.core import InvalidArgumentError, InvalidCronError, next_fire, parse_cron, previous_fire
+from runledger.core.schedules.next_fire import fires_ahead, fires_back
 from tests.core.schedules.expressions import (
     WHOLE_HOUR_ZONE_NAMES,
     ZONE_NAMES,
@@ -275,3 +276,45 @@ def test_previous_and_next_are_counterparts(data: st.DataObject, zone_name: str,
     last_so_far = previous_fire(expression, before=later, zone=zone)
     assert last_so_far in {earlier, instant}
     assert next_fire(expression, after=earlier, zone=zone) in {later, instant}
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    data=st.data(),
+    zone_name=st.sampled_from(ZONE_NAMES),
+    text=vixie_expressions().filter(readable) | expressions_with_seconds(),
+)
+def test_many_fires_are_those_of_as_many_searches(data: st.DataObject, zone_name: str, text: str) -> None:
+    zone = ZoneInfo(zone_name)
+    expression = parse_cron(text)
+    instant = data.draw(instants(zone_name))
+
+    ahead = list(islice(fires_ahead(expression, after=instant, zone=zone), 30))
+    back = list(islice(fires_back(expression, before=instant, zone=zone), 30))
+
+    assert ahead == [next_fire(expression, after=before, zone=zone) for before in [instant, *ahead][:-1]]
+    assert back == [previous_fire(expression, before=after, zone=zone) for after in [instant, *back][:-1]]
+
+
+@pytest.mark.parametrize("text", ["*/20 * * * *", "30 * * * *", "0 0/20 * * * ?", "30 1,2,3 * * *"])
+@pytest.mark.parametrize("start", ["2026-03-28T00:00Z", "2026-10-24T00:00Z"])
+def test_many_fires_go_right_across_changes_of_the_clock(text: str, start: str) -> None:
+    expression, first = parse_cron(text), datetime.fromisoformat(start)
+    last = first + timedelta(days=2)
+    searched: list[datetime] = []
+    fire = next_fire(expression, after=first, zone=BERLIN)
+    while fire is not None and fire < last:
+        searched.append(fire)
+        fire = next_fire(expression, after=fire, zone=BERLIN)
+
+    count = len(searched)
+    assert list(islice(fires_ahead(expression, after=first, zone=BERLIN), count)) == searched
+    assert list(islice(fires_back(expression, before=last, zone=BERLIN), count)) == searched[::-1]
+
+
+def test_fires_of_an_expression_that_ends_are_all_of_them() -> None:
+    expression = parse_cron("0 0 12 1 1 ? 2026,2027")
+    fires = [datetime(year, 1, 1, 12, tzinfo=UTC) for year in (2026, 2027)]
+
+    assert list(fires_ahead(expression, after=datetime(2025, 1, 1, tzinfo=UTC), zone=UTC)) == fires
+    assert list(fires_back(expression, before=datetime(2030, 1, 1, tzinfo=UTC), zone=UTC)) == fires[::-1]

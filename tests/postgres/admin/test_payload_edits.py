@@ -22,6 +22,7 @@ from runledger.core import (
     Scope,
 )
 from runledger.postgres import admin, jobs
+from runledger.postgres.sql_files import SqlFile
 from tests.postgres.admin.test_job_lists import settle
 from tests.postgres.job_queue import JOB_TYPE, JobQueue
 from tests.postgres.jobs.test_reads import VISIBILITY
@@ -108,6 +109,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no JSON": ({"members": {"a": float("nan")}}, "members.a"),
     "one text": ({"removed": "abc"}, "removed"),
     "NUL": ({"removed": ["a\0"]}, "removed[0]"),
+    "an array": ({"members": [1]}, "members"),
+    "an array of objects": ({"members": [{"a": 2}]}, "members"),
+    "a text": ({"members": "x"}, "members"),
+    "an empty list": ({"members": [], "removed": ["a"]}, "members"),
+    "a name that is a list": ({"removed": ["a", ["k"]]}, "removed[1]"),
+    "a name that is a number": ({"removed": [0]}, "removed[0]"),
+    "one number": ({"removed": 7}, "removed"),
 }
 
 
@@ -117,3 +125,25 @@ def test_what_cannot_be_done_is_refused(queue: JobQueue, arguments: dict[str, An
         edit(queue, uuid4(), **arguments)
 
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("members", "removed", "verdict", "payload"),
+    [
+        ("[1]", "[]", "NOT_AN_OBJECT", {"to": "a", '["k"]': 1}),
+        ("{}", '[["k"], "to"]', "UPDATED", {'["k"]': 1}),
+    ],
+    ids=["members", "removed"],
+)
+def test_the_statement_itself_keeps_the_payload_an_object(
+    queue: JobQueue, members: str, removed: str, verdict: str, payload: dict[str, Any]
+) -> None:
+    """Whoever sends it: what is checked before is not all that guards a payload."""
+    job_id = queue.enqueue({"to": "a", '["k"]': 1})
+    document = f'{{"job_id":"{job_id}","scope":"any","members":{members},"removed":{removed}}}'
+
+    with psycopg.connect(queue.url, autocommit=True, cursor_factory=psycopg.RawCursor) as connection:
+        sql = SqlFile("admin", "edit_job_payload").text("runledger").encode()
+        assert connection.execute(sql, [document]).fetchone() == (verdict,)
+
+    assert queue.job(job_id).payload == payload

@@ -194,12 +194,21 @@ class TestAfterDowntime:
 
     def test_more_jobs_than_a_statement_takes_are_made_in_several(self, queue: JobQueue) -> None:
         for number in range(3):
-            upsert(queue, f"s{number}", cron_expr=EVERY_MINUTE, catch_up=CatchUp.ALL, catch_up_limit=500)
+            upsert(queue, f"s{number}", cron_expr=EVERY_MINUTE, catch_up=CatchUp.ALL, catch_up_limit=600)
 
         result = fire(queue, NOON + DAY)
 
-        assert result.job_count == 1_500
-        assert queue.sql("SELECT count(*) FROM job_queue") == [(1_500,)]
+        assert (result.job_count, result.is_full) == (1_200, True)
+        assert queue.sql("SELECT count(*) FROM job_queue") == [(1_200,)]
+
+    def test_what_a_transaction_does_not_begin_any_more_is_left_to_the_next(self, queue: JobQueue) -> None:
+        for number in range(3):
+            upsert(queue, f"s{number}", cron_expr=EVERY_MINUTE, catch_up=CatchUp.ALL, catch_up_limit=500)
+
+        first, second = fire(queue, NOON + DAY), fire(queue, NOON + DAY)
+
+        assert [(one.job_count, one.is_full) for one in (first, second)] == [(1_000, True), (500, False)]
+        assert {one.name for one in (*first.fired, *second.fired)} == {"s0", "s1", "s2"}
 
 
 class TestOverlap:

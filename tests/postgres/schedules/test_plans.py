@@ -24,7 +24,8 @@ NEXT_FIRE, TYPE, KEY, JOB_KEY = (
     "job_queue_pkey",
 )
 INDEXES_OF_STATEMENT: Mapping[SqlFile, set[str]] = {
-    SqlFile("schedules", "claim_due_schedules"): {NEXT_FIRE, JOB_KEY},
+    SqlFile("schedules", "claim_due_schedules"): {NEXT_FIRE},
+    SqlFile("schedules", "list_unended_jobs"): {JOB_KEY},
     SqlFile("schedules", "read_next_fire"): {NEXT_FIRE},
     SqlFile("schedules", "fire_schedules"): {KEY, "job_definitions_pkey"},
     SqlFile("schedules", "defer_schedules"): {KEY},
@@ -38,6 +39,7 @@ DOCUMENT = {
     "schedules": {SCHEDULE_ID: {"next_fire_at": "2026-05-26T13:00:00+00:00"}},
     "jobs": [{"id": SCHEDULE_ID, "schedule_id": SCHEDULE_ID, "scheduled_for": "2026-05-26T12:00:00Z"}],
     "schedule_ids": [SCHEDULE_ID],
+    "job_ids": [SCHEDULE_ID],
     "retry_at": "2026-05-26T12:00:30+00:00",
     "names": ["s1"],
     "scope": "any",

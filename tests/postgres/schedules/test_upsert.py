@@ -159,6 +159,29 @@ def test_nobody_changes_the_schedule_of_another_organization(queue: JobQueue, sc
     assert get(queue) == first
 
 
+@pytest.mark.parametrize(
+    ("scope", "organization_id"),
+    [(Organization(OURS), THEIRS), (Organization(OURS), None), (Global(), OURS)],
+    ids=["other organization", "forgotten organization", "global"],
+)
+def test_a_new_schedule_outside_the_scope_is_refused(
+    queue: JobQueue, scope: Scope, organization_id: UUID | None
+) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        upsert(queue, organization_id=organization_id, scope=scope)
+
+    assert (caught.value.field, caught.value.code) == ("organization_id", "argument.invalid")
+    assert queue.sql("SELECT count(*) FROM job_schedules") == [(0,)]
+
+
+def test_a_schedule_of_the_scope_is_changed_without_naming_its_organization(queue: JobQueue) -> None:
+    upsert(queue, organization_id=OURS)
+
+    changed = upsert(queue, cron_expr=EVERY_MINUTE, scope=Organization(OURS))
+
+    assert (changed.organization_id, changed.cron_expr) == (OURS, EVERY_MINUTE)
+
+
 @pytest.mark.parametrize("scope", [Global(), Organization(THEIRS)], ids=["global", "other organization"])
 def test_a_schedule_of_another_organization_is_as_if_it_did_not_exist(queue: JobQueue, scope: Scope) -> None:
     first = upsert(queue, organization_id=OURS, is_active=False)

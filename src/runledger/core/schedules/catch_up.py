@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
-from itertools import islice
+from itertools import islice, takewhile
 from uuid import UUID
 
 from runledger.core.errors import InvalidArgumentError
 from runledger.core.jobs.setting_checks import check_int32
 from runledger.core.schedules.cron_expression import CronExpression
 from runledger.core.schedules.jitter import fire_jitter
-from runledger.core.schedules.next_fire import next_fire, previous_fire
+from runledger.core.schedules.next_fire import fires_ahead, fires_back, next_fire
 from runledger.core.stored_text import StoredTextEnum
 
 _NO_GRACE = timedelta()
@@ -135,21 +135,15 @@ class _Schedule:
 
     def due_times_back(self, now: datetime, stored: datetime) -> Iterator[datetime]:
         """Yield what is due by now, from the latest cron time back to what is stored."""
-        cron_time = previous_fire(self.expression, before=now + _RESOLUTION, zone=self.zone)
-        while cron_time is not None and cron_time > stored:
+        cron_times = fires_back(self.expression, before=now + _RESOLUTION, zone=self.zone)
+        for cron_time in takewhile(lambda cron_time: cron_time > stored, cron_times):
             due_at = self.due_at(cron_time)
             if due_at <= now:
                 yield due_at
-            cron_time = previous_fire(self.expression, before=cron_time, zone=self.zone)
         yield stored
 
     def due_after(self, now: datetime, stored: datetime) -> datetime | None:
         # A cron time so long ago that its jitter is over in any case need not be looked at.
         longest_jitter = timedelta(seconds=self.max_jitter_seconds)
-        cron_time = next_fire(self.expression, after=max(stored, now - longest_jitter), zone=self.zone)
-        while cron_time is not None:
-            due_at = self.due_at(cron_time)
-            if due_at > now:
-                return due_at
-            cron_time = next_fire(self.expression, after=cron_time, zone=self.zone)
-        return None
+        cron_times = fires_ahead(self.expression, after=max(stored, now - longest_jitter), zone=self.zone)
+        return next((due_at for due_at in map(self.due_at, cron_times) if due_at > now), None)

@@ -6,9 +6,8 @@ months between.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from calendar import monthrange
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime, time
 
 from runledger.core.schedules.cron_expression import CronExpression
@@ -27,19 +26,7 @@ def first_match(expression: CronExpression, not_before: datetime, *, last_year: 
     Returns:
         A local time without a zone, or ``None`` if there is none up to the end of that year.
     """
-    start = not_before.year, not_before.month, not_before.day
-    for year in _years(expression, range(not_before.year, last_year + 1)):
-        for month in expression.months:
-            if (year, month) < start[:2]:
-                continue
-            for day in _days(expression, year, month):
-                if (year, month, day) < start:
-                    continue
-                is_start = (year, month, day) == start
-                clock = _time_not_before(expression, not_before.time() if is_start else time.min)
-                if clock is not None:
-                    return datetime.combine(date(year, month, day), clock)
-    return None
+    return next(matches_ahead(expression, not_before, last_year=last_year), None)
 
 
 def last_match(expression: CronExpression, not_after: datetime, *, first_year: int) -> datetime | None:
@@ -53,6 +40,27 @@ def last_match(expression: CronExpression, not_after: datetime, *, first_year: i
     Returns:
         A local time without a zone, or ``None`` if there is none down to the beginning of that year.
     """
+    return next(matches_back(expression, not_after, first_year=first_year), None)
+
+
+def matches_ahead(expression: CronExpression, not_before: datetime, *, last_year: int) -> Iterator[datetime]:
+    """Yield the local times of an expression from :func:`first_match` on, each at the cost of a step."""
+    start = not_before.year, not_before.month, not_before.day
+    for year in _years(expression, range(not_before.year, last_year + 1)):
+        for month in expression.months:
+            if (year, month) < start[:2]:
+                continue
+            for day in _days(expression, year, month):
+                if (year, month, day) < start:
+                    continue
+                is_start = (year, month, day) == start
+                day_of_month = date(year, month, day)
+                for clock in _times_ahead(expression, not_before.time() if is_start else time.min):
+                    yield datetime.combine(day_of_month, clock)
+
+
+def matches_back(expression: CronExpression, not_after: datetime, *, first_year: int) -> Iterator[datetime]:
+    """Yield the local times of an expression from :func:`last_match` back, each at the cost of a step."""
     start = not_after.year, not_after.month, not_after.day
     for year in _years(expression, range(not_after.year, first_year - 1, -1)):
         for month in reversed(expression.months):
@@ -62,10 +70,9 @@ def last_match(expression: CronExpression, not_after: datetime, *, first_year: i
                 if (year, month, day) > start:
                     continue
                 is_start = (year, month, day) == start
-                clock = _time_not_after(expression, not_after.time() if is_start else time.max)
-                if clock is not None:
-                    return datetime.combine(date(year, month, day), clock)
-    return None
+                day_of_month = date(year, month, day)
+                for clock in _times_back(expression, not_after.time() if is_start else time.max):
+                    yield datetime.combine(day_of_month, clock)
 
 
 def _years(expression: CronExpression, years: range) -> Iterable[int]:
@@ -89,39 +96,27 @@ def _days(expression: CronExpression, year: int, month: int) -> list[int]:
     ]
 
 
-def _time_not_before(expression: CronExpression, start: time) -> time | None:
-    hours, minutes, seconds = expression.hours, expression.minutes, expression.seconds
-    if start.hour in hours:
-        if start.minute in minutes:
-            second = _at_or_above(seconds, start.second)
-            if second is not None:
-                return time(start.hour, start.minute, second)
-        minute = _at_or_above(minutes, start.minute + 1)
-        if minute is not None:
-            return time(start.hour, minute, seconds[0])
-    hour = _at_or_above(hours, start.hour + 1)
-    return None if hour is None else time(hour, minutes[0], seconds[0])
+def _times_ahead(expression: CronExpression, start: time) -> Iterator[time]:
+    """Yield the times of a day, from the first that is not before the given one."""
+    for hour in expression.hours:
+        if hour < start.hour:
+            continue
+        for minute in expression.minutes:
+            if (hour, minute) < (start.hour, start.minute):
+                continue
+            for second in expression.seconds:
+                if (hour, minute, second) >= (start.hour, start.minute, start.second):
+                    yield time(hour, minute, second)
 
 
-def _time_not_after(expression: CronExpression, end: time) -> time | None:
-    hours, minutes, seconds = expression.hours, expression.minutes, expression.seconds
-    if end.hour in hours:
-        if end.minute in minutes:
-            second = _at_or_below(seconds, end.second)
-            if second is not None:
-                return time(end.hour, end.minute, second)
-        minute = _at_or_below(minutes, end.minute - 1)
-        if minute is not None:
-            return time(end.hour, minute, seconds[-1])
-    hour = _at_or_below(hours, end.hour - 1)
-    return None if hour is None else time(hour, minutes[-1], seconds[-1])
-
-
-def _at_or_above(numbers: tuple[int, ...], number: int) -> int | None:
-    position = bisect_left(numbers, number)
-    return numbers[position] if position < len(numbers) else None
-
-
-def _at_or_below(numbers: tuple[int, ...], number: int) -> int | None:
-    position = bisect_right(numbers, number)
-    return numbers[position - 1] if position else None
+def _times_back(expression: CronExpression, end: time) -> Iterator[time]:
+    """Yield the times of a day backwards, from the last that is not after the given one."""
+    for hour in reversed(expression.hours):
+        if hour > end.hour:
+            continue
+        for minute in reversed(expression.minutes):
+            if (hour, minute) > (end.hour, end.minute):
+                continue
+            for second in reversed(expression.seconds):
+                if (hour, minute, second) <= (end.hour, end.minute, end.second):
+                    yield time(hour, minute, second)

@@ -17,12 +17,13 @@ follows the wall clock.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from runledger.core.errors import InvalidArgumentError
 from runledger.core.schedules.cron_expression import CronExpression
-from runledger.core.schedules.matching_times import first_match, last_match
+from runledger.core.schedules.matching_times import first_match, last_match, matches_ahead, matches_back
 
 # Local times of the outermost years of `datetime` are beyond it in some time zone.
 _FIRST_YEAR = 2
@@ -90,6 +91,38 @@ def previous_fire(expression: CronExpression, *, before: datetime, zone: tzinfo)
     return max((fire for fire in fires if fire is not None), default=None)
 
 
+def fires_ahead(expression: CronExpression, *, after: datetime, zone: tzinfo) -> Iterator[datetime]:
+    """Yield what :func:`next_fire` returns, and what it returns after that, and so on, without a new search for each.
+
+    Args:
+        expression: What :func:`runledger.core.parse_cron` made.
+        after: As for :func:`next_fire`.
+        zone: As for :func:`next_fire`.
+    """
+    fire = next_fire(expression, after=after, zone=zone)
+    while fire is not None:
+        yield fire
+        for fire in _plain_fires_ahead(expression, fire, zone):  # noqa: B020 (goes on from the last one)
+            yield fire
+        fire = next_fire(expression, after=fire, zone=zone)
+
+
+def fires_back(expression: CronExpression, *, before: datetime, zone: tzinfo) -> Iterator[datetime]:
+    """Yield what :func:`previous_fire` returns, and what it returns before that, and so on, the latest first.
+
+    Args:
+        expression: What :func:`runledger.core.parse_cron` made.
+        before: As for :func:`previous_fire`.
+        zone: As for :func:`previous_fire`.
+    """
+    fire = previous_fire(expression, before=before, zone=zone)
+    while fire is not None:
+        yield fire
+        for fire in _plain_fires_back(expression, fire, zone):  # noqa: B020 (goes on from the last one)
+            yield fire
+        fire = previous_fire(expression, before=fire, zone=zone)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Change:
     """A change of the clock, as seen from one of the local times that it skips or repeats.
@@ -146,6 +179,32 @@ def _last_fire(expression: CronExpression, start: datetime, before: datetime, zo
                 return fire
         local = (change.first_local if change is not None and change.skips else match) - _SECOND
     return None
+
+
+def _plain_fires_ahead(expression: CronExpression, fire: datetime, zone: tzinfo) -> Iterator[datetime]:
+    """Yield the fires after one, up to the first local time that the clock skips or repeats."""
+    local, _ = _local(fire, zone)
+    matches = matches_ahead(expression, local + _SECOND, last_year=min(local.year + _HORIZON_YEARS, _LAST_YEAR))
+    return _plain_fires(local, matches, zone)
+
+
+def _plain_fires_back(expression: CronExpression, fire: datetime, zone: tzinfo) -> Iterator[datetime]:
+    """Yield the fires before one, down to the last local time that the clock skips or repeats."""
+    local, _ = _local(fire, zone)
+    matches = matches_back(expression, local - _SECOND, first_year=max(local.year - _HORIZON_YEARS, _FIRST_YEAR))
+    return _plain_fires(local, matches, zone)
+
+
+def _plain_fires(start: datetime, matches: Iterator[datetime], zone: tzinfo) -> Iterator[datetime]:
+    # Where each local time is one instant, instants follow each other as local times do, also beyond a change of the
+    # clock that skips or repeats none of these times. Those that it does are for a new search.
+    if _offset(start, zone, fold=0) != _offset(start, zone, fold=1):
+        return
+    for match in matches:
+        offset = _offset(match, zone, fold=0)
+        if offset != _offset(match, zone, fold=1):
+            return
+        yield _instant(match, offset)
 
 
 def _fires_of(

@@ -5,8 +5,10 @@ Whether a time zone exists is not known here: that takes files. A request is che
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Any
 from uuid import UUID
 
 from runledger.core.database_text import unstorable_text_problem
@@ -14,7 +16,7 @@ from runledger.core.errors import BlankJobTypeError, InvalidArgumentError
 from runledger.core.identifiers import check_identifier
 from runledger.core.jobs.setting_checks import check_int32, check_organization_id
 from runledger.core.json_form import JsonEncodable
-from runledger.core.json_value import JsonValue
+from runledger.core.json_value import JsonValue, decode_json
 from runledger.core.schedules.catch_up import CatchUp
 from runledger.core.schedules.cron_expression import parse_cron
 from runledger.core.stored_text import StoredTextEnum
@@ -113,16 +115,59 @@ class ScheduleRequest:
         return self.max_jitter // _SECOND
 
 
+class Kept(Enum):
+    """Stands for a setting that stays as it is, where ``None`` is a value."""
+
+    KEPT = "kept"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleChanges:
+    """Settings of a schedule that are to change, with the meaning and the rules of :class:`ScheduleRequest`.
+
+    What is ``None`` stays as it is, and so does a payload template that is ``Kept.KEPT``.
+
+    Raises:
+        InvalidArgumentError: A value breaks a rule, as of a request.
+        InvalidCronError: ``job_schedule.invalid_cron``.
+        BlankJobTypeError: The job type is blank.
+    """
+
+    job_type: str | None = None
+    cron_expr: str | None = None
+    payload_template: JsonEncodable | Kept = field(default=Kept.KEPT, repr=False)
+    timezone: str | None = None
+    max_jitter: timedelta | None = None
+    catch_up: CatchUp | None = None
+    catch_up_limit: int | None = None
+    overlap: Overlap | None = None
+
+    def __post_init__(self) -> None:
+        # A request knows the rules; what is not given is something that keeps them.
+        settings = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "payload_template"}
+        request: dict[str, Any] = {"name": "any", "job_type": "any", "cron_expr": "@daily"}
+        request |= {name: value for name, value in settings.items() if value is not None}
+        ScheduleRequest(**request)
+
+    @property
+    def max_jitter_seconds(self) -> int | None:
+        """The longest jitter as the database has it."""
+        return None if self.max_jitter is None else self.max_jitter // _SECOND
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleRecord:
     """A row of ``job_schedules``.
+
+    The payload template is kept as text and decoded at each access: a schedule whose template cannot be read here can
+    be listed, paused and deleted all the same.
 
     Attributes:
         schedule_id: Its id, of which the jitter is made.
         name: Its name.
         job_type: The type of its jobs.
         organization_id: The tenant that it belongs to, or ``None``.
-        payload_template: The payload of its jobs.
+        payload_template_json: The payload of its jobs, as JSON text.
         cron_expr: When it is due.
         timezone: The zone whose local time the expression means.
         is_active: Whether it fires.
@@ -146,7 +191,7 @@ class ScheduleRecord:
     name: str
     job_type: str
     organization_id: UUID | None
-    payload_template: JsonValue = field(repr=False)
+    payload_template_json: str = field(repr=False)
     cron_expr: str
     timezone: str
     is_active: bool
@@ -163,6 +208,15 @@ class ScheduleRecord:
     absent_since: datetime | None
     created_at: datetime
     updated_at: datetime
+
+    @property
+    def payload_template(self) -> JsonValue:
+        """The payload of its jobs, decoded anew.
+
+        Raises:
+            UndecodableJsonError: Python cannot read it.
+        """
+        return decode_json(self.payload_template_json)
 
 
 def check_schedule_name(name: object) -> None:

@@ -39,6 +39,11 @@ class _Place:
     mark_id: int = 0
     mark_xid: int | None = None
 
+    @property
+    def farthest_id(self) -> int:
+        """The last event that is known to have been there."""
+        return max(self.after_id, self.final_id, self.mark_id)
+
     def encode(self) -> str:
         raw = _FORM.pack(self.after_id, self.final_id, self.mark_id, self.mark_xid or 0)
         return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
@@ -60,7 +65,8 @@ def read_events_after(cursor: str | None = None, *, limit: int = 1_000) -> Steps
 
     Raises:
         InvalidArgumentError: ``job.invalid_pagination``: the limit or the cursor is none.
-        QueryError: ``job.event_tail_after_write``: the transaction has written before.
+        QueryError: ``job.event_tail_after_write``: the transaction has written before. ``job.event_tail_set_back``: the
+            database has not come as far as the cursor: it was set back in time, or is another one.
     """
     check_page_limit(limit)
     place = _Place() if cursor is None else _decode(cursor)
@@ -78,6 +84,15 @@ def read_events_after(cursor: str | None = None, *, limit: int = 1_000) -> Steps
             "job.event_tail_after_write",
             "events are followed in a transaction that has written nothing",
             internal="admin.read_events_after: the transaction has an id",
+        )
+    given_id: int | None = rows[0]["given_id"]
+    if given_id is not None and given_id < place.farthest_id:
+        raise refusal(
+            QueryErrorCategory.VALIDATION,
+            "job.event_tail_set_back",
+            "the database has not come as far as the cursor: it was set back in time, or is another one; begin again"
+            " behind find_newest_event(), or without a cursor",
+            internal=f"admin.read_events_after: cursor of event {place.farthest_id}, the last one is {given_id}",
         )
     decided = _decided(rows[0])
     events = [decode_tailed_event(row, cursor=_behind(decided, row["id"])) for row in rows if row["id"] is not None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -55,15 +55,16 @@ def edit_job_payload(
         ``PayloadUpdated``, ``PayloadNotFound``, or ``PayloadRejected`` with the reason.
 
     Raises:
-        InvalidArgumentError: There is nothing to do, or a member is nothing that JSON and PostgreSQL can hold.
+        InvalidArgumentError: There is nothing to do, ``members`` is no mapping, ``removed`` holds something else than
+            names, or a member is nothing that JSON and PostgreSQL can hold.
     """
+    members = _checked_members(members)
+    removed = _checked_names(removed)
     if not members and not removed:
         raise InvalidArgumentError("members", "is empty, and so is removed", "say what to set or to remove")
-    if isinstance(removed, str):
-        raise InvalidArgumentError("removed", "is a single text", "put it into a list")
     check_now(now)
-    members_json = encode_json(members or {}, field="members")
-    removed_json = encode_json(list(removed), field="removed")
+    members_json = encode_json(members, field="members")
+    removed_json = encode_json(removed, field="removed")
     head = job_document(job_id, scope=scope, now=now)
     document = f'{head[:-1]},"members":{members_json},"removed":{removed_json}}}'
     yield from set_lock_timeout(lock_timeout)
@@ -78,3 +79,27 @@ def edit_job_payload(
     if rows[0]["edit_verdict"] != _UPDATED:
         return PayloadRejected(reason=PayloadRejection(rows[0]["edit_verdict"]))
     return PayloadUpdated(job=(yield from read_changed_job(job_id, scope=scope)))
+
+
+def _checked_members(members: Mapping[str, JsonEncodable] | None) -> Mapping[str, JsonEncodable]:
+    """Return what to set. PostgreSQL would join anything else and the payload to an array."""
+    if members is None:
+        return {}
+    if not isinstance(members, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidArgumentError("members", f"is of type {type(members).__name__}", "pass a dict of what to set")
+    return members
+
+
+def _checked_names(removed: Sequence[str]) -> list[str]:
+    """Return the names of what to remove. PostgreSQL would take the text of anything else for a name."""
+    if isinstance(removed, str):
+        raise InvalidArgumentError("removed", "is a single text", "put it into a list")
+    if not isinstance(removed, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidArgumentError("removed", f"is of type {type(removed).__name__}", "pass a list of names")
+    names = list(removed)
+    for index, name in enumerate(names):
+        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidArgumentError(
+                f"removed[{index}]", f"is of type {type(name).__name__}", "pass the name of a member, a str"
+            )
+    return names

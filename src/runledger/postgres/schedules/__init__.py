@@ -1,4 +1,4 @@
-"""Operations on schedules: upsert, read, pause, activate, set the next fire, delete, keep a catalog in step, fire."""
+"""Operations on schedules: upsert, update, read, pause, activate, set the next fire, delete, sync a catalog, fire."""
 
 from runledger.postgres.schedules.catalog import AbsentSchedules, CatalogSync, sync_catalog_schedules
 from runledger.postgres.schedules.control import (
@@ -15,6 +15,7 @@ from runledger.postgres.schedules.firing import (
     read_next_fire,
 )
 from runledger.postgres.schedules.reads import get_schedule, list_schedules
+from runledger.postgres.schedules.update import update_schedule
 from runledger.postgres.schedules.upsert import upsert_schedule
 
 __all__ = [
@@ -32,5 +33,6 @@ __all__ = [
     "read_next_fire",
     "set_schedule_next_fire",
     "sync_catalog_schedules",
+    "update_schedule",
     "upsert_schedule",
 ]

@@ -20,6 +20,7 @@ from runledger.postgres.sql_files import SqlFile
 from runledger.postgres.uuid7 import uuid7
 
 _CLAIM_DUE = SqlFile("schedules", "claim_due_schedules")
+_LIST_UNENDED = SqlFile("schedules", "list_unended_jobs")
 _FIRE = SqlFile("schedules", "fire_schedules")
 _DEFER = SqlFile("schedules", "defer_schedules")
 _READ_NEXT_FIRE = SqlFile("schedules", "read_next_fire")
@@ -77,7 +78,7 @@ class FireResult:
         fired: The schedules whose due times were dealt with.
         deferred: Those that could not fire.
         stuck_schedule_ids: Those that could not even be put off; the next pass finds them again.
-        is_full: As many schedules were due as the transaction may take, so there may be more.
+        is_full: The transaction took as many schedules, or as many due times, as it may, so there may be more.
         notices: What workers are to be told after the commit, see :func:`send_notices`.
     """
 
@@ -101,7 +102,7 @@ def fire_due_schedules(*, limit: int, grace: timedelta, now: datetime | None = N
     starves no other. Schedules that another scheduler has locked are skipped.
 
     Args:
-        limit: Schedules at most.
+        limit: Schedules at most. With 1,000 due times no more schedules are begun: what is made up for may be much.
         grace: How late a due time is still on time, for :attr:`CatchUp.SKIP`.
         now: Instant to use instead of the database's clock, for tests.
     """
@@ -109,13 +110,21 @@ def fire_due_schedules(*, limit: int, grace: timedelta, now: datetime | None = N
     check_duration("grace", grace)
     check_now(now)
     rows = yield Statement(sql=_CLAIM_DUE, document=encode_document(limit=limit, now=now))
+    unended = yield from _unended_jobs(rows)
     outcome = _Outcome()
     plans: list[_Plan] = []
+    job_count = 0
     for row in rows:
+        if job_count >= MAX_BATCH_ROWS:
+            break  # the rest is found again when the locks of this transaction are gone
         try:
-            plans.append(_plan(row, grace))
+            plan = _plan(row, grace, unended)
         except RunledgerError as error:
             outcome.defer(row, error.code)
+        else:
+            plans.append(plan)
+            job_count += len(plan.jobs)
+    unplannable_count = len(outcome.deferred)
     pending = list(_groups(plans))
     while pending:
         group = pending.pop()
@@ -134,7 +143,7 @@ def fire_due_schedules(*, limit: int, grace: timedelta, now: datetime | None = N
         fired=tuple(outcome.fired),
         deferred=tuple(outcome.deferred),
         stuck_schedule_ids=tuple(outcome.stuck),
-        is_full=len(rows) == limit,
+        is_full=len(rows) == limit or len(plans) + unplannable_count < len(rows),
         notices=tuple(outcome.notices),
     )
 
@@ -206,7 +215,16 @@ class _Outcome:
                 self.defer(plan.row, _NO_DEFINITION)
 
 
-def _plan(row: Row, grace: timedelta) -> _Plan:
+def _unended_jobs(rows: Rows) -> Steps[set[UUID]]:
+    """Return the last jobs of the claimed schedules that have not ended, as far as a schedule minds."""
+    job_ids = [str(row["last_job_id"]) for row in rows if row["overlap"] == Overlap.SKIP and row["last_job_id"]]
+    if not job_ids:
+        return set()
+    unended = yield Statement(sql=_LIST_UNENDED, document=encode_document(job_ids=job_ids))
+    return {row["job_id"] for row in unended}
+
+
+def _plan(row: Row, grace: timedelta, unended: set[UUID]) -> _Plan:
     overlap = Overlap.from_stored(row["overlap"])
     catch_up = CatchUp.from_stored(row["catch_up"])
     if overlap is Overlap.SKIP and catch_up is CatchUp.ALL:
@@ -222,7 +240,7 @@ def _plan(row: Row, grace: timedelta) -> _Plan:
         catch_up_limit=row["catch_up_limit"],
         grace=grace,
     )
-    is_overlapping = overlap is Overlap.SKIP and row["is_overlapping"]
+    is_overlapping = overlap is Overlap.SKIP and row["last_job_id"] in unended
     left_out = "overlap" if is_overlapping else "catch_up" if plan.leaves_out else None
     return _Plan(
         row=row,

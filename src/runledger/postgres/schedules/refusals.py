@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runledger.core.errors import InvalidCronError
+from runledger.core.errors import InvalidArgumentError, InvalidCronError
 from runledger.postgres.sql_errors import QueryError, QueryErrorCategory, refusal
 
 _SHOWN = 3
@@ -27,6 +27,15 @@ def name_taken(operation_name: str) -> QueryError:
         "job_schedule.name_taken",
         "a schedule of another organization has this name; choose another one",
         internal=f"{operation_name}: the schedule of this name is outside the scope",
+    )
+
+
+def outside_the_scope() -> InvalidArgumentError:
+    """Return the error of a new schedule that its maker could not see, nor pause, nor delete."""
+    return InvalidArgumentError(
+        "organization_id",
+        "is outside the scope",
+        "pass the organization of the scope (none with Global()), or Admin() as scope",
     )
 
 

@@ -24,11 +24,12 @@ def upsert_schedule(request: ScheduleRequest, *, scope: Scope, now: datetime | N
 
     Args:
         request: What it is to be.
-        scope: Whose schedules may be changed.
+        scope: Whose schedules may be made and changed.
         now: Instant to use instead of the database's clock, for tests.
 
     Raises:
-        InvalidArgumentError: ``job_schedule.invalid_timezone``: the zone is not known here.
+        InvalidArgumentError: ``job_schedule.invalid_timezone``: the zone is not known here. ``argument.invalid``: the
+            schedule is new, and its organisation outside the scope. Nothing was written.
         InvalidCronError: The expression fires no more.
         QueryError: Nothing was written: ``job_schedule.definition_not_found_or_disabled``; ``job_schedule.name_taken``
             by a schedule outside the scope; ``job_schedule.owner_mismatch``: the schedule belongs to a catalog;
@@ -40,5 +41,5 @@ def upsert_schedule(request: ScheduleRequest, *, scope: Scope, now: datetime | N
     writer = Writer(operation_name=_NAME, scope=scope, owner=ScheduleOwner.OPERATOR)
     yield from write_schedules([request], writer=writer, now=now)
     schedule = yield from read_schedule(request.name, scope=scope)
-    assert schedule is not None  # noqa: S101 (its row is locked by this transaction)
+    assert schedule is not None  # noqa: S101 (written in this scope, and its row is locked)
     return schedule

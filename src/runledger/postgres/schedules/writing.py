@@ -15,7 +15,7 @@ from runledger.core.json_value import encode_json
 from runledger.core.schedules.catch_up import first_fire_at
 from runledger.core.schedules.cron_expression import CronExpression, parse_cron
 from runledger.core.schedules.schedule import ScheduleOwner, ScheduleRequest
-from runledger.core.scope import Scope
+from runledger.core.scope import Scope, scope_holds
 from runledger.postgres.document import MAX_BATCH_BYTES, MAX_BATCH_ROWS, encode_document, scope_fields
 from runledger.postgres.operation import Row, Rows, Statement, Steps
 from runledger.postgres.schedules.refusals import (
@@ -23,6 +23,7 @@ from runledger.postgres.schedules.refusals import (
     fires_no_more,
     moves_too_fast,
     name_taken,
+    outside_the_scope,
     owner_mismatch,
 )
 from runledger.postgres.schedules.time_zone import time_zone
@@ -75,7 +76,8 @@ def write_schedules(requests: Sequence[ScheduleRequest], *, writer: Writer, now:
     """Insert schedules or change those that exist, each name once.
 
     Raises:
-        InvalidArgumentError: A time zone is not known here. Nothing was sent.
+        InvalidArgumentError: A time zone is not known here; nothing was sent. Or a new schedule is of an organisation
+            outside the scope.
         InvalidCronError: An expression fires no more.
         QueryError: A definition is missing, or a schedule belongs to somebody else. Nothing may be committed.
     """
@@ -97,6 +99,18 @@ def lock_schedules(names: list[str], *, scope: Scope, now: datetime | None) -> S
     """Wait for the locks of schedules and return a row for each name, without ``schedule_id`` where there is none."""
     document = encode_document(names=names, now=now, **scope_fields(scope))
     return (yield Statement(sql=_LOCK, document=document))
+
+
+def check_owner(row: Row, writer: Writer) -> None:
+    """Refuse a locked schedule that somebody else says what it is.
+
+    Raises:
+        QueryError: ``job_schedule.owner_mismatch``.
+    """
+    if (row["owner"], row["catalog_scope"]) != (writer.owner, writer.catalog_scope):
+        is_catalogs = row["owner"] == ScheduleOwner.CATALOG
+        owner = f"the catalog {row['catalog_scope']!r}" if is_catalogs else "an operator"
+        raise owner_mismatch(writer.operation_name, owner)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +224,8 @@ def _item(one: _Wanted, row: Row, writer: Writer) -> _Item:
 
 def _new_item(one: _Wanted, row: Row, writer: Writer) -> _Item:
     request = one.request
+    if not scope_holds(writer.scope, request.organization_id):
+        raise outside_the_scope()
     schedule_id = uuid7()
     json = one.item_json(
         schedule_id, is_active=request.is_active, next_fire_at=one.first_fire_at(schedule_id, row["at"])
@@ -230,7 +246,9 @@ def _new_item(one: _Wanted, row: Row, writer: Writer) -> _Item:
 
 
 def _changed_item(one: _Wanted, row: Row, writer: Writer) -> _Item:
-    _check_may_change(row, writer)
+    if not row["is_visible"]:
+        raise name_taken(writer.operation_name)
+    check_owner(row, writer)
     request = one.request
     applies_is_active = writer.applies_is_active or row["is_absent"]
     is_active: bool = request.is_active if applies_is_active else row["is_active"]
@@ -257,15 +275,6 @@ def _check_definitions(items: list[_Item], enabled: dict[str, bool], writer: Wri
     }
     if missing:
         raise definition_missing(writer.operation_name, sorted(missing))
-
-
-def _check_may_change(row: Row, writer: Writer) -> None:
-    if not row["is_visible"]:
-        raise name_taken(writer.operation_name)
-    if (row["owner"], row["catalog_scope"]) != (writer.owner, writer.catalog_scope):
-        is_catalogs = row["owner"] == ScheduleOwner.CATALOG
-        owner = f"the catalog {row['catalog_scope']!r}" if is_catalogs else "an operator"
-        raise owner_mismatch(writer.operation_name, owner)
 
 
 def _document(items: list[str]) -> str:
