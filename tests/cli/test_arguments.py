@@ -132,6 +132,7 @@ COMMANDS_WITH_A_PLACE = [
     *(["workflows"], ["workflow"], ["workflow", "show"], ["workflow", "diagram"]),
     *(["workflow", "cancel"], ["workflow", "complete"]),
     *(["definition", "list"], ["definition", "show"], ["definition", "set"], ["definition", "pause"]),
+    *(["config"], ["config", "list"], ["config", "show"], ["config", "set"], ["config", "delete"]),
     *(["catalog"], ["catalog", "sync"]),
 ]
 

@@ -15,6 +15,8 @@ from runledger.testing import EphemeralDatabase
 from tests.cli.conftest import RunCommand
 
 _HANDLERS = """\
+from datetime import timedelta
+
 from runledger import JobCatalog, JobContext
 
 catalog = JobCatalog("shop")
@@ -27,6 +29,10 @@ _BOTH = """
 catalog.job("old")(handle)
 catalog.job("new", max_attempts=3)(handle)
 catalog.schedule("nightly", "old", "30 2 * * *", timezone="Europe/Berlin", payload={"token": "secret"})
+"""
+
+_LATER = """
+catalog.job("new", max_attempts=3, timeout=timedelta(minutes=2), priority=7)(handle)
 """
 
 Declare: TypeAlias = Callable[[str], str]
@@ -105,7 +111,7 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(
 
     assert (ended.exit_code, ended.err) == (0, "")
     assert ended.out.splitlines() == [
-        "  type      new      updated",
+        "  type      new      updated: attempts 3 -> 4",
         "  type      old      disabled",
         "  schedule  nightly  paused",
         "",
@@ -116,6 +122,30 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(
     assert nightly is not None
     assert old.is_enabled
     assert nightly.is_active
+
+
+def test_a_changed_payload_is_named_without_its_values(
+    ledger: SyncLedger, declare: Declare, run_command: RunCommand
+) -> None:
+    assert ledger
+    run_command("catalog", "sync", declare(_BOTH))
+    changed = _BOTH.replace("secret", "another").replace("30 2", "0 3").replace("Berlin", "Paris")
+    path = declare(changed.replace("timezone", "max_jitter=timedelta(minutes=1), timezone") + _LATER)
+
+    ended = run_command("catalog", "sync", path, "--dry-run")
+
+    of_type, of_schedule = ended.out.splitlines()[:2]
+    assert of_type == "  type      new      updated: timeout 15 min -> 2 min, priority 100 -> 7"
+    assert of_schedule == (
+        "  schedule  nightly  updated: expression 30 2 * * * -> 0 3 * * *, time zone Europe/Berlin -> Europe/Paris, "
+        "jitter 0 ms -> 1 min, payload"
+    )
+    as_json = run_command("catalog", "sync", path, "--dry-run", "--json").out
+    assert {"setting": "payload_template", "before": None, "after": None} in json.loads(as_json)["changes"][
+        "schedules"
+    ]["nightly"]
+    assert "another" not in ended.out + as_json
+    assert "secret" not in ended.out + as_json
 
 
 def test_what_changed_can_be_read_by_programs(ledger: SyncLedger, declare: Declare, run_command: RunCommand) -> None:
@@ -129,6 +159,10 @@ def test_what_changed_can_be_read_by_programs(ledger: SyncLedger, declare: Decla
         "is_dry_run": False,
         "inserted": [],
         "updated": ["new"],
+        "changes": {
+            "types": {"new": [{"setting": "max_attempts", "before": 3, "after": 8}]},
+            "schedules": {},
+        },
         "disabled": ["old"],
         "enabled": [],
         "schedules": {"inserted": [], "updated": [], "paused": ["nightly"], "deleted": []},

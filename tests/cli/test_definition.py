@@ -12,6 +12,7 @@ from runledger import QueryError, SyncLedger
 from runledger.core import JobDefinition
 from runledger.testing import EphemeralDatabase
 from tests.cli.conftest import RunCommand
+from tests.docs.pages import DOCS
 
 DISABLED = (
     "A disabled type takes no new jobs (job.definition_not_found_or_disabled); the jobs that it has are still run."
@@ -58,6 +59,13 @@ def test_definitions_are_listed_in_columns(ledger: SyncLedger, run_command: RunC
         "  email.send  yes      no      3         1 min 30 s  50        2",
         "  sms_send    yes      no      8         15 min      100       1",
     ]
+
+
+def test_the_reference_shows_the_list_as_it_is_printed(ledger: SyncLedger, run_command: RunCommand) -> None:
+    ledger.upsert_job_definitions([JobDefinition(job_type="email.send")])
+    page = (DOCS / "reference" / "command-line.md").read_text(encoding="utf-8")
+
+    assert f"$ runledger definition list\n{run_command('definition', 'list', 'email').out}" in page
 
 
 @pytest.mark.parametrize(("text", "found"), [("S_S", ["sms_send"]), ("il.", ["email.send"]), ("%", [])])

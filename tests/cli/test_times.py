@@ -16,6 +16,7 @@ from runledger.cli.times import describe_duration, describe_instant, parse_durat
         ("1.5s", timedelta(seconds=1.5)),
         ("5m", timedelta(minutes=5)),
         ("1h", timedelta(hours=1)),
+        ("3d", timedelta(days=3)),
         ("0s", timedelta()),
     ],
 )
@@ -23,7 +24,7 @@ def test_a_duration_is_a_number_of_seconds_or_has_a_unit(text: str, duration: ti
     assert parse_duration(text) == duration
 
 
-@pytest.mark.parametrize("text", ["", "s", "-1", "1e9", "5 m", "1d", "\u0661s", "inf", "nan", "9" * 30, "9" * 400])
+@pytest.mark.parametrize("text", ["", "s", "-1", "1e9", "5 m", "1w", "\u0661s", "inf", "nan", "9" * 30, "9" * 400])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"not a duration|too long"):
         parse_duration(text)

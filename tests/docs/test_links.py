@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.docs.pages import ROOT
+from tests.docs.pages import DOCS, ROOT
 
 _LINK = re.compile(r"\]\((?P<path>[^)#:]+)(#(?P<heading>[^)]+))?\)")
 
@@ -17,6 +17,12 @@ def test_relative_links_of_the_readme_lead_to_files_and_headings() -> None:
         assert target.exists(), link[0]
         if link["heading"]:
             assert link["heading"] in _headings(target.read_text(encoding="utf-8")), link[0]
+
+
+def test_the_readme_leads_to_every_page_of_the_documentation() -> None:
+    linked = {link["path"] for link in _LINK.finditer((ROOT / "README.md").read_text(encoding="utf-8"))}
+    pages = {page.relative_to(ROOT).as_posix() for page in DOCS.rglob("*.md") if page.parent.name != "decisions"}
+    assert pages - linked == {"docs/index.md"}
 
 
 def _headings(text: str) -> set[str]:

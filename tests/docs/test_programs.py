@@ -1,8 +1,8 @@
 """Pages whose examples are files: the files are written, the commands run, and what they print is compared.
 
-A python block that begins with ``# name.py`` is the file of that name. In a console block each ``$ python …`` is run
-in the order of the page, and the lines that follow are its output; ``^C`` after them interrupts it. Other commands
-are not run.
+A python block that begins with ``# name.py`` is the file of that name, and one without such a line goes on with the
+file before it. In a console block each ``$ python …`` is run in the order of the page, and the lines that follow are
+its output; ``^C`` after them interrupts it. Other commands are not run.
 """
 
 from __future__ import annotations
@@ -33,15 +33,19 @@ class _Command:
     is_interrupted: bool = False
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "tutorial" / "first-job.md"], ids=lambda page: page.name)
+_PAGES = [ROOT / "README.md", DOCS / "how-to" / "integrate-into-a-service.md", DOCS / "tutorial" / "first-job.md"]
+
+
+@pytest.mark.parametrize("page", _PAGES, ids=lambda page: page.name)
 def test_the_programs_of_a_page_print_what_it_says(
     page: Path, tmp_path: Path, runledger_database: EphemeralDatabase
 ) -> None:
     environment = os.environ | {"DATABASE_URL": runledger_database.url, "PYTHONUNBUFFERED": "1"}
     ran: set[str] = set()
+    program = tmp_path / "no-file-is-named"
     for block in blocks_of(page):
-        if block.language == "python" and (header := _FILE_NAME.match(block.text)):
-            (tmp_path / header["name"]).write_text(block.text, encoding="utf-8")
+        if block.language == "python":
+            program = _write(block, tmp_path, program)
         elif block.language == "console":
             for command in _commands(block):
                 if command.words[0] == "python":
@@ -49,6 +53,17 @@ def test_the_programs_of_a_page_print_what_it_says(
                     ran.add(command.words[1])
     assert ran, "the page runs nothing"
     assert {path.name for path in tmp_path.glob("*.py")} - ran == _imported(tmp_path)
+
+
+def _write(block: Block, directory: Path, last: Path) -> Path:
+    """Write the block into the file that it names, or go on with the last one, and return which that is."""
+    header = _FILE_NAME.match(block.text)
+    if header is None:
+        last.write_text(f"{last.read_text(encoding='utf-8')}\n\n{block.text}", encoding="utf-8")
+        return last
+    program = directory / header["name"]
+    program.write_text(block.text, encoding="utf-8")
+    return program
 
 
 def _imported(directory: Path) -> set[str]:

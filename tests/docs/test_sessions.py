@@ -23,7 +23,6 @@ from tests.docs.pages import DOCS, Block, blocks_of
 _PAGES = [
     "how-to/declare-jobs-and-schedules.md",
     "how-to/enqueue-in-your-transaction.md",
-    "how-to/integrate-into-a-service.md",
     "how-to/migrate.md",
     "how-to/run-jobs-on-a-schedule.md",
     "how-to/run-workers.md",
@@ -35,7 +34,7 @@ _PAGES = [
     "reference/python-api.md",
 ]
 # By the other modules of this folder.
-_TESTED_ELSEWHERE = {"how-to/read-the-ledger.md", "tutorial/first-job.md"}
+_TESTED_ELSEWHERE = {"how-to/integrate-into-a-service.md", "how-to/read-the-ledger.md", "tutorial/first-job.md"}
 # Beside the tests of their package.
 _TESTED_WITH_A_PACKAGE = {"explanation/embedded-server.md", "how-to/test-your-jobs.md"}
 
@@ -77,6 +76,13 @@ def test_the_examples_of_a_page_can_be_pasted_into_the_console(page: str) -> Non
             assert not entered, f"{block.place}: the last statement does not end"
 
 
+@pytest.mark.parametrize("page", [page for page in _PAGES if page.startswith("how-to/")])
+def test_a_page_that_awaits_at_the_top_level_names_the_console_for_it(page: str) -> None:
+    sources = [block.text for block in blocks_of(DOCS / page) if block.language == "python"]
+    if any(_awaits_at_the_top_level(source) for source in sources):
+        assert "`python -m asyncio`" in (DOCS / page).read_text(encoding="utf-8")
+
+
 def test_every_page_with_examples_is_tested() -> None:
     with_examples = {
         str(page.relative_to(DOCS))
@@ -96,3 +102,11 @@ def _run(block: Block, namespace: dict[str, Any], runner: asyncio.Runner) -> str
         if inspect.iscoroutine(result):
             runner.run(result)
     return printed.getvalue()
+
+
+def _awaits_at_the_top_level(source: str) -> bool:
+    try:
+        compile(source, "block", "exec", dont_inherit=True)
+    except SyntaxError:
+        return True
+    return False

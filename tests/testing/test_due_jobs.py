@@ -12,7 +12,7 @@ from runledger.client import Ledger
 from runledger.core import InvalidArgumentError, JobContext, JobFailure, JobStatus, Workflow, WorkflowRunStatus
 from runledger.postgres import Database
 from runledger.runtime import JobRegistry, JobsConfig
-from runledger.testing import EndlessJobsError, EphemeralDatabase, run_due_jobs
+from runledger.testing import EndlessJobsError, EphemeralDatabase, make_jobs_due, run_due_jobs
 
 registry = JobRegistry()
 
@@ -100,3 +100,20 @@ async def test_a_limit_that_is_none_is_refused_by_name(
 ) -> None:
     with pytest.raises(InvalidArgumentError, match=f"max_attempts: {problem}"):
         await run_due_jobs(runledger_database.url, registry, max_attempts=count)
+
+
+async def test_jobs_that_wait_for_their_time_are_made_due(
+    ledger: Ledger, runledger_database: EphemeralDatabase
+) -> None:
+    job_id = await ledger.enqueue("flaky", 3600)
+    await run_due_jobs(runledger_database.url, registry)
+    assert await run_due_jobs(runledger_database.url, registry) == []
+
+    assert make_jobs_due(runledger_database.url) == 1
+
+    (attempt,) = await run_due_jobs(runledger_database.url, registry)
+    assert attempt.kind == "SUCCEEDED"
+    job = await ledger.get_job(job_id)
+    assert job is not None
+    assert job.attempt == 2
+    assert make_jobs_due(runledger_database.url) == 0

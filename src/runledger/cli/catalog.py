@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
+from runledger.cli.catalog_changes import SettingChange, changes_of_schedules, changes_of_types, read_stored
 from runledger.cli.failures import DONE, BadInputError
 from runledger.cli.place import open_place
 from runledger.cli.plain_text import print_columns
@@ -70,30 +71,56 @@ def _show(declaration: CatalogDeclaration, *, is_json: bool) -> None:
 
 def _sync(declaration: CatalogDeclaration, arguments: argparse.Namespace) -> None:
     with open_place(arguments) as place, place.connect() as ledger:
-        result = _synced(ledger, declaration, arguments)
+        synced = _synced(ledger, declaration, arguments)
     if arguments.json:
-        document = asdict(result) | {"scope": declaration.scope, "is_dry_run": arguments.is_dry_run}
+        document = asdict(synced.result) | {
+            "changes": {
+                "types": _change_documents(synced.of_types),
+                "schedules": _change_documents(synced.of_schedules),
+            },
+            "scope": declaration.scope,
+            "is_dry_run": arguments.is_dry_run,
+        }
         print(json.dumps(document, indent=2))
     else:
-        _print(result, is_dry_run=arguments.is_dry_run)
+        _print(synced, is_dry_run=arguments.is_dry_run)
 
 
-def _synced(ledger: SyncLedger, declaration: CatalogDeclaration, arguments: argparse.Namespace) -> CatalogSyncResult:
-    result: CatalogSyncResult | None = None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Synced:
+    """What a sync changed, and of what it updated, which settings."""
+
+    result: CatalogSyncResult
+    of_types: dict[str, list[SettingChange]]
+    of_schedules: dict[str, list[SettingChange]]
+
+
+def _synced(ledger: SyncLedger, declaration: CatalogDeclaration, arguments: argparse.Namespace) -> _Synced:
+    synced: _Synced | None = None
     with contextlib.suppress(_DryRunEndsError), ledger.transaction() as connection:
+        before = read_stored(ledger, declaration, connection)
         result = ledger.sync_catalog(
             declaration,
             mode=CatalogSyncMode.EXACT if arguments.is_exact else CatalogSyncMode.ADDITIVE,
             keeps_enabled=not arguments.restores_enabled,
             connection=connection,
         )
+        after = read_stored(ledger, declaration, connection)
+        synced = _Synced(
+            result=result,
+            of_types=changes_of_types(before, after, result.updated),
+            of_schedules=changes_of_schedules(before, after, result.schedules.updated),
+        )
         if arguments.is_dry_run:
             raise _DryRunEndsError
-    assert result is not None  # noqa: S101 (both ways out come after it)
-    return result
+    assert synced is not None  # noqa: S101 (both ways out come after it)
+    return synced
 
 
-def _print(result: CatalogSyncResult, *, is_dry_run: bool) -> None:
+def _print(synced: _Synced, *, is_dry_run: bool) -> None:
+    result = synced.result
+    settings = {("type", name): changes for name, changes in synced.of_types.items()}
+    settings |= {("schedule", name): changes for name, changes in synced.of_schedules.items()}
     changes = (
         ("type", "inserted", result.inserted),
         ("type", "updated", result.updated),
@@ -103,13 +130,27 @@ def _print(result: CatalogSyncResult, *, is_dry_run: bool) -> None:
         ("schedule", "updated", result.schedules.updated),
         ("schedule", "paused", result.schedules.paused),
     )
-    rows = [(kind, printable(name), change) for kind, change, names in changes for name in names]
+    rows = [
+        (kind, printable(name), _described(change, settings.get((kind, name), [])))
+        for kind, change, names in changes
+        for name in names
+    ]
     if rows:
         print_columns(rows)
     else:
         print("up to date")
     if is_dry_run:
         print(f"\n{_NOT_WRITTEN}")
+
+
+def _described(change: str, settings: list[SettingChange]) -> str:
+    if change != "updated" or not settings:
+        return change
+    return f"{change}: {', '.join(setting.described() for setting in settings)}"
+
+
+def _change_documents(changes: dict[str, list[SettingChange]]) -> dict[str, list[dict[str, object]]]:
+    return {name: [change.document() for change in of_name] for name, of_name in changes.items()}
 
 
 def _declaration_document(declaration: CatalogDeclaration) -> dict[str, object]:

@@ -6,8 +6,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-_WRITTEN = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>ms|s|m|h)?", re.ASCII)
-_SECONDS_OF = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_WRITTEN = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>ms|s|m|h|d)?", re.ASCII)
+_SECONDS_OF = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 _ONE_SECOND_MS = 1_000
 # From here on two decimals would be rounded up to 60 s.
@@ -16,7 +16,7 @@ _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 def parse_duration(text: str) -> timedelta:
-    """Return the duration that a text such as ``30``, ``0.5s``, ``250ms``, ``5m`` or ``1h`` means; no unit is seconds.
+    """Return what a text such as ``30``, ``0.5s``, ``250ms``, ``5m``, ``1h`` or ``3d`` means; no unit is seconds.
 
     Raises:
         ValueError: The text is no duration, or one that Python cannot hold.

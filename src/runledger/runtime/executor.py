@@ -22,7 +22,7 @@ from runledger.runtime.execution import CancelCause, Execution
 from runledger.runtime.handler_pools import HandlerPools
 from runledger.runtime.handler_threads import HandlerThreads, NoThreadError
 from runledger.runtime.handler_transaction import HandlerTransaction
-from runledger.runtime.job_context import AsyncJobContext, ThreadJobContext
+from runledger.runtime.job_context import AsyncJobContext, ThreadJobContext, WaitInThread
 from runledger.runtime.job_log import RunningJobLog, running_job_log
 from runledger.runtime.log_writer import LogWriter
 from runledger.runtime.progress_writer import ProgressWriter
@@ -168,8 +168,8 @@ class Executor:
         running_job_log.set(log)  # this task and what it starts, a thread included, are about no other job
         if registered.is_async:
             return AsyncJobContext(execution, transaction, self._progress_writer, self._workflow_access, log=log)
-        loop = asyncio.get_running_loop()
-        return ThreadJobContext(execution, transaction, self._progress_writer, self._workflow_access, loop, log=log)
+        wait = WaitInThread(asyncio.get_running_loop())
+        return ThreadJobContext(execution, transaction, self._progress_writer, self._workflow_access, wait, log=log)
 
     async def _in_thread(
         self,

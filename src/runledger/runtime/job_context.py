@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
 
 from runledger.core.errors import InvalidArgumentError
 from runledger.core.jobs.handler import JobContext, JobProgress
@@ -15,20 +16,85 @@ from runledger.core.json_value import JsonValue
 from runledger.core.workflows.enqueue_request import WorkflowStepEnqueue
 from runledger.core.workflows.records import WorkflowAppendResult, WorkflowPrerequisite
 from runledger.core.workflows.workflow import WorkflowAppend
+from runledger.postgres.drivers.psycopg import AsyncConnection, Connection
 from runledger.postgres.workflows import WorkflowAppendRequest
 from runledger.runtime.execution import Execution, monotonic
-from runledger.runtime.handler_transaction import HandlerTransaction
-from runledger.runtime.job_log import RunningJobLog
-from runledger.runtime.progress_writer import ProgressWriter
-from runledger.runtime.workflow_access import WorkflowAccess, not_in_a_workflow
+from runledger.runtime.workflow_access import not_in_a_workflow
 
 T = TypeVar("T")
 
 
-class RunningJobContext(JobContext):
-    """The context that a worker hands to a handler; what both kinds of handlers have in common."""
+class ProgressSink(Protocol):
+    """Takes what a handler reports on its way."""
 
-    def __init__(self, execution: Execution, transaction: HandlerTransaction, log: RunningJobLog) -> None:
+    async def write(self, execution: Execution, progress: JobProgress) -> None:
+        """Return when it is kept."""
+        ...
+
+
+class LogSink(Protocol):
+    """Takes what a handler logs. Never blocks and never fails."""
+
+    def write(self, level: str, message: str, fields: Mapping[str, object]) -> None:
+        """Take a line."""
+        ...
+
+
+class WorkflowCalls(Protocol):
+    """Carries out what a handler does with the workflow of its job."""
+
+    async def append(self, execution: Execution, request: WorkflowAppendRequest) -> WorkflowAppendResult:
+        """Append steps."""
+        ...
+
+    async def prerequisites(self, execution: Execution) -> dict[str, WorkflowPrerequisite]:
+        """Return the steps that the step of the job waited for, by their keys."""
+        ...
+
+
+class Waiting(Protocol):
+    """How a thread waits for a call."""
+
+    def __call__(self, call: Coroutine[Any, Any, T]) -> T:
+        """Return what the call returns."""
+        ...
+
+
+class OwnTransaction(Protocol):
+    """The transaction of a handler, with ``async with`` or ``with``; see :meth:`RunningJobContext.transaction`."""
+
+    def set_output(self, output: JsonEncodable) -> None:
+        """See :meth:`RunningJobContext.set_output`."""
+        ...
+
+    async def __aenter__(self) -> AsyncConnection[Any]:
+        """Begin."""
+        ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        """Finish the job and commit; after an error roll back."""
+        ...
+
+    def __enter__(self) -> Connection[Any]:
+        """Begin."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        """Finish the job and commit; after an error roll back."""
+        ...
+
+
+class RunningJobContext(JobContext):
+    """The context that a worker hands to a handler; what both kinds of handlers have in common.
+
+    For tests without a worker there are those of :mod:`runledger.testing`.
+    """
+
+    def __init__(self, execution: Execution, transaction: OwnTransaction, log: LogSink) -> None:
         job = execution.job
         super().__init__(
             job_id=job.job_id,
@@ -65,7 +131,7 @@ class RunningJobContext(JobContext):
         """
         self._log.write(str(level).upper(), message, fields)
 
-    def transaction(self) -> HandlerTransaction:
+    def transaction(self) -> OwnTransaction:
         """Open a transaction in whose commit the job is finished, together with the rows that are written in it.
 
         ::
@@ -141,11 +207,11 @@ class AsyncJobContext(RunningJobContext):
     def __init__(
         self,
         execution: Execution,
-        transaction: HandlerTransaction,
-        writer: ProgressWriter,
-        workflow_access: WorkflowAccess,
+        transaction: OwnTransaction,
+        writer: ProgressSink,
+        workflow_access: WorkflowCalls,
         *,
-        log: RunningJobLog,
+        log: LogSink,
     ) -> None:
         super().__init__(execution, transaction, log)
         self._writer = writer
@@ -256,17 +322,17 @@ class ThreadJobContext(RunningJobContext):
     def __init__(
         self,
         execution: Execution,
-        transaction: HandlerTransaction,
-        writer: ProgressWriter,
-        workflow_access: WorkflowAccess,
-        loop: asyncio.AbstractEventLoop,
+        transaction: OwnTransaction,
+        writer: ProgressSink,
+        workflow_access: WorkflowCalls,
+        wait: Waiting,
         *,
-        log: RunningJobLog,
+        log: LogSink,
     ) -> None:
         super().__init__(execution, transaction, log)
         self._writer = writer
         self._workflow_access = workflow_access
-        self._loop = loop
+        self._wait = wait
 
     def progress(self, done: int | None = None, total: int | None = None, *, stage: str | None = None) -> None:
         """Tell how far the job has come; the same as :meth:`AsyncJobContext.progress`.
@@ -317,7 +383,15 @@ class ThreadJobContext(RunningJobContext):
         if self.cancel_requested:
             raise asyncio.CancelledError
 
-    def _wait(self, call: Coroutine[Any, Any, T]) -> T:
+
+class WaitInThread:
+    """Lets the thread of a handler wait for what the worker does in its event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def __call__(self, call: Coroutine[Any, Any, T]) -> T:
+        """Run the call in the event loop, and return what it returns."""
         try:
             future = asyncio.run_coroutine_threadsafe(call, self._loop)
         except RuntimeError:  # the event loop is closed: the worker has gone, and its leases with it

@@ -3,7 +3,7 @@
 The fixtures are in `runledger.testing.pytest_plugin`.
 """
 
-from runledger.testing.due_jobs import run_due_jobs
+from runledger.testing.due_jobs import make_jobs_due, run_due_jobs
 from runledger.testing.ephemeral import (
     EphemeralDatabase,
     create_ephemeral_database,
@@ -11,6 +11,12 @@ from runledger.testing.ephemeral import (
     teardown_ephemeral_pool,
 )
 from runledger.testing.errors import EndlessJobsError, EphemeralDatabaseError
+from runledger.testing.job_context import (
+    HandlerRecord,
+    RecordedLine,
+    RecordingAsyncContext,
+    RecordingThreadContext,
+)
 from runledger.testing.scoped_env import ScopedEnv
 from runledger.testing.server import DatabaseServer, database_server
 
@@ -19,9 +25,14 @@ __all__ = [
     "EndlessJobsError",
     "EphemeralDatabase",
     "EphemeralDatabaseError",
+    "HandlerRecord",
+    "RecordedLine",
+    "RecordingAsyncContext",
+    "RecordingThreadContext",
     "ScopedEnv",
     "create_ephemeral_database",
     "database_server",
+    "make_jobs_due",
     "run_due_jobs",
     "setup_ephemeral_pool",
     "teardown_ephemeral_pool",

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from runledger.postgres import Database
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from runledger.postgres import DEFAULT_SCHEMA, Database
 from runledger.postgres.document import check_limit
 from runledger.runtime import JobRegistry, JobsConfig, LifecycleEvent, LifecycleEventKind, ObserverFeed, Worker
 from runledger.testing.errors import EndlessJobsError
+
+_MAKE_DUE = SQL("UPDATE {}.job_queue SET next_run_at = now() WHERE status = 'PENDING' AND next_run_at > now()")
 
 
 async def run_due_jobs(
@@ -16,8 +21,8 @@ async def run_due_jobs(
     """Carry out jobs until none is due, with a worker of its own, and return how each attempt ended.
 
     Among them are jobs that become due meanwhile: those that handlers enqueue, the steps of a workflow behind others,
-    and retries without a delay. A job that is due later, such as one that waits for its retry, is left alone, and a
-    gate stays open. Nothing sleeps::
+    and retries without a delay. A job that is due later, such as one that waits for its retry, is left alone until
+    :func:`make_jobs_due`, and a gate stays open. Nothing sleeps::
 
         ended = await run_due_jobs(runledger_database.url, registry)
         assert [(attempt.job_type, attempt.kind) for attempt in ended] == [("invoice.send", "SUCCEEDED")]
@@ -57,6 +62,25 @@ async def run_due_jobs(
     finally:
         await worker.stop(handler_timeout=timedelta())
     return ends.events
+
+
+def make_jobs_due(url: str, *, schema: str = DEFAULT_SCHEMA) -> int:
+    """Let every job that waits for its time be due now, and return how many those are.
+
+    So a test need not wait for the delay of a retry, nor for a ``run_at``::
+
+        await run_due_jobs(runledger_database.url, registry)  # the first attempt fails
+        make_jobs_due(runledger_database.url)
+        await run_due_jobs(runledger_database.url, registry)  # the second one
+
+    Only for databases of tests: nothing in the history of the jobs says that their time was moved.
+
+    Args:
+        url: Where the jobs are.
+        schema: The schema of Runledger's tables.
+    """
+    with psycopg.connect(url) as connection:
+        return connection.execute(_MAKE_DUE.format(Identifier(schema))).rowcount
 
 
 class _Ends(ObserverFeed):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from runledger.cli.arguments.catalogs import add_catalog
+from runledger.cli.arguments.configs import add_config
 from runledger.cli.arguments.definitions import add_definition, check_definition_changes
 from runledger.cli.arguments.jobs import (
     add_cancel,
@@ -45,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_workflows(commands.add_parser)
     add_workflow(commands.add_parser)
     add_definition(commands.add_parser)
+    add_config(commands.add_parser)
     add_schedule(commands.add_parser)
     add_catalog(commands.add_parser)
     add_cancel(commands.add_parser)

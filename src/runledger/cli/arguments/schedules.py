@@ -21,7 +21,7 @@ Make a schedule, or change what is given of one that there is. A new one needs -
 and --cron. One that exists keeps its organization and whether it is paused; when it
 is due next changes only with --cron, --timezone and --next-fire-at.
 
-DURATION is a number of seconds, or has a unit: 30s, 5m, 1h.
+DURATION is a number of seconds, or has a unit: 30s, 5m, 1h, 1d.
 """
 
 _SCHEDULE_NEXT = """\

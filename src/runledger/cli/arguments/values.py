@@ -56,7 +56,7 @@ def duration_parser(minimum: str) -> Callable[[str], timedelta]:
         try:
             duration = parse_duration(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 0.5, 250ms, 30s, 5m or 1h") from None
+            raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 0.5, 250ms, 30s, 5m, 1h or 3d") from None
         if duration < parse_duration(minimum):
             raise argparse.ArgumentTypeError(f"{text!r} is too short; give at least {minimum}")
         return duration

@@ -13,7 +13,7 @@ or Ctrl-C. Either stops it gracefully: it claims no more, lets running handlers 
 shutdown timeout, and exits with 0. A second one cancels the handlers.
 
 Settings that are not given come from the JOBS_* variables, else from the defaults.
-DURATION is a number of seconds, or has a unit: 250ms, 30s, 5m, 1h.
+DURATION is a number of seconds, or has a unit: 250ms, 30s, 5m, 1h, 1d.
 """
 
 _WORKERS = """\

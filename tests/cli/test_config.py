@@ -1,0 +1,98 @@
+"""``runledger config`` against a database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from runledger import SyncLedger
+from runledger.core import JobDefinition
+from runledger.testing import EphemeralDatabase
+from tests.cli.conftest import RunCommand
+
+
+@pytest.fixture
+def ledger(runledger_database: EphemeralDatabase, monkeypatch: pytest.MonkeyPatch) -> Iterator[SyncLedger]:
+    """A ledger with a definition, in the database that the command finds by itself."""
+    monkeypatch.setenv("RUNLEDGER_DATABASE_URL", runledger_database.url)
+    with SyncLedger.connect(runledger_database.url, max_connections=1) as opened:
+        opened.upsert_job_definitions([JobDefinition(job_type="mail.newsletter")])
+        yield opened
+
+
+def test_a_config_is_stored_and_shown(ledger: SyncLedger, run_command: RunCommand) -> None:
+    ended = run_command("config", "set", "mail.newsletter", '{"mails_per_minute": 10}')
+
+    assert (ended.exit_code, ended.err) == (0, "")
+    stored = ledger.get_required_runtime_config("mail.newsletter")
+    assert (stored.config, stored.schema_version) == ({"mails_per_minute": 10}, 1)
+    assert run_command("config", "show", "mail.newsletter").out == ended.out
+    assert ended.out.startswith("Runtime config of mail.newsletter\n\n  schema version:  1\n  changed:         ")
+    assert ended.out.endswith('Z\n\n{\n  "mails_per_minute": 10\n}\n')
+
+
+def test_a_change_keeps_the_schema_version_unless_another_is_given(ledger: SyncLedger, run_command: RunCommand) -> None:
+    ledger.upsert_runtime_config("mail.newsletter", {}, schema_version=3)
+
+    run_command("config", "set", "mail.newsletter", '{"a": 1}')
+    assert ledger.get_required_runtime_config("mail.newsletter").schema_version == 3
+
+    run_command("config", "set", "mail.newsletter", '{"a": 1}', "--schema-version", "4")
+    assert ledger.get_required_runtime_config("mail.newsletter").schema_version == 4
+
+
+def test_configs_are_listed_without_what_is_in_them(ledger: SyncLedger, run_command: RunCommand) -> None:
+    assert run_command("config", "list").out == "  none\n"
+    ledger.upsert_runtime_config("mail.newsletter", {"sender": "news@example.com"})
+
+    listed = run_command("config", "list").out
+
+    assert listed.splitlines()[0].split() == ["type", "schema", "version", "changed"]
+    assert listed.splitlines()[1].split()[:2] == ["mail.newsletter", "1"]
+    assert "news@example.com" not in listed
+
+
+def test_json_has_the_whole_config(ledger: SyncLedger, run_command: RunCommand) -> None:
+    ledger.upsert_runtime_config("mail.newsletter", {"sender": "news@example.com"})
+
+    shown = json.loads(run_command("config", "show", "mail.newsletter", "--json").out)
+
+    assert shown["config"] == {"sender": "news@example.com"}
+    assert list(shown) == [
+        *("job_type", "schema_version", "config", "updated_by_user_id", "created_at", "updated_at"),
+    ]
+    assert json.loads(run_command("config", "list", "--json").out) == {"configs": [shown]}
+
+
+def test_a_config_is_deleted_once(ledger: SyncLedger, run_command: RunCommand) -> None:
+    ledger.upsert_runtime_config("mail.newsletter", {})
+
+    ended = run_command("config", "delete", "mail.newsletter")
+    again = run_command("config", "delete", "mail.newsletter")
+
+    assert (ended.exit_code, ended.out) == (0, "deleted the runtime config of mail.newsletter\n")
+    assert again.exit_code == 1
+    assert "there is no runtime config of type mail.newsletter in schema runledger" in again.err
+    assert run_command("config", "show", "mail.newsletter").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told", "exit_code"),
+    [
+        (("mail.newsletter", "{secret"), "JSON: is no JSON; write it as", 2),
+        (("mail.newsletter", '["secret"]'), "JSON: ", 2),
+        (("mail.unknown", '{"a": "secret"}'), "job.definition_not_found", 1),
+    ],
+)
+def test_what_cannot_be_stored_is_told_without_its_text(
+    ledger: SyncLedger, run_command: RunCommand, words: tuple[str, ...], told: str, exit_code: int
+) -> None:
+    assert ledger
+
+    ended = run_command("config", "set", *words)
+
+    assert ended.exit_code == exit_code
+    assert told in ended.err
+    assert "secret" not in ended.err
