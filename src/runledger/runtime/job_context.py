@@ -19,6 +19,7 @@ from runledger.postgres.workflows import WorkflowAppendRequest
 from runledger.runtime.execution import Execution, monotonic
 from runledger.runtime.handler_transaction import HandlerTransaction
 from runledger.runtime.job_log import RunningJobLog
+from runledger.runtime.logged_values import logged_text
 from runledger.runtime.progress_writer import ProgressWriter
 from runledger.runtime.workflow_access import WorkflowAccess, not_in_a_workflow
 
@@ -54,16 +55,16 @@ class RunningJobContext(JobContext):
             context.log("page sent", page=3, recipients=250)
 
         Returns at once; a moment later the line is in the ledger, whatever becomes of the attempt. It never fails the
-        handler: a message is cut at 8 KiB, the fields at 16 KiB, the text of a value stands for one that JSON cannot
-        hold, and while the database is away for long, lines are lost (``worker.log_lines_lost``). May be called in any
-        thread.
+        handler: a message is cut at 8 KiB, the fields at 16 KiB, and while the database is away for long, lines are
+        lost (``worker.log_lines_lost``). A text stands for what JSON cannot hold, what is nested deeper than 50 levels,
+        and what raises when it is read. May be called in any thread.
 
         Args:
             message: What happened. Who may read the job may read it.
             level: How important it is: ``"DEBUG"``, ``"INFO"``, ``"WARNING"``, ``"ERROR"`` or a name of your own.
             fields: More about it.
         """
-        self._log.write(str(level).upper(), message, fields)
+        self._log.write(logged_text(level).upper(), message, fields)
 
     def transaction(self) -> HandlerTransaction:
         """Open a transaction in whose commit the job is finished, together with the rows that are written in it.
