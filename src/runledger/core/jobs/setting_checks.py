@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
-from runledger.core.database_text import unstorable_text_problem
+from runledger.core.database_text import check_text
 from runledger.core.errors import InvalidArgumentError
 
 INT32_MAX = 2**31 - 1
@@ -79,11 +79,7 @@ def _check_integer(field: str, value: object, minimum: int, maximum: int) -> Non
 
 
 def _check_name(field: str, value: object, blank_remedy: str) -> str:
-    if not isinstance(value, str):
-        raise InvalidArgumentError(field, f"is of type {type(value).__name__}", "pass a str")
-    if not value.strip():
+    text = check_text(field, value)
+    if not text.strip():
         raise InvalidArgumentError(field, "is blank", blank_remedy)
-    problem = unstorable_text_problem(value)
-    if problem is not None:
-        raise InvalidArgumentError(field, problem, "PostgreSQL cannot store it, remove it")
-    return value
+    return text
