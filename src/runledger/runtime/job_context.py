@@ -161,7 +161,7 @@ class AsyncJobContext(RunningJobContext):
         Args:
             done: How many units are done.
             total: Of how many.
-            stage: A name for what the job is doing.
+            stage: A name for what the job is doing; at most 1,024 bytes.
 
         Raises:
             asyncio.CancelledError: The job was canceled or its lease is lost; the handler is to end.

@@ -21,6 +21,9 @@ _SECOND = timedelta(seconds=1)
 # fail the other requests of its batch.
 _MAX_KEY_BYTES = 1_024
 
+# A stage is stored with the job and again with each of its events, and every list of them shows it.
+_MAX_STAGE_BYTES = 1_024
+
 
 def check_int32(field: str, value: object, *, minimum: int = -INT32_MAX - 1) -> None:
     """Refuse what is no integer from ``minimum`` up to the largest that an ``integer`` column holds."""
@@ -44,8 +47,10 @@ def check_whole_seconds(field: str, value: object) -> None:
 
 
 def check_stage(field: str, value: object) -> None:
-    """Refuse what is no text, blank, or nothing that PostgreSQL can store."""
-    _check_name(field, value, "name a stage, for example 'queued'")
+    """Refuse what is no text, blank, too long for a name, or nothing that PostgreSQL can store."""
+    text = _check_name(field, value, "name a stage, for example 'queued'")
+    if len(text.encode()) > _MAX_STAGE_BYTES:
+        raise InvalidArgumentError(field, f"is longer than {_MAX_STAGE_BYTES} bytes", "name the stage in a few words")
 
 
 def check_idempotency_key(value: object, *, field: str = "idempotency_key") -> None:
