@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +11,9 @@ import pytest
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from runledger import EnqueueRequest, JobRegistry, Ledger, SyncLedger
-from runledger.core import Admin, InvalidArgumentError, JobFailureKind, LeaseIdentity
+from runledger.core import Admin, InvalidArgumentError, JobDefinition, JobFailureKind, LeaseIdentity, Organization
+from runledger.core.catalog import CatalogDeclaration
+from runledger.runtime import JobCatalog
 from runledger.testing import EphemeralDatabase
 
 JOB = UUID(int=1)
@@ -28,7 +30,7 @@ def foreign(module: str, name: str) -> Any:
 
 
 MISTAKES: dict[str, tuple[Callable[[SyncLedger], object], str]] = {
-    "text as id": (lambda ledger: ledger.get_job(wrong(str(JOB))), "job_id: is of type str; pass the uuid.UUID"),
+    "text as id": (lambda ledger: ledger.get_job(wrong(str(JOB))), "job_id: is of type str; pass a uuid.UUID"),
     "number as id": (lambda ledger: ledger.job_events(wrong(5)), "job_id: is of type int"),
     "id to cancel": (lambda ledger: ledger.cancel_job(wrong("x"), scope=Admin()), "job_id: is of type str"),
     "text as scope": (lambda ledger: ledger.get_job(JOB, scope=wrong("x")), "scope: is of type str; pass Global"),
@@ -112,8 +114,105 @@ MISTAKES: dict[str, tuple[Callable[[SyncLedger], object], str]] = {
         lambda ledger: ledger.enqueue_workflow(wrong({"a": 1})),
         "workflow: is of type dict; pass a Workflow, or the WorkflowRunEnqueue that build() of a builder returns",
     ),
+    "number as window": (lambda ledger: ledger.get_job_metrics(window=wrong(5)), "window: is of type int"),
+    "two thousand years of metrics": (
+        lambda ledger: ledger.get_job_metrics(window=timedelta(days=800_000)),
+        "window: is too long; pass at most 36,500 days",
+    ),
+    "two million years of metrics": (
+        lambda ledger: ledger.get_job_metrics(window=timedelta(days=800_000_000)),
+        "window: is too long",
+    ),
+    "number as interval": (
+        lambda ledger: next(ledger.tail_events(poll_interval=wrong(5))),
+        "poll_interval: is of type int; pass a datetime.timedelta",
+    ),
+    "text as catalog": (
+        lambda ledger: ledger.sync_catalog(wrong("shop")),
+        "catalog: is of type str; pass a JobCatalog, or what its declaration() returns",
+    ),
+    "class as catalog": (lambda ledger: ledger.sync_catalog(wrong(JobCatalog)), "catalog: is a class; pass a JobC"),
+    "number as bound": (lambda ledger: sync(ledger, wrong(5)), "lock_timeout: is of type int; pass a datetime.timed"),
+    "bound in the past": (lambda ledger: sync(ledger, timedelta(-1)), "lock_timeout: is too short; pass a millisecond"),
+    "no bound": (lambda ledger: sync(ledger, timedelta()), "lock_timeout: is too short; pass a millisecond to 24 days"),
+    "bound of a month": (lambda ledger: sync(ledger, timedelta(days=31)), "lock_timeout: is too long"),
+    "no offset": (lambda ledger: ledger.list_runtime_configs(offset=wrong(None)), "offset: is of type NoneType"),
+    "large offset": (lambda ledger: ledger.list_job_definitions(offset=2**63), "offset: is out of range; pass at most"),
+    "large limit": (lambda ledger: ledger.list_schedules(limit=2**63), "limit: is out of range; pass at most 9223372"),
+    "large id of a line": (lambda ledger: ledger.job_logs(JOB, after_id=10**30), "after_id: is out of range; pass"),
+    "texts as ids": (lambda ledger: ledger.get_job_summaries(wrong(["x"])), "job_ids: is of type str; pass a uuid.U"),
+    "lists as ids": (lambda ledger: ledger.get_job_summaries(wrong([[JOB]])), "job_ids: is of type list; pass a uuid"),
+    "number as ids": (lambda ledger: ledger.get_job_summaries(wrong(5)), "job_ids: are of type int; pass a list of u"),
+    "text as id of a run": (lambda ledger: ledger.list_workflow_steps(wrong("x")), "run_id: is of type str; pass a uu"),
+    "text as status of runs": (
+        lambda ledger: ledger.list_workflow_runs(status=wrong("FAILED")),
+        "status: is of type str; pass a WorkflowRunStatus",
+    ),
     "names": (lambda ledger: ledger.ensure_job_definitions(wrong(["a.b"])), "definitions: hold a str"),
 }
+
+TEXTS: dict[str, tuple[Callable[[SyncLedger, Any, Any], object], str]] = {
+    "jobs by type": (lambda ledger, text, own: ledger.list_jobs(job_type=text, connection=own), "job_type"),
+    "jobs by a part of it": (
+        lambda ledger, text, own: ledger.list_jobs(job_type_contains=text, connection=own),
+        "job_type_contains",
+    ),
+    "count of jobs": (lambda ledger, text, own: ledger.count_jobs(job_type=text, connection=own), "job_type"),
+    "dead letters": (
+        lambda ledger, text, own: ledger.list_dead_letters(job_type_contains=text, connection=own),
+        "job_type_contains",
+    ),
+    "metrics": (lambda ledger, text, own: ledger.get_job_metrics(job_type=text, connection=own), "job_type"),
+    "definition": (lambda ledger, text, own: ledger.get_job_definition(text, connection=own), "job_type"),
+    "definitions": (
+        lambda ledger, text, own: ledger.list_job_definitions(job_type_contains=text, connection=own),
+        "job_type_contains",
+    ),
+    "pause": (lambda ledger, text, own: ledger.pause_job_type(text, connection=own), "job_type"),
+    "resume": (lambda ledger, text, own: ledger.resume_job_type(text, connection=own), "job_type"),
+    "schedule": (lambda ledger, text, own: ledger.get_schedule(text, connection=own), "name"),
+    "schedules by type": (lambda ledger, text, own: ledger.list_schedules(job_type=text, connection=own), "job_type"),
+    "schedules by name": (
+        lambda ledger, text, own: ledger.list_schedules(name_contains=text, connection=own),
+        "name_contains",
+    ),
+    "page of schedules": (
+        lambda ledger, text, own: ledger.list_schedules(after_name=text, connection=own),
+        "after_name",
+    ),
+    "pause of a schedule": (lambda ledger, text, own: ledger.pause_schedule(text, connection=own), "name"),
+    "its end": (lambda ledger, text, own: ledger.activate_schedule(text, connection=own), "name"),
+    "next fire": (
+        lambda ledger, text, own: ledger.set_schedule_next_fire(text, datetime.now(UTC), connection=own),
+        "name",
+    ),
+    "end of a schedule": (lambda ledger, text, own: ledger.delete_schedule(text, connection=own), "name"),
+    "config": (lambda ledger, text, own: ledger.get_runtime_config(text, connection=own), "job_type"),
+    "configs": (lambda ledger, text, own: ledger.list_runtime_configs(job_type=text, connection=own), "job_type"),
+    "end of a config": (lambda ledger, text, own: ledger.delete_runtime_config(text, connection=own), "job_type"),
+    "runs": (
+        lambda ledger, text, own: ledger.list_workflow_runs(workflow_type_contains=text, connection=own),
+        "workflow_type_contains",
+    ),
+    "payload by key": (
+        lambda ledger, text, own: ledger.get_job_payload_by_idempotency_key(
+            "a.b", text, scope=Organization(JOB), connection=own
+        ),
+        "idempotency_key",
+    ),
+    "payload by run": (
+        lambda ledger, text, own: ledger.get_latest_job_payload_for_run(
+            text, JOB, scope=Organization(JOB), connection=own
+        ),
+        "job_type",
+    ),
+}
+"""Calls with a text by which rows are found, and the name of its argument."""
+
+
+def sync(ledger: SyncLedger, lock_timeout: timedelta) -> object:
+    declaration = CatalogDeclaration(scope="shop", definitions=(JobDefinition(job_type="a.b"),))
+    return ledger.sync_catalog(declaration, lock_timeout=lock_timeout)
 
 
 def wrong(value: Any) -> Any:
@@ -135,6 +234,26 @@ def test_a_mistaken_argument_is_told_by_its_name(
         call(ledger)
 
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(("call", "argument"), TEXTS.values(), ids=TEXTS)
+def test_what_no_text_can_be_looks_for_nothing_and_leaves_the_transaction_whole(
+    ledger: SyncLedger, call: Callable[[SyncLedger, Any, Any], object], argument: str
+) -> None:
+    mistakes = {
+        "q\0": "contains a NUL character; PostgreSQL cannot store it, remove it",
+        "q\ud800": "contains a lone surrogate; PostgreSQL cannot store it, remove it",
+        5: "is of type int; pass a str",
+        True: "is of type bool; pass a str",
+        b"x": "is of type bytes; pass a str",
+        ("a",): "is of type tuple; pass a str",
+    }
+    with ledger.transaction() as connection:
+        for text, problem in mistakes.items():
+            with pytest.raises(InvalidArgumentError) as refused:
+                call(ledger, text, connection)
+            assert str(refused.value) == f"{argument}: {problem}"
+        assert ledger.count_jobs(connection=connection).count == 0
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,12 @@ def test_a_setting_that_cannot_be_is_refused(catalog: JobCatalog, settings: dict
     assert str(caught.value).startswith(text)
 
 
+@pytest.mark.parametrize("settings", [[], "{}", {"email.send": 5}], ids=["list", "text", "number"])
+def test_settings_of_another_shape_are_refused(settings: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"^settings: hold a (list|str|int); pass for each job type a dict"):
+        JobCatalog("shop").override_definitions(settings)
+
+
 def test_an_override_of_an_unknown_type_is_told_when_all_are_known() -> None:
     catalog = JobCatalog("shop")
     catalog.override_definition("emial.send", max_attempts=2)

@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -17,6 +18,7 @@ from runledger.postgres import Database, jobs
 from runledger.runtime import AsyncJobContext, JobLogHandler, ThreadJobContext
 from runledger.runtime.log_writer import LogWriter
 from tests.runtime.app import App
+from tests.runtime.hostile_values import SECRET, BrokenDict, Detached, Hidden, Name, NoText, Once, nested, unset
 from tests.runtime.log_watch import LogWatch
 
 TYPE = "email.send"
@@ -119,15 +121,10 @@ async def test_a_plain_handler_logs_from_its_thread(app: App, shop: logging.Logg
     assert "ValueError: invalid literal" in str(line.payload["traceback"])
 
 
-class Unprintable:
-    def __str__(self) -> str:
-        raise RuntimeError("no text")
-
-
 async def test_what_postgresql_cannot_hold_is_changed_and_never_fails_the_handler(app: App) -> None:
     @app.registry.job(TYPE)
     async def handle(context: AsyncJobContext, payload: object) -> None:  # noqa: ARG001 - a handler's parameters
-        context.log("nul \0 and \ud800", value=float("nan"), thing=Unprintable(), text="a\0b", kept=1)
+        context.log("nul \0 and \ud800", value=float("nan"), thing=NoText(), text="a\0b", kept=1)
         context.log("  ", level=" ")
         context.log("x" * 10_000, long="y" * 100_000, other="z" * 10_000)
 
@@ -136,11 +133,96 @@ async def test_what_postgresql_cannot_hold_is_changed_and_never_fails_the_handle
     assert job.status is JobStatus.SUCCEEDED
     first, second, third = await lines_of(app, job.id)
     assert first.message == "nul  and \N{REPLACEMENT CHARACTER}"
-    assert first.payload == {"value": "nan", "thing": "<Unprintable>", "text": "ab", "kept": 1}
+    assert first.payload == {"value": "nan", "thing": "<NoText: LookupError>", "text": "ab", "kept": 1}
     assert (second.level, second.message) == ("INFO", "(no message)")
     assert third.message.endswith("[cut]")
     assert isinstance(third.payload, dict)
     assert set(third.payload) == {"long", "runledger_cut"}
+
+
+async def test_nothing_that_raises_when_it_is_logged_fails_the_handler(app: App) -> None:
+    @app.registry.job(TYPE)
+    async def handle(context: AsyncJobContext, payload: object) -> None:  # noqa: ARG001 - a handler's parameters
+        anything: Any = NoText()
+        names: dict[str, Any] = {Name("a\0b"): 1}
+        context.log(anything, level=anything)
+        context.log("fields", detached=Detached(1), parts=[unset()], broken=BrokenDict(a=1), once=Once())
+        context.log("names", **names)
+
+    job = await app.run(TYPE)
+
+    assert (job.status, job.last_error_message) == (JobStatus.SUCCEEDED, None)
+    lines = await lines_of(app, job.id)
+    assert [(line.level, line.message, line.payload) for line in lines] == [
+        ("<NOTEXT: LOOKUPERROR>", "<NoText: LookupError>", {}),
+        (
+            "INFO",
+            "fields",
+            {
+                "detached": "<Detached: LookupError>",
+                "parts": ["<Part: AttributeError>"],
+                "broken": "{'a': 1}",
+                "once": {"a": 1.0},
+            },
+        ),
+        ("INFO", "names", {"ab": 1}),
+    ]
+
+
+async def test_a_record_that_raises_when_it_is_read_is_attached_all_the_same(
+    app: App, shop: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shop, "propagate", False)  # pytest's own handler raises
+
+    @app.registry.job(TYPE)
+    async def handle(context: AsyncJobContext, payload: object) -> None:  # noqa: ARG001 - a handler's parameters
+        shop.warning("extra", extra={"part": unset(), "thing": NoText()})
+        shop.warning("%d pages", "two")
+        shop.warning(NoText())
+
+    job = await app.run(TYPE)
+
+    extra, arguments, message = await lines_of(app, job.id)
+    assert extra.payload == {
+        "logger": "tests.shop",
+        "part": "<Part: AttributeError>",
+        "thing": "<NoText: LookupError>",
+    }
+    assert arguments.message == "%d pages (not formatted: TypeError)"
+    assert message.message == "<NoText: LookupError> (not formatted: LookupError)"
+    assert SECRET not in message.message
+
+
+@pytest.mark.parametrize("levels", [975, 984, 100_000])
+async def test_what_is_nested_deep_is_cut_and_the_log_can_be_read(app: App, levels: int) -> None:
+    """About a thousand levels are more than Python reads, and it writes a few more than that."""
+
+    @app.registry.job(TYPE)
+    def handle(context: ThreadJobContext, payload: object) -> None:  # noqa: ARG001 - a handler's parameters
+        context.log("before")
+        context.log("state", state=nested(levels))
+        context.log("after")
+
+    job = await app.run(TYPE)
+
+    assert job.status is JobStatus.SUCCEEDED
+    before, state, after = await lines_of(app, job.id)
+    assert (before.message, after.message) == ("before", "after")
+    assert "nested too deep" in str(state.payload)
+
+
+async def test_a_line_that_cannot_be_made_is_counted_as_lost(app: App, log: LogWatch) -> None:
+    @app.registry.job(TYPE)
+    async def handle(context: AsyncJobContext, payload: object) -> None:  # noqa: ARG001 - a handler's parameters
+        context.log("before")
+        context.log("nobody knows what this is", thing=Hidden())
+        context.log("after")
+
+    job = await app.run(TYPE)
+
+    assert job.status is JobStatus.SUCCEEDED
+    assert [line.message for line in await lines_of(app, job.id)] == ["before", "after"]
+    assert vars(await log.wait_for("worker.log_lines_lost"))["line_count"] == 1
 
 
 async def test_a_log_is_kept_whatever_becomes_of_the_attempt(app: App) -> None:

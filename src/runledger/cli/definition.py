@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 
-from runledger.cli.failures import DONE, BadInputError, CommandError
-from runledger.cli.place import Place, open_place
+from runledger.cli.failures import DONE, CommandError
+from runledger.cli.place import Place, naming_options, open_place
 from runledger.cli.plain_text import print_columns
 from runledger.cli.times import describe_duration, describe_instant
 from runledger.client import SyncLedger
-from runledger.core import InvalidArgumentError, JobDefinition
+from runledger.core import JobDefinition
 from runledger.core.printable import printable
 
 _PAGE = 1_000
@@ -35,11 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "list":
         return _list(arguments)
     with open_place(arguments) as place:
-        with place.connect() as ledger:
-            try:
-                definition = _ACTIONS[arguments.action](ledger, arguments)
-            except InvalidArgumentError as error:
-                raise BadInputError(f"{_OPTION_OF[error.field]}: {error.problem}; {error.remedy}") from None
+        with place.connect() as ledger, naming_options(_OPTION_OF):
+            definition = _ACTIONS[arguments.action](ledger, arguments)
         if definition is None:
             raise _no_such_type(arguments.job_type, place)
     if arguments.json:
@@ -50,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    with open_place(arguments) as place, place.connect() as ledger:
+    with open_place(arguments) as place, place.connect() as ledger, naming_options({"job_type_contains": "TEXT"}):
         definitions = _read_all(ledger, arguments.filter)
     if arguments.json:
         print(json.dumps({"definitions": [_document(definition) for definition in definitions]}, indent=2))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from runledger.cli.failures import BadInputError, CommandError
-from runledger.cli.place import Place
+from runledger.cli.failures import CommandError
+from runledger.cli.place import Place, naming_options
 from runledger.client import SyncLedger
-from runledger.core import Admin, Global, InvalidArgumentError, JobRecord, Organization, Scope
+from runledger.core import Admin, Global, JobRecord, Organization, Scope
 from runledger.core.printable import printable
 
 _OPTION_OF = {"job_type": "--type", "idempotency_key": "--key"}
@@ -22,10 +22,8 @@ def find_chosen_job(ledger: SyncLedger, arguments: argparse.Namespace) -> JobRec
     if arguments.job_id is not None:
         return ledger.get_job(arguments.job_id, scope=Admin())
     scope = Global() if arguments.organization_id is None else Organization(arguments.organization_id)
-    try:
+    with naming_options(_OPTION_OF):
         return ledger.get_job_by_idempotency_key(arguments.job_type, arguments.idempotency_key, scope=scope)
-    except InvalidArgumentError as error:
-        raise BadInputError(f"{_OPTION_OF[error.field]}: {error.problem}; {error.remedy}") from None
 
 
 def chosen_scope(arguments: argparse.Namespace) -> Scope:

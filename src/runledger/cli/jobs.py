@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from runledger.cli.failures import DONE
 from runledger.cli.job_choice import chosen_scope
 from runledger.cli.job_document import plain_document
-from runledger.cli.place import open_place
+from runledger.cli.place import naming_options, open_place
 from runledger.cli.plain_text import print_columns
 from runledger.cli.times import describe_duration
 from runledger.client import SyncLedger
@@ -20,6 +20,7 @@ from runledger.core import JobStatus, JobSummary
 from runledger.core.printable import printable, shortened
 
 _COLUMNS = ("id", "type", "status", "attempt", "enqueued", "last error")
+_OPTION_OF = {"job_type": "--type", "job_type_contains": "--type-contains"}
 _PAGE = 500
 # A filter that lets nothing through must not read a table of any size: as much as takes a second.
 _MAX_PAGES_WITHOUT_JOBS = 100
@@ -28,7 +29,7 @@ _MAX_PAGES_WITHOUT_JOBS = 100
 def run(arguments: argparse.Namespace) -> int:
     """Print jobs, newest first."""
     with open_place(arguments) as place:
-        with place.connect() as ledger:
+        with place.connect() as ledger, naming_options(_OPTION_OF):
             found = list(_read(ledger, arguments))
         if arguments.json:
             print(json.dumps({"jobs": [plain_document(dataclasses.asdict(job)) for job in found]}, indent=2))

@@ -11,7 +11,7 @@ from runledger.cli.failures import DONE
 from runledger.cli.job_choice import find_chosen_job, no_such_job
 from runledger.cli.job_document import log_document
 from runledger.cli.job_tables import LOG_COLUMNS, log_rows
-from runledger.cli.place import open_place
+from runledger.cli.place import naming_options, open_place
 from runledger.cli.plain_text import print_columns
 from runledger.client import SyncLedger
 from runledger.core import Admin, JobLog
@@ -21,7 +21,7 @@ _PAGE = 1_000
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the log of one job, page by page: it may be long."""
-    with open_place(arguments) as place, place.connect() as ledger:
+    with open_place(arguments) as place, place.connect() as ledger, naming_options({"after_id": "--after"}):
         job = find_chosen_job(ledger, arguments)
         if job is None:
             raise no_such_job(arguments, place)

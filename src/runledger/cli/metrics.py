@@ -8,7 +8,7 @@ import json
 
 from runledger.cli.failures import DONE
 from runledger.cli.job_document import plain_document
-from runledger.cli.place import open_place
+from runledger.cli.place import naming_options, open_place
 from runledger.cli.plain_text import print_columns
 from runledger.cli.times import describe_duration
 from runledger.core import Admin, JobMetrics, JobMetricsReport
@@ -19,11 +19,13 @@ _COLUMNS = (
     *("dead-lettered", "p50", "p95"),
 )
 
+_OPTION_OF = {"job_type": "--type", "window": "--window"}
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what each job type has waiting and running, and what its attempts came to."""
     with open_place(arguments) as place:
-        with place.connect() as ledger:
+        with place.connect() as ledger, naming_options(_OPTION_OF):
             report = ledger.get_job_metrics(scope=Admin(), job_type=arguments.job_type, window=arguments.window)
         if arguments.json:
             print(json.dumps(_document(report), indent=2))

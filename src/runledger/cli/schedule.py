@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from runledger.cli.failures import DONE, BadInputError, CommandError
+from runledger.cli.json_option import parse_json
 from runledger.cli.place import Place, open_place
 from runledger.cli.plain_text import print_columns
 from runledger.cli.times import describe_duration, describe_instant
@@ -31,6 +32,7 @@ _PAGE = 1_000
 _PAUSED = "A paused schedule makes no jobs; `runledger schedule resume NAME` lets it fire again, at its next time."
 _OPTION_OF = {
     "name": "NAME",
+    "name_contains": "TEXT",
     "job_type": "--type",
     "cron_expr": "--cron",
     "timezone": "--timezone",
@@ -139,10 +141,7 @@ def _changes(arguments: argparse.Namespace) -> dict[str, Any]:
     }
     changes = {name: value for name, value in changes.items() if value is not None}
     if arguments.payload is not None:
-        try:
-            changes["payload_template"] = json.loads(arguments.payload)
-        except ValueError:
-            raise BadInputError('--payload: is no JSON; write it as \'{"report": "sales"}\'') from None
+        changes["payload_template"] = parse_json(arguments.payload, option="--payload", example='{"report": "sales"}')
     return changes
 
 

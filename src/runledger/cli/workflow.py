@@ -7,6 +7,7 @@ import json
 from datetime import UTC, datetime
 
 from runledger.cli.failures import DONE, BadInputError, CommandError
+from runledger.cli.json_option import parse_json
 from runledger.cli.place import Place, open_place
 from runledger.cli.show_story import show_story
 from runledger.cli.step_diagram import MAX_BOXES, MAX_EDGES, diagram_lines
@@ -121,7 +122,4 @@ def _where(place: Place) -> str:
 def _output(arguments: argparse.Namespace) -> JsonValue:
     if arguments.output is None:
         return None
-    try:
-        return json.loads(arguments.output)
-    except ValueError:
-        raise BadInputError('--output: is no JSON; write it as \'{"approved_by": "ada"}\'') from None
+    return parse_json(arguments.output, option="--output", example='{"approved_by": "ada"}')

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from runledger.cli.failures import DONE
 from runledger.cli.job_choice import chosen_scope
-from runledger.cli.place import open_place
+from runledger.cli.place import naming_options, open_place
 from runledger.cli.plain_text import print_columns
 from runledger.cli.times import describe_duration
 from runledger.cli.workflow_document import run_document
@@ -24,7 +24,7 @@ _PAGE = 500
 def run(arguments: argparse.Namespace) -> int:
     """Print runs, newest first."""
     with open_place(arguments) as place:
-        with place.connect() as ledger:
+        with place.connect() as ledger, naming_options({"workflow_type_contains": "--type-contains"}):
             found = list(_read(ledger, arguments))
         if arguments.json:
             print(json.dumps({"runs": [run_document(one) for one in found]}, indent=2))

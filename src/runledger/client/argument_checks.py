@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runledger.core.catalog import CatalogDeclaration
 from runledger.core.errors import InvalidArgumentError
 from runledger.core.jobs.records import LeaseIdentity
 from runledger.core.jobs.status import JobFailureKind
@@ -87,6 +88,19 @@ def check_failure_kind(kind: object) -> None:
     """
     if not isinstance(kind, JobFailureKind):
         raise InvalidArgumentError("kind", f"is of type {type(kind).__name__}", "pass a JobFailureKind")
+
+
+def check_catalog(catalog: object) -> None:
+    """Refuse what declares nothing.
+
+    Raises:
+        InvalidArgumentError: It is something else, such as the name of a catalog, or the class.
+    """
+    if isinstance(catalog, CatalogDeclaration):
+        return
+    if isinstance(catalog, type) or not callable(getattr(catalog, "declaration", None)):
+        problem = "is a class" if isinstance(catalog, type) else f"is of type {type(catalog).__name__}"
+        raise InvalidArgumentError("catalog", problem, "pass a JobCatalog, or what its declaration() returns")
 
 
 def check_organization(scope: object) -> None:

@@ -11,6 +11,7 @@ from runledger.client.pausing import pause
 from runledger.core.errors import InvalidArgumentError
 from runledger.core.jobs.event_tail import EventPage, TailedEvent
 from runledger.postgres import admin
+from runledger.postgres.document import check_duration
 from runledger.postgres.drivers.psycopg import AsyncConnection
 
 _ONE_SECOND = timedelta(seconds=1)
@@ -36,11 +37,12 @@ class EventsOfAllJobs(LedgerPart):
             poll_interval: How long to wait when nothing is new.
 
         Raises:
-            InvalidArgumentError: ``job.invalid_pagination``: the cursor is none.
+            InvalidArgumentError: ``job.invalid_pagination``: the cursor is none. Or the interval is none.
             QueryError: ``job.event_tail_set_back``: the database was set back in time, or is another one than that of
                 the cursor.
             RunledgerError: A read failed. Begin again behind the last event.
         """
+        check_duration("poll_interval", poll_interval)
         longest = poll_interval.total_seconds()
         if longest <= 0:
             raise InvalidArgumentError("poll_interval", "is not positive", "say how long to wait when nothing is new")

@@ -160,7 +160,7 @@ class HeldJobs(LedgerPart):
 
         Args:
             lease: The lease: ``job.lease`` of the claimed job.
-            stage: A name for what the job is doing.
+            stage: A name for what the job is doing; at most 1,024 bytes.
             progress_done: How many units are done.
             progress_total: Of how many.
             checkpoint: What a later attempt of the run needs to go on from here.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from runledger.client.argument_checks import check_catalog
 from runledger.client.ledger_part import LedgerPart
 from runledger.core.catalog import CatalogDeclaration, CatalogSyncMode, DeclaresCatalog
 from runledger.postgres import catalogs
@@ -44,6 +45,7 @@ class JobCatalogs(LedgerPart):
                 disabled; ``job_definition.lock_timeout``; ``job_schedule.owner_mismatch``;
                 ``job_schedule.definition_not_found_or_disabled``.
         """
+        check_catalog(catalog)
         declaration = catalog if isinstance(catalog, CatalogDeclaration) else catalog.declaration()
         operation = catalogs.sync_catalog(
             declaration, mode=mode, keeps_enabled=keeps_enabled, lock_timeout=lock_timeout

@@ -132,7 +132,7 @@ class SyncAdministration(SyncLedgerPart):
         Args:
             scope: Whose jobs are counted.
             job_type: Only exactly this type.
-            window: How far to look back at most.
+            window: How far to look back at most; up to 36,500 days.
             connection: The caller's open transaction.
         """
         operation = admin.get_job_metrics(scope=scope, job_type=job_type, window=window)

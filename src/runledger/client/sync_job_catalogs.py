@@ -6,6 +6,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from runledger.client.argument_checks import check_catalog
 from runledger.client.sync_ledger_part import SyncLedgerPart
 from runledger.core.catalog import CatalogDeclaration, CatalogSyncMode, DeclaresCatalog
 from runledger.postgres import catalogs
@@ -45,6 +46,7 @@ class SyncJobCatalogs(SyncLedgerPart):
                 disabled; ``job_definition.lock_timeout``; ``job_schedule.owner_mismatch``;
                 ``job_schedule.definition_not_found_or_disabled``.
         """
+        check_catalog(catalog)
         declaration = catalog if isinstance(catalog, CatalogDeclaration) else catalog.declaration()
         operation = catalogs.sync_catalog(
             declaration, mode=mode, keeps_enabled=keeps_enabled, lock_timeout=lock_timeout

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from runledger.core.errors import InvalidArgumentError
+
 
 def unstorable_text_problem(text: str) -> str | None:
     r"""Say why PostgreSQL could not store a text, or return ``None`` when it can.
@@ -17,3 +19,21 @@ def unstorable_text_problem(text: str) -> str | None:
         except UnicodeEncodeError:
             return "contains a lone surrogate"
     return None
+
+
+def check_text(field: str, value: object) -> str:
+    """Return what is a text that PostgreSQL can hold.
+
+    Args:
+        field: The name that errors give to it.
+        value: What was given.
+
+    Raises:
+        InvalidArgumentError: It is something else, or holds a NUL character or a lone surrogate.
+    """
+    if not isinstance(value, str):
+        raise InvalidArgumentError(field, f"is of type {type(value).__name__}", "pass a str")
+    problem = unstorable_text_problem(value)
+    if problem is not None:
+        raise InvalidArgumentError(field, problem, "PostgreSQL cannot store it, remove it")
+    return value

@@ -9,8 +9,10 @@ from json.encoder import encode_basestring
 from typing import Any
 from uuid import UUID
 
+from runledger.core.database_text import check_text
 from runledger.core.errors import InvalidArgumentError
 from runledger.core.jobs.records import LeaseIdentity
+from runledger.core.jobs.setting_checks import INT64_MAX
 from runledger.core.scope import Admin, Global, Organization, Scope
 from runledger.core.workers import WorkerIdentity
 
@@ -64,8 +66,7 @@ def job_document(job_id: UUID, *, scope: Scope, **fields: Scalar) -> str:
     Raises:
         InvalidArgumentError: The job id is no UUID, or the scope is none.
     """
-    if not isinstance(job_id, UUID):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidArgumentError("job_id", f"is of type {type(job_id).__name__}", "pass the uuid.UUID of the job")
+    check_uuid("job_id", job_id)
     return encode_document(job_id=job_id, **scope_fields(scope), **fields)
 
 
@@ -112,14 +113,37 @@ def retry_delay_milliseconds(delay: timedelta) -> int:
     return min(max(-milliseconds(-delay), 0), _MAX_RETRY_DELAY_MS)
 
 
+def text_filters(**filters: str | None) -> dict[str, Scalar]:
+    """Return the texts that choose rows as fields of a document, by the names of the arguments; ``None`` chooses all.
+
+    PostgreSQL would refuse some of them as well, and the transaction of the caller would be lost.
+
+    Raises:
+        InvalidArgumentError: One is no text, or one that PostgreSQL cannot hold.
+    """
+    for field, text in filters.items():
+        if text is not None:
+            check_text(field, text)
+    return {**filters}
+
+
+def check_uuid(field: str, value: UUID) -> None:
+    """Refuse what is no UUID; a text that merely looks like one is refused too.
+
+    Raises:
+        InvalidArgumentError: It is something else.
+    """
+    if not isinstance(value, UUID):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidArgumentError(field, f"is of type {type(value).__name__}", "pass a uuid.UUID")
+
+
 def check_limit(limit: int, *, field: str = "limit") -> None:
     """Refuse a number of rows that is not positive.
 
     Raises:
-        InvalidArgumentError: The limit is zero or negative, or no integer.
+        InvalidArgumentError: The limit is zero or negative, too large, or no integer.
     """
-    if isinstance(limit, bool) or not isinstance(limit, int):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidArgumentError(field, f"is of type {type(limit).__name__}", "pass an int")
+    _check_bigint(field, limit)
     if limit < 1:
         raise InvalidArgumentError(field, "is not a positive integer", "ask for at least one row")
 
@@ -128,10 +152,9 @@ def check_cursor(field: str, cursor: int) -> None:
     """Refuse an id to go on after that is negative.
 
     Raises:
-        InvalidArgumentError: It is, or it is no integer.
+        InvalidArgumentError: It is, or it is too large, or no integer.
     """
-    if isinstance(cursor, bool) or not isinstance(cursor, int):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidArgumentError(field, f"is of type {type(cursor).__name__}", "pass an int")
+    _check_bigint(field, cursor)
     if cursor < 0:
         raise InvalidArgumentError(field, "is negative", "start at 0, go on with the last id seen")
 
@@ -140,8 +163,9 @@ def check_offset(offset: int) -> None:
     """Refuse a number of rows to skip that is negative.
 
     Raises:
-        InvalidArgumentError: It is.
+        InvalidArgumentError: It is, or it is too large, or no integer.
     """
+    _check_bigint("offset", offset)
     if offset < 0:
         raise InvalidArgumentError("offset", "is negative", "start at 0")
 
@@ -164,6 +188,13 @@ def check_now(now: datetime | None) -> None:
     """
     if now is not None and now.tzinfo is None:
         raise InvalidArgumentError("now", "has no time zone", "pass an aware datetime, such as datetime.now(UTC)")
+
+
+def _check_bigint(field: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidArgumentError(field, f"is of type {type(value).__name__}", "pass an int")
+    if value > INT64_MAX:
+        raise InvalidArgumentError(field, "is out of range", f"pass at most {INT64_MAX}")
 
 
 def _encode_scalar(value: object) -> str:

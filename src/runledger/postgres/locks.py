@@ -5,11 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
-from runledger.postgres.document import encode_document, milliseconds
+from runledger.core.errors import InvalidArgumentError
+from runledger.postgres.document import check_duration, encode_document, milliseconds
 from runledger.postgres.operation import Statement, Steps
 from runledger.postgres.sql_files import SqlFile
 
 _LOCK_JOB = SqlFile("jobs", "lock_job")
+_SHORTEST_LOCK_TIMEOUT = timedelta(milliseconds=1)
+_LONGEST_LOCK_TIMEOUT = timedelta(days=24)
+
 _SET_LOCK_TIMEOUT = SqlFile("connection", "set_local_lock_timeout")
 
 
@@ -26,5 +30,14 @@ def lock_job(job_id: UUID, *, lock_timeout: timedelta | None = None) -> Steps[No
 
 
 def set_lock_timeout(lock_timeout: timedelta) -> Steps[None]:
-    """Bound this and the later waits for locks of the transaction."""
+    """Bound this and the later waits for locks of the transaction.
+
+    Raises:
+        InvalidArgumentError: PostgreSQL knows no such bound.
+    """
+    check_duration("lock_timeout", lock_timeout)
+    if not _SHORTEST_LOCK_TIMEOUT <= lock_timeout <= _LONGEST_LOCK_TIMEOUT:
+        # Of less than a millisecond none would be left, and zero means that there is no bound.
+        problem = "is too long" if lock_timeout > _LONGEST_LOCK_TIMEOUT else "is too short"
+        raise InvalidArgumentError("lock_timeout", problem, "pass a millisecond to 24 days")
     yield Statement(sql=_SET_LOCK_TIMEOUT, document=encode_document(lock_timeout_ms=milliseconds(lock_timeout)))

@@ -108,9 +108,12 @@ def decode_tailed_event(row: Row, *, cursor: str) -> TailedEvent:
 
 
 def decode_log(row: Row) -> JobLog:
-    """Return a row of ``job_logs``."""
+    """Return a row of ``job_logs``. A payload that cannot be read does not hide the line, nor the lines around it."""
     fields = dict(row)
-    fields["payload"] = _json(fields.pop("payload_json"))
+    try:
+        fields["payload"] = decode_json(fields.pop("payload_json"))
+    except UndecodableJsonError as error:
+        fields["payload"] = {"runledger_undecodable": str(error)}
     return JobLog(**fields)
 
 

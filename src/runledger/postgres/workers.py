@@ -6,7 +6,14 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from runledger.core.workers import WorkerIdentity, WorkerRecord
-from runledger.postgres.document import check_limit, check_now, encode_document, milliseconds, worker_fields
+from runledger.postgres.document import (
+    check_limit,
+    check_now,
+    encode_document,
+    milliseconds,
+    text_filters,
+    worker_fields,
+)
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.row_decoding import decode_worker
 from runledger.postgres.sql_files import SqlFile
@@ -81,6 +88,8 @@ def list_workers(
     """
     check_limit(limit)
     check_now(now)
-    document = encode_document(worker_id=worker_id, after_worker_id=after_worker_id, limit=limit, now=now)
+    document = encode_document(
+        **text_filters(worker_id=worker_id, after_worker_id=after_worker_id), limit=limit, now=now
+    )
     rows = yield Statement(sql=_LIST, document=document, is_only=True)
     return [decode_worker(row) for row in rows]

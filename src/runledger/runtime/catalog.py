@@ -174,7 +174,9 @@ class JobCatalog(JobRegistry):
         Raises:
             InvalidArgumentError: A setting is unknown, or a value breaks a rule.
         """
+        _check_settings(settings)
         for job_type, of_type in settings.items():
+            _check_settings(of_type)
             for name in of_type:
                 if name not in _SETTINGS:
                     raise InvalidArgumentError(
@@ -348,6 +350,12 @@ class _Override:
 
 
 _NO_OVERRIDE = _Override()
+
+
+def _check_settings(value: object) -> None:
+    if not isinstance(value, Mapping):
+        remedy = "pass for each job type a dict, such as {'report.build': {'priority': 1}}"
+        raise InvalidArgumentError("settings", f"hold a {type(value).__name__}", remedy)
 
 
 def _payload_of_schedule(schedule: ScheduleRequest) -> JsonValue:

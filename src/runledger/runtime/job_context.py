@@ -19,6 +19,7 @@ from runledger.core.workflows.workflow import WorkflowAppend
 from runledger.postgres.drivers.psycopg import AsyncConnection, Connection
 from runledger.postgres.workflows import WorkflowAppendRequest
 from runledger.runtime.execution import Execution, monotonic
+from runledger.runtime.logged_values import logged_text
 from runledger.runtime.workflow_access import not_in_a_workflow
 
 T = TypeVar("T")
@@ -120,16 +121,16 @@ class RunningJobContext(JobContext):
             context.log("page sent", page=3, recipients=250)
 
         Returns at once; a moment later the line is in the ledger, whatever becomes of the attempt. It never fails the
-        handler: a message is cut at 8 KiB, the fields at 16 KiB, the text of a value stands for one that JSON cannot
-        hold, and while the database is away for long, lines are lost (``worker.log_lines_lost``). May be called in any
-        thread.
+        handler: a message is cut at 8 KiB, the fields at 16 KiB, and while the database is away for long, lines are
+        lost (``worker.log_lines_lost``). A text stands for what JSON cannot hold, what is nested deeper than 50 levels,
+        and what raises when it is read. May be called in any thread.
 
         Args:
             message: What happened. Who may read the job may read it.
             level: How important it is: ``"DEBUG"``, ``"INFO"``, ``"WARNING"``, ``"ERROR"`` or a name of your own.
             fields: More about it.
         """
-        self._log.write(str(level).upper(), message, fields)
+        self._log.write(logged_text(level).upper(), message, fields)
 
     def transaction(self) -> OwnTransaction:
         """Open a transaction in whose commit the job is finished, together with the rows that are written in it.
@@ -226,7 +227,7 @@ class AsyncJobContext(RunningJobContext):
         Args:
             done: How many units are done.
             total: Of how many.
-            stage: A name for what the job is doing.
+            stage: A name for what the job is doing; at most 1,024 bytes.
 
         Raises:
             asyncio.CancelledError: The job was canceled or its lease is lost; the handler is to end.

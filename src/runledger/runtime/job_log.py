@@ -6,14 +6,14 @@ import logging
 from collections.abc import Mapping
 from contextvars import ContextVar
 
-from runledger.core.errors import InvalidArgumentError
 from runledger.core.jobs.failure_text import clean_error_text
 from runledger.core.jobs.records import LeaseIdentity
-from runledger.core.json_form import JsonEncodable
-from runledger.core.json_value import encode_json
+from runledger.core.json_form import json_form
+from runledger.core.json_value import JsonValue
 from runledger.postgres import jobs
-from runledger.runtime.log_formatters import record_facts, record_tracebacks
+from runledger.runtime.log_formatters import record_facts, record_message, record_tracebacks
 from runledger.runtime.log_writer import LogWriter
+from runledger.runtime.logged_values import NoRoomError, logged_text, logged_value
 
 _MAX_PAYLOAD_CHARACTERS = 16 * 1024
 _NO_MESSAGE = "(no message)"
@@ -27,17 +27,21 @@ class RunningJobLog:
         self._writer = writer
         self._lease = lease
 
-    def write(self, level: str, message: str, fields: Mapping[str, object]) -> None:
+    def write(self, level: str, message: object, fields: Mapping[str, object]) -> None:
         """Hand a line to the writer, changed so far that PostgreSQL can store it."""
-        self._writer.add(
-            jobs.JobLogLine(
-                job_id=self._lease.job_id,
-                run_number=self._lease.run_number,
-                attempt=self._lease.attempt,
-                level=_storable(level, otherwise="INFO"),
-                message=_storable(message, otherwise=_NO_MESSAGE),
-                payload=_storable_fields(fields),
-            )
+        try:
+            self._writer.add(self._line(level, message, fields))
+        except Exception:  # noqa: BLE001 (no memory, no room on the stack, or a class that hides its own name)
+            self._writer.lose_line()
+
+    def _line(self, level: str, message: object, fields: Mapping[str, object]) -> jobs.JobLogLine:
+        return jobs.JobLogLine(
+            job_id=self._lease.job_id,
+            run_number=self._lease.run_number,
+            attempt=self._lease.attempt,
+            level=_storable(level, otherwise="INFO"),
+            message=_storable(message, otherwise=_NO_MESSAGE),
+            payload=_storable_fields(fields),
         )
 
 
@@ -70,41 +74,25 @@ class JobLogHandler(logging.Handler):
             tracebacks = record_tracebacks(record)
             if tracebacks:
                 fields["traceback"] = "\n".join(tracebacks)
-            log.write(record.levelname, record.getMessage(), fields)
-        except Exception:  # noqa: BLE001 (a record whose arguments do not fit; as every handler of logging does)
+            log.write(record.levelname, record_message(record), fields)
+        except Exception:  # noqa: BLE001 (as every handler of logging does)
             self.handleError(record)
 
 
 def _storable(text: object, *, otherwise: str) -> str:
-    cleaned = clean_error_text(str(text))
+    cleaned = clean_error_text(logged_text(text))
     return cleaned if cleaned.strip() else otherwise
 
 
-def _storable_fields(fields: Mapping[str, object]) -> dict[str, JsonEncodable]:
-    """Return the members that PostgreSQL can store; the text of a value stands for one that JSON cannot hold."""
-    kept: dict[str, JsonEncodable] = {}
+def _storable_fields(fields: Mapping[str, object]) -> dict[str, JsonValue]:
+    """Return copies of the members that PostgreSQL can store, as many of them as there is room for."""
+    kept: dict[str, JsonValue] = {}
     room = _MAX_PAYLOAD_CHARACTERS
-    for name, value in fields.items():
-        member, size = _storable_value(value)
-        room -= len(name) + size
-        if room < 0:
+    for field, value in fields.items():
+        name = clean_error_text(logged_text(field))
+        try:
+            kept[name], room = logged_value(value, room=room - len(name), form=json_form, clean=clean_error_text)
+        except NoRoomError:
             kept[_CUT] = True
             break
-        kept[clean_error_text(name)] = member
     return kept
-
-
-def _storable_value(value: object) -> tuple[JsonEncodable, int]:
-    """Return a value, or what stands for it, and how many characters it takes."""
-    try:
-        text = encode_json(value, field="field")  # pyright: ignore[reportArgumentType]  (that is what it finds out)
-    except InvalidArgumentError:
-        pass
-    else:
-        if len(text) <= _MAX_PAYLOAD_CHARACTERS or not isinstance(value, str):
-            return value, len(text)  # pyright: ignore[reportReturnType]
-    try:
-        shown = clean_error_text(str(value))
-    except Exception:  # noqa: BLE001 (__str__ is the application's code)
-        shown = f"<{type(value).__name__}>"
-    return shown, len(shown)

@@ -80,6 +80,11 @@ class LogWriter:
             with contextlib.suppress(RuntimeError):  # the loop is closed, and the worker gone with it
                 self._loop.call_soon_threadsafe(self._has_lines.set)
 
+    def lose_line(self) -> None:
+        """Count a line that could not be made."""
+        with self._lock:
+            self._lost += 1
+
     async def flush(self) -> None:
         """Wait until what was taken so far is written, or given up."""
         self._is_hurried.set()

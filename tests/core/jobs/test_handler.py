@@ -198,6 +198,14 @@ def test_progress_beyond_the_total_is_refused(total: int, over: int) -> None:
     assert caught.value.field == "progress_done"
 
 
+def test_a_stage_has_room_for_a_sentence_and_not_for_a_document() -> None:
+    assert JobProgress(stage="é" * 512).stage == "é" * 512
+    with pytest.raises(
+        InvalidArgumentError, match=r"^stage: is longer than 1024 bytes; name the stage in a few words$"
+    ):
+        JobProgress(stage="x" * 10_000_000)
+
+
 def test_one_count_alone_is_accepted_and_every_field_may_be_absent() -> None:
     assert JobProgress() == JobProgress(stage=None, progress_done=None, progress_total=None, checkpoint=None)
     assert JobProgress(progress_done=5).progress_total is None
@@ -210,6 +218,7 @@ def test_one_count_alone_is_accepted_and_every_field_may_be_absent() -> None:
         ("stage", " "),
         ("stage", 1),
         ("stage", "nul\0"),
+        ("stage", "é" * 512 + "x"),
         ("progress_done", -1),
         ("progress_done", True),
         ("progress_done", 1.0),

@@ -134,14 +134,14 @@ class JobProgress:
     """How far a job has come. Each absent field leaves the stored value as it is.
 
     Attributes:
-        stage: A name for what the job is doing.
+        stage: A name for what the job is doing; at most 1,024 bytes.
         progress_done: How many units are done.
         progress_total: Of how many. The stored counts are checked too: one given alone must fit the other.
         checkpoint: What a later attempt of the run needs to go on from here. ``None`` is absent; a stored
             checkpoint cannot be turned into JSON null.
 
     Raises:
-        InvalidArgumentError: A count is negative, more is done than there is, or the stage is blank.
+        InvalidArgumentError: A count is negative, more is done than there is, or the stage is blank or too long.
     """
 
     stage: str | None = None

@@ -299,7 +299,7 @@ class JobLog:
         attempt: The attempt it was written in, or ``None``.
         level: How important it is, such as ``"INFO"``.
         message: What happened.
-        payload: More about it.
+        payload: More about it. One that Python cannot read is an object with ``runledger_undecodable`` and the reason.
         occurred_at: When it was written, by the database's clock and give or take the milliseconds that sending took:
             the order of lines is that of their ids.
     """

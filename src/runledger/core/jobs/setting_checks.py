@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
-from runledger.core.database_text import unstorable_text_problem
+from runledger.core.database_text import check_text
 from runledger.core.errors import InvalidArgumentError
 
 INT32_MAX = 2**31 - 1
@@ -20,6 +20,9 @@ _SECOND = timedelta(seconds=1)
 # An entry of a B-tree ends at 2,704 bytes, and the key shares it with the job type. Refused here, a long key does not
 # fail the other requests of its batch.
 _MAX_KEY_BYTES = 1_024
+
+# A stage is stored with the job and again with each of its events, and every list of them shows it.
+_MAX_STAGE_BYTES = 1_024
 
 
 def check_int32(field: str, value: object, *, minimum: int = -INT32_MAX - 1) -> None:
@@ -44,8 +47,10 @@ def check_whole_seconds(field: str, value: object) -> None:
 
 
 def check_stage(field: str, value: object) -> None:
-    """Refuse what is no text, blank, or nothing that PostgreSQL can store."""
-    _check_name(field, value, "name a stage, for example 'queued'")
+    """Refuse what is no text, blank, too long for a name, or nothing that PostgreSQL can store."""
+    text = _check_name(field, value, "name a stage, for example 'queued'")
+    if len(text.encode()) > _MAX_STAGE_BYTES:
+        raise InvalidArgumentError(field, f"is longer than {_MAX_STAGE_BYTES} bytes", "name the stage in a few words")
 
 
 def check_idempotency_key(value: object, *, field: str = "idempotency_key") -> None:
@@ -79,11 +84,7 @@ def _check_integer(field: str, value: object, minimum: int, maximum: int) -> Non
 
 
 def _check_name(field: str, value: object, blank_remedy: str) -> str:
-    if not isinstance(value, str):
-        raise InvalidArgumentError(field, f"is of type {type(value).__name__}", "pass a str")
-    if not value.strip():
+    text = check_text(field, value)
+    if not text.strip():
         raise InvalidArgumentError(field, "is blank", blank_remedy)
-    problem = unstorable_text_problem(value)
-    if problem is not None:
-        raise InvalidArgumentError(field, problem, "PostgreSQL cannot store it, remove it")
-    return value
+    return text

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import timedelta
 
-from runledger.core.database_text import unstorable_text_problem
+from runledger.core.database_text import check_text
 from runledger.core.errors import InvalidArgumentError
 from runledger.core.jobs.setting_checks import (
     check_idempotency_key,
@@ -88,7 +88,7 @@ def validate_workflow_run_enqueue(run: WorkflowRunEnqueue) -> None:
     if run.organization_id is not None:
         check_organization_id("organization_id", run.organization_id)
     if run.result_step_key is not None:
-        _check_text("result_step_key", run.result_step_key)
+        check_text("result_step_key", run.result_step_key)
         if all(step.step_key != run.result_step_key for step in run.steps):
             raise missing_result_step(run.result_step_key)
 
@@ -106,7 +106,7 @@ def validate_workflow_dag(workflow_type: str, steps: Sequence[WorkflowStepEnqueu
     """
     if _is_blank(workflow_type):
         raise blank_workflow_type()
-    _check_text("workflow_type", workflow_type)
+    check_text("workflow_type", workflow_type)
     _check_is_list("steps", steps)
     if not steps:
         raise empty_steps()
@@ -193,7 +193,7 @@ def _check_step(index: int | None, step: WorkflowStepEnqueue) -> None:
 def _check_job(index: int | None, step: WorkflowStepEnqueue) -> None:
     if step.job_type is None or _is_blank(step.job_type):
         raise blank_job_type(index, step.step_key)
-    _check_text(step_place(index, "job_type"), step.job_type)
+    check_text(step_place(index, "job_type"), step.job_type)
     # As in a single enqueue: nearly all steps have no settings, and a comparison is all that they pay.
     if step.max_attempts is not None:
         if _is_non_positive(step.max_attempts):
@@ -317,15 +317,6 @@ def _check_is_list(field: str, value: object) -> None:
 
 
 def _check_step_key(field: str, key: object) -> None:
-    text = _check_text(field, key)
+    text = check_text(field, key)
     if len(text) > _MAX_STEP_KEY_BYTES or len(text.encode()) > _MAX_STEP_KEY_BYTES:
         raise InvalidArgumentError(field, f"is longer than {_MAX_STEP_KEY_BYTES} bytes", "shorten it, or use a digest")
-
-
-def _check_text(field: str, text: object) -> str:
-    if not isinstance(text, str):
-        raise InvalidArgumentError(field, f"is of type {type(text).__name__}", "pass a str")
-    problem = unstorable_text_problem(text)
-    if problem is not None:
-        raise InvalidArgumentError(field, problem, "PostgreSQL cannot store it, remove it")
-    return text

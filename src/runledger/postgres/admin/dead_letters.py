@@ -5,7 +5,7 @@ from __future__ import annotations
 from runledger.core.jobs.summaries import DeadLetterPage
 from runledger.core.scope import Scope
 from runledger.postgres.admin.pagination import SCAN_LIMIT, check_page_limit, decode_instant_cursor, encode_cursor
-from runledger.postgres.document import encode_document, scope_fields
+from runledger.postgres.document import encode_document, scope_fields, text_filters
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.row_decoding import decode_dead_letter_summary
 from runledger.postgres.sql_files import SqlFile
@@ -30,8 +30,7 @@ def list_dead_letters(
     before_at, before_job_id = decode_instant_cursor(cursor)
     document = encode_document(
         **scope_fields(scope),
-        job_type=job_type,
-        job_type_contains=job_type_contains,
+        **text_filters(job_type=job_type, job_type_contains=job_type_contains),
         limit=limit,
         before_at=before_at,
         before_job_id=before_job_id,

@@ -17,7 +17,7 @@ from runledger.postgres.admin.pagination import (
     decode_id_cursor,
     encode_cursor,
 )
-from runledger.postgres.document import Scalar, encode_document, scope_fields
+from runledger.postgres.document import Scalar, check_uuid, encode_document, scope_fields, text_filters
 from runledger.postgres.operation import Rows, Statement, Steps, operation
 from runledger.postgres.row_decoding import decode_job_summary
 from runledger.postgres.sql_files import SqlFile
@@ -86,7 +86,12 @@ def get_job_summaries(job_ids: Iterable[UUID], *, scope: Scope) -> Steps[list[Jo
     Raises:
         InvalidArgumentError: ``job.invalid_pagination``: there are more.
     """
-    ids = list(dict.fromkeys(job_ids))
+    if not isinstance(job_ids, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidArgumentError("job_ids", f"are of type {type(job_ids).__name__}", "pass a list of uuid.UUID")
+    ids = list(job_ids)
+    for job_id in ids:
+        check_uuid("job_ids", job_id)
+    ids = list(dict.fromkeys(ids))
     if len(ids) > MAX_LIMIT:
         raise InvalidArgumentError(
             "job_ids", f"holds more than {MAX_LIMIT} ids", "ask for them in parts", code=INVALID_PAGINATION
@@ -130,8 +135,7 @@ def _filters(
     return {
         **scope_fields(scope),
         "status": None if status is None else status.value,
-        "job_type": job_type,
-        "job_type_contains": job_type_contains,
+        **text_filters(job_type=job_type, job_type_contains=job_type_contains),
     }
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from runledger.core.errors import InvalidArgumentError
 from runledger.core.jobs.summaries import JobMetricsReport
 from runledger.core.scope import Scope
-from runledger.postgres.document import check_duration, check_now, encode_document, scope_fields
+from runledger.postgres.document import check_duration, check_now, encode_document, scope_fields, text_filters
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.row_decoding import decode_job_metrics
 from runledger.postgres.sql_files import SqlFile
@@ -16,6 +16,7 @@ _COUNT_RECENT = SqlFile("admin", "count_recent_attempts")
 _GET = SqlFile("admin", "get_job_metrics")
 
 _DAY = timedelta(days=1)
+_LONGEST_WINDOW = timedelta(days=36_500)  # further back lie instants that Python does not have
 _MAX_ATTEMPTS_READ = 10_000
 _MAX_PENDING_COUNTED = 10_000
 _FIRST_SPAN_SECONDS = 1.0
@@ -35,16 +36,18 @@ def get_job_metrics(
     Args:
         scope: Whose jobs are counted.
         job_type: Only exactly this type.
-        window: How far to look back at most.
+        window: How far to look back at most; up to 36,500 days.
         now: Instant to use instead of the database's clock, for tests.
     """
     check_duration("window", window)
     if window <= timedelta():
         raise InvalidArgumentError("window", "is not positive", "say how far to look back")
+    if window > _LONGEST_WINDOW:
+        raise InvalidArgumentError("window", "is too long", f"pass at most {_LONGEST_WINDOW.days:,} days")
     check_now(now)
-    fields = scope_fields(scope)
+    fields = scope_fields(scope) | text_filters(job_type=job_type)
     at, span = yield from _find_span(window.total_seconds(), now)
-    document = encode_document(**fields, job_type=job_type, at=at, since=at - span, count_limit=_MAX_PENDING_COUNTED)
+    document = encode_document(**fields, at=at, since=at - span, count_limit=_MAX_PENDING_COUNTED)
     rows = yield Statement(sql=_GET, document=document)
     metrics = [decode_job_metrics(row, pending_limit=_MAX_PENDING_COUNTED) for row in rows]
     return JobMetricsReport(metrics=metrics, since=at - span, until=at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from runledger.core.database_text import check_text
 from runledger.core.jobs.records import JobDefinition
 from runledger.postgres.document import check_now, encode_document
 from runledger.postgres.notices import Notices, sends_inside
@@ -26,6 +27,7 @@ def pause_job_type(job_type: str, *, now: datetime | None = None) -> Steps[JobDe
         job_type: The type.
         now: Instant to use instead of the transaction's, for tests.
     """
+    check_text("job_type", job_type)
     check_now(now)
     rows = yield Statement(sql=_PAUSE, document=encode_document(job_type=job_type, now=now), is_only=True)
     return decode_definition(rows[0]) if rows else None
@@ -42,6 +44,7 @@ def resume_job_type(
         notices: How its workers are told; without it they find what waits within some seconds.
         now: Instant to use instead of the transaction's, for tests.
     """
+    check_text("job_type", job_type)
     check_now(now)
     document = encode_document(job_type=job_type, notifies=sends_inside(notices), now=now)
     rows = yield Statement(sql=_RESUME, document=document, is_only=True)

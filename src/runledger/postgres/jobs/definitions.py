@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterable
 from datetime import timedelta
 
+from runledger.core.database_text import check_text
 from runledger.core.errors import InvalidArgumentError
 from runledger.core.jobs.records import JobDefinition
-from runledger.postgres.document import check_limit, check_offset, encode_document
+from runledger.postgres.document import check_limit, check_offset, encode_document, text_filters
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.row_decoding import decode_definition
 from runledger.postgres.sql_errors import QueryErrorCategory, refusal
@@ -48,6 +49,7 @@ def insert_missing_job_definitions(definitions: Iterable[JobDefinition]) -> Step
 @operation("jobs.get_job_definition")
 def get_job_definition(job_type: str) -> Steps[JobDefinition | None]:
     """Return the definition of a type, or ``None``."""
+    check_text("job_type", job_type)
     rows = yield Statement(sql=_GET, document=encode_document(job_type=job_type), is_only=True)
     return decode_definition(rows[0]) if rows else None
 
@@ -65,7 +67,7 @@ def list_job_definitions(
     """
     check_limit(limit)
     check_offset(offset)
-    document = encode_document(job_type_contains=job_type_contains, limit=limit, offset=offset)
+    document = encode_document(**text_filters(job_type_contains=job_type_contains), limit=limit, offset=offset)
     rows = yield Statement(sql=_LIST, document=document, is_only=True)
     return [decode_definition(row) for row in rows]
 

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from runledger.core.database_text import unstorable_text_problem
-from runledger.core.errors import InvalidArgumentError
+from runledger.core.database_text import check_text
 from runledger.core.jobs.records import JobPayload
 from runledger.core.scope import Organization
-from runledger.postgres.document import check_now, encode_document
+from runledger.postgres.document import check_now, check_uuid, encode_document
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.row_decoding import decode_payload
 from runledger.postgres.sql_files import SqlFile
@@ -28,6 +27,8 @@ def get_job_payload_by_idempotency_key(
 
     A job of no organisation is never returned.
     """
+    check_text("job_type", job_type)
+    check_text("idempotency_key", idempotency_key)
     document = encode_document(
         organization_id=Organization(organization_id).organization_id,
         job_type=job_type,
@@ -43,6 +44,8 @@ def get_latest_job_payload_for_run(organization_id: UUID, job_type: str, run_id:
 
     Reads the whole table of jobs; not for a hot path.
     """
+    check_text("job_type", job_type)
+    check_uuid("run_id", run_id)
     document = encode_document(
         organization_id=Organization(organization_id).organization_id, job_type=job_type, run_id=run_id
     )
@@ -75,9 +78,8 @@ def update_job_payload_uuid_array_field(
     Returns:
         ``False`` when there is no job of this type in the organisation, or its payload is no object.
     """
-    problem = unstorable_text_problem(field)
-    if problem is not None:
-        raise InvalidArgumentError("field", problem, "PostgreSQL cannot store it, remove it")
+    check_text("job_type", job_type)
+    check_text("field", field)
     check_now(now)
     document = encode_document(
         organization_id=Organization(organization_id).organization_id,

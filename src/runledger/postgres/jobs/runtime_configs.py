@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from runledger.core.database_text import check_text
 from runledger.core.errors import BlankJobTypeError, InvalidArgumentError
 from runledger.core.identifiers import check_identifier
 from runledger.core.jobs.records import JobRuntimeConfig
 from runledger.core.jobs.setting_checks import check_int32
 from runledger.core.json_form import JsonEncodable
 from runledger.core.json_value import encode_json
-from runledger.postgres.document import check_limit, check_offset, encode_document
+from runledger.postgres.document import check_limit, check_offset, encode_document, text_filters
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.row_decoding import decode_runtime_config
 from runledger.postgres.sql_errors import QueryErrorCategory, refusal
@@ -94,7 +95,7 @@ def list_job_runtime_configs(
     """
     check_limit(limit)
     check_offset(offset)
-    document = encode_document(job_type=job_type, limit=limit, offset=offset)
+    document = encode_document(**text_filters(job_type=job_type), limit=limit, offset=offset)
     rows = yield Statement(sql=_LIST, document=document, is_only=True)
     return [decode_runtime_config(row) for row in rows]
 
@@ -102,11 +103,13 @@ def list_job_runtime_configs(
 @operation("jobs.delete_job_runtime_config")
 def delete_job_runtime_config(job_type: str) -> Steps[bool]:
     """Forget the config of a job type, and tell whether it had one."""
+    check_text("job_type", job_type)
     rows = yield Statement(sql=_DELETE, document=encode_document(job_type=job_type), is_only=True)
     return bool(rows)
 
 
 def _get(job_type: str) -> Steps[JobRuntimeConfig | None]:
+    check_text("job_type", job_type)
     rows = yield Statement(sql=_GET, document=encode_document(job_type=job_type), is_only=True)
     return decode_runtime_config(rows[0]) if rows else None
 

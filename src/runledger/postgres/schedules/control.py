@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from runledger.core.database_text import check_text
 from runledger.core.schedules.catch_up import first_fire_at
 from runledger.core.schedules.cron_expression import parse_cron
 from runledger.core.schedules.schedule import ScheduleRecord, check_next_fire_at
@@ -27,6 +28,7 @@ _ACTIVATE_NAME = "schedules.activate_schedule"
 @operation("schedules.pause_schedule")
 def pause_schedule(name: str, *, scope: Scope) -> Steps[ScheduleRecord | None]:
     """Stop a schedule from firing and return it, or ``None`` when there is none in the scope. Its jobs still run."""
+    check_text("name", name)
     rows = yield Statement(sql=_PAUSE, document=encode_document(name=name, **scope_fields(scope)))
     return (yield from read_schedule(name, scope=scope)) if rows else None
 
@@ -79,6 +81,7 @@ def set_schedule_next_fire(name: str, next_fire_at: datetime, *, scope: Scope) -
         next_fire_at: An instant with a time zone.
         scope: Whose schedules may be changed.
     """
+    check_text("name", name)
     check_next_fire_at(next_fire_at)
     document = encode_document(name=name, next_fire_at=next_fire_at.astimezone(UTC), **scope_fields(scope))
     rows = yield Statement(sql=_SET_NEXT_FIRE, document=document)
@@ -88,6 +91,7 @@ def set_schedule_next_fire(name: str, next_fire_at: datetime, *, scope: Scope) -
 @operation("schedules.delete_schedule")
 def delete_schedule(name: str, *, scope: Scope) -> Steps[bool]:
     """Delete a schedule, and tell whether there was one in the scope. Its jobs stay."""
+    check_text("name", name)
     rows = yield Statement(sql=_DELETE, document=encode_document(name=name, **scope_fields(scope)), is_only=True)
     return bool(rows)
 

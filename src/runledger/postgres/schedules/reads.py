@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from runledger.core.database_text import check_text
 from runledger.core.schedules.schedule import ScheduleRecord
 from runledger.core.scope import Scope
-from runledger.postgres.document import check_limit, encode_document, scope_fields
+from runledger.postgres.document import check_limit, encode_document, scope_fields, text_filters
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.row_decoding import decode_schedule
 from runledger.postgres.sql_files import SqlFile
@@ -39,7 +40,9 @@ def list_schedules(
     """
     check_limit(limit)
     document = encode_document(
-        name_contains=name_contains, job_type=job_type, after_name=after_name, limit=limit, **scope_fields(scope)
+        **text_filters(name_contains=name_contains, job_type=job_type, after_name=after_name),
+        limit=limit,
+        **scope_fields(scope),
     )
     rows = yield Statement(sql=_LIST, document=document, is_only=True)
     return [decode_schedule(row) for row in rows]
@@ -47,6 +50,7 @@ def list_schedules(
 
 def read_schedule(name: str, *, scope: Scope, is_only: bool = False) -> Steps[ScheduleRecord | None]:
     """Return a schedule, as the whole of an operation or as a part of one."""
+    check_text("name", name)
     document = encode_document(name=name, **scope_fields(scope))
     rows = yield Statement(sql=_GET, document=document, is_only=is_only)
     return decode_schedule(rows[0]) if rows else None

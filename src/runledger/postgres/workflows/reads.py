@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from runledger.core.database_text import check_text
 from runledger.core.errors import BlankWorkflowTypeError, InvalidArgumentError
 from runledger.core.identifiers import check_identifier
 from runledger.core.jobs.setting_checks import check_idempotency_key
@@ -19,7 +20,7 @@ from runledger.core.workflows.records import (
     WorkflowStepRecord,
 )
 from runledger.core.workflows.status import WorkflowRunStatus, WorkflowStepStatus
-from runledger.postgres.document import check_limit, check_now, encode_document, scope_fields
+from runledger.postgres.document import check_limit, check_now, check_uuid, encode_document, scope_fields
 from runledger.postgres.operation import Operation, Statement, Steps, operation
 from runledger.postgres.row_decoding import (
     decode_enqueued_step,
@@ -69,6 +70,10 @@ def list_workflow_runs(
         before_run_id: Only runs older than this one; the id of the last run seen turns the page.
     """
     check_limit(limit)
+    if workflow_type_contains is not None:
+        check_text("workflow_type_contains", workflow_type_contains)
+    if before_run_id is not None:
+        check_uuid("before_run_id", before_run_id)
     document = encode_document(
         status=_status_text(status, WorkflowRunStatus),
         type_contains=workflow_type_contains,
@@ -132,6 +137,9 @@ def list_workflow_steps(
     """
     if limit is not None:
         check_limit(limit)
+    if after_step_id is not None:
+        check_uuid("after_step_id", after_step_id)
+    check_uuid("run_id", run_id)
     document = encode_document(
         run_id=run_id,
         status=_status_text(status, WorkflowStepStatus),
@@ -163,6 +171,7 @@ def list_enqueued_workflow_steps(
 @operation("workflows.list_workflow_step_dependencies")
 def list_workflow_step_dependencies(run_id: UUID, *, scope: Scope) -> Steps[list[WorkflowStepDependency]]:
     """Return what waits for what in a run, by prerequisite and dependent; a run outside the scope has nothing."""
+    check_uuid("run_id", run_id)
     document = encode_document(run_id=run_id, **scope_fields(scope))
     rows = yield Statement(sql=_LIST_DEPENDENCIES, document=document, is_only=True)
     return [decode_workflow_step_dependency(row) for row in rows]
@@ -198,6 +207,7 @@ def read_run(
         is_only: The operation does nothing else.
         recovery: What settles the commit that follows, if it is not confirmed.
     """
+    check_uuid("run_id", run_id)
     document = encode_document(run_id=run_id, **scope_fields(scope))
     rows = yield Statement(sql=_GET_RUN, document=document, is_only=is_only, recovery=recovery)
     return decode_workflow_run(rows[0]) if rows else None
