@@ -293,7 +293,7 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
     ),
     schedules.pause_schedule("stored", scope=Organization(_ORGANIZATION)),
     schedules.activate_schedule("paused", scope=Organization(_ORGANIZATION), now=_NOW),
-    schedules.set_schedule_next_fire("stored", _NOW, scope=Organization(_ORGANIZATION)),
+    schedules.set_schedule_next_fire("stored", _NOW, scope=Organization(_ORGANIZATION), now=_NOW),
     schedules.delete_schedule("stored", scope=Organization(_ORGANIZATION)),
     schedules.fire_due_schedules(limit=10, grace=_TTL, now=_NOW),
     schedules.read_next_fire(now=_NOW),
