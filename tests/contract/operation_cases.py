@@ -280,7 +280,7 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
     workers.register_worker(_IDENTITY, lease_ttl=_TTL, replaces_instance_id=JOB_ID, now=_NOW),
     workers.remove_worker(_WORKER, JOB_ID),
     workers.remove_dead_workers(dead_for=_TTL, now=_NOW),
-    workers.list_workers(worker_id=_WORKER, after_worker_id="a", limit=10, now=_NOW),
+    workers.list_workers(worker_id=_WORKER, claims_job_type="email.send", after_worker_id="a", limit=10, now=_NOW),
     schedules.upsert_schedule(_SCHEDULE, scope=Organization(_ORGANIZATION), now=_NOW),
     schedules.upsert_schedule(_NEW_SCHEDULE, scope=Admin(), now=_NOW),
     schedules.sync_catalog_schedules("shop", _CATALOG_SCHEDULES, absent=schedules.AbsentSchedules.PAUSE, now=_NOW),

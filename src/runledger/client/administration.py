@@ -13,7 +13,8 @@ from runledger.core.jobs.status import JobStatus
 from runledger.core.jobs.summaries import DeadLetterPage, JobCount, JobMetricsReport, JobPage, JobSummary
 from runledger.core.json_form import JsonEncodable
 from runledger.core.scope import Global, Scope
-from runledger.postgres import admin
+from runledger.core.workers import WorkerRecord
+from runledger.postgres import admin, workers
 from runledger.postgres.drivers.psycopg import AsyncConnection
 
 _GLOBAL = Global()
@@ -135,6 +136,28 @@ class Administration(LedgerPart):
             connection: The caller's open transaction.
         """
         operation = admin.get_job_metrics(scope=scope, job_type=job_type, window=window)
+        return await self._run(operation, connection)
+
+    async def list_workers(
+        self,
+        *,
+        claims_job_type: str | None = None,
+        after_worker_id: str | None = None,
+        limit: int = 1_000,
+        connection: AsyncConnection[Any] | None = None,
+    ) -> list[WorkerRecord]:
+        """Return the workers of all processes, in the order of their ids.
+
+        Those that died in the last hour are among them, with ``is_live`` false. A loop of an application that claims
+        with a ledger is no worker.
+
+        Args:
+            claims_job_type: Only those that claim jobs of this type: live ones that serve it and are not stopping.
+            after_worker_id: Only ids after this one; the last of the page before.
+            limit: Workers at most, one or more.
+            connection: The caller's open transaction.
+        """
+        operation = workers.list_workers(claims_job_type=claims_job_type, after_worker_id=after_worker_id, limit=limit)
         return await self._run(operation, connection)
 
     async def edit_job_payload(
