@@ -306,7 +306,9 @@ async def test_a_worker_syncs_its_catalog_when_it_starts(app: App, catalog: JobC
         await worker.stop()
 
     definition = await app.ledger.get_job_definition("email.send")
-    assert definition == JobDefinition(job_type="email.send", max_attempts=5, is_enabled=False)
+    assert definition == JobDefinition(
+        job_type="email.send", max_attempts=5, is_enabled=False, catalog_scope=catalog.scope
+    )
     assert await app.ledger.get_schedule("nightly") is not None
     (record,) = log.named("worker.catalog_synced")
     facts = vars(record)
