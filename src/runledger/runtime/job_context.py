@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import logging
 from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -46,7 +47,7 @@ class RunningJobContext(JobContext):
         self._transaction = transaction
         self._log = log
 
-    def log(self, message: str, /, *, level: str = "INFO", **fields: object) -> None:
+    def log(self, message: str, /, *, level: str | int = "INFO", **fields: object) -> None:
         """Add a line to the job's log, which :meth:`~runledger.client.Ledger.job_logs` and ``runledger logs`` show.
 
         ::
@@ -60,10 +61,11 @@ class RunningJobContext(JobContext):
 
         Args:
             message: What happened. Who may read the job may read it.
-            level: How important it is: ``"DEBUG"``, ``"INFO"``, ``"WARNING"``, ``"ERROR"`` or a name of your own.
+            level: How important it is: ``"DEBUG"``, ``"INFO"``, ``"WARNING"``, ``"ERROR"`` or a name of your own; or a
+                number of ``logging``. A level that ``logging`` knows gets its name there: ``"warn"`` becomes WARNING.
             fields: More about it.
         """
-        self._log.write(str(level).upper(), message, fields)
+        self._log.write(_level_name(level), message, fields)
 
     def transaction(self) -> HandlerTransaction:
         """Open a transaction in whose commit the job is finished, together with the rows that are written in it.
@@ -306,6 +308,12 @@ class ThreadJobContext(RunningJobContext):
         except concurrent.futures.CancelledError:
             # As in the event loop: `except Exception` in a handler must not catch it.
             raise asyncio.CancelledError from None
+
+
+def _level_name(level: str | int) -> str:
+    """Return the name that a record of ``logging`` has for the level, so that both are found by one name."""
+    number = level if isinstance(level, int) else logging.getLevelNamesMapping().get(str(level).upper())
+    return str(level).upper() if number is None else logging.getLevelName(number)
 
 
 def _progress(done: int | None, total: int | None, stage: str | None) -> JobProgress:
