@@ -169,7 +169,7 @@ class Administration(LedgerPart):
         scope: Scope = _GLOBAL,
         connection: AsyncConnection[Any] | None = None,
     ) -> PayloadEdit:
-        """Set and remove members of the payload of a job that waits.
+        """Set and remove members of the payload of a job that waits. No event tells of it.
 
         Args:
             job_id: The job.
@@ -184,7 +184,8 @@ class Administration(LedgerPart):
             somebody else for five seconds.
 
         Raises:
-            InvalidArgumentError: There is nothing to do, or a member is nothing that JSON and PostgreSQL can hold.
+            InvalidArgumentError: There is nothing to do, a member is to be both set and removed, or one is nothing that
+                JSON and PostgreSQL can hold.
         """
         operation = admin.edit_job_payload(job_id, scope=scope, members=members, removed=removed)
         return await self._run(operation, connection)

@@ -170,7 +170,7 @@ class SyncAdministration(SyncLedgerPart):
         scope: Scope = _GLOBAL,
         connection: Connection[Any] | None = None,
     ) -> PayloadEdit:
-        """Set and remove members of the payload of a job that waits.
+        """Set and remove members of the payload of a job that waits. No event tells of it.
 
         Args:
             job_id: The job.
@@ -185,7 +185,8 @@ class SyncAdministration(SyncLedgerPart):
             somebody else for five seconds.
 
         Raises:
-            InvalidArgumentError: There is nothing to do, or a member is nothing that JSON and PostgreSQL can hold.
+            InvalidArgumentError: There is nothing to do, a member is to be both set and removed, or one is nothing that
+                JSON and PostgreSQL can hold.
         """
         operation = admin.edit_job_payload(job_id, scope=scope, members=members, removed=removed)
         return self._run(operation, connection)

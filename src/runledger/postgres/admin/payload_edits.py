@@ -41,7 +41,7 @@ def edit_job_payload(
     lock_timeout: timedelta = _LOCK_TIMEOUT,
     now: datetime | None = None,
 ) -> Steps[PayloadEdit]:
-    """Set and remove members of the payload of a job that waits.
+    """Set and remove members of the payload of a job that waits. No event tells of it.
 
     Args:
         job_id: The job.
@@ -55,12 +55,15 @@ def edit_job_payload(
         ``PayloadUpdated``, ``PayloadNotFound``, or ``PayloadRejected`` with the reason.
 
     Raises:
-        InvalidArgumentError: There is nothing to do, or a member is nothing that JSON and PostgreSQL can hold.
+        InvalidArgumentError: There is nothing to do, a member is to be both set and removed, or one is nothing that
+            JSON and PostgreSQL can hold.
     """
     if not members and not removed:
         raise InvalidArgumentError("members", "is empty, and so is removed", "say what to set or to remove")
     if isinstance(removed, str):
         raise InvalidArgumentError("removed", "is a single text", "put it into a list")
+    if members and not set(members).isdisjoint(removed):
+        raise InvalidArgumentError("removed", "has a member that members sets", "name each in one of the two")
     check_now(now)
     members_json = encode_json(members or {}, field="members")
     removed_json = encode_json(list(removed), field="removed")
