@@ -369,6 +369,7 @@ CREATE TABLE runledger.job_schedules (
     timezone text DEFAULT 'UTC'::text NOT NULL,
     is_active boolean DEFAULT true NOT NULL,
     next_fire_at timestamp with time zone NOT NULL,
+    next_fire_set_at timestamp with time zone,
     deferred_due_at timestamp with time zone,
     last_fired_at timestamp with time zone,
     last_job_id uuid,

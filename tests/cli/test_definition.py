@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from runledger import QueryError, SyncLedger
-from runledger.core import JobDefinition
+from runledger.core import CatalogDeclaration, JobDefinition
 from runledger.testing import EphemeralDatabase
 from tests.cli.conftest import RunCommand
 from tests.docs.pages import DOCS
@@ -25,6 +25,7 @@ EMAIL = {
     "default_priority": 50,
     "is_enabled": True,
     "paused_at": None,
+    "catalog_scope": None,
 }
 
 
@@ -55,9 +56,9 @@ def test_definitions_are_listed_in_columns(ledger: SyncLedger, run_command: RunC
 
     assert (ended.exit_code, ended.err) == (0, "")
     assert ended.out.splitlines() == [
-        "  type        enabled  paused  attempts  timeout     priority  version",
-        "  email.send  yes      no      3         1 min 30 s  50        2",
-        "  sms_send    yes      no      8         15 min      100       1",
+        "  type        enabled  paused  attempts  timeout     priority  version  catalog",
+        "  email.send  yes      no      3         1 min 30 s  50        2        -",
+        "  sms_send    yes      no      8         15 min      100       1        -",
     ]
 
 
@@ -66,6 +67,22 @@ def test_the_reference_shows_the_list_as_it_is_printed(ledger: SyncLedger, run_c
     page = (DOCS / "reference" / "command-line.md").read_text(encoding="utf-8")
 
     assert f"$ runledger definition list\n{run_command('definition', 'list', 'email').out}" in page
+
+
+def test_what_the_next_sync_of_its_catalog_takes_back_is_warned_of(ledger: SyncLedger, run_command: RunCommand) -> None:
+    declared = CatalogDeclaration(scope="shop", definitions=(JobDefinition(job_type="sms_send"),))
+    ledger.sync_catalog(declared)
+
+    changed = run_command("definition", "set", "sms_send", "--max-attempts", "3", "--json")
+    disabled = run_command("definition", "set", "sms_send", "--disable")
+
+    assert (changed.exit_code, json.loads(changed.out)["catalog_scope"]) == (0, "shop")
+    assert changed.err.startswith("runledger: warning: the type belongs to the catalog shop, whose next sync")
+    assert disabled.err == ""
+    assert "  catalog:   shop\n" in run_command("definition", "show", "sms_send").out
+    assert run_command("definition", "set", "email.send", "--max-attempts", "4").err == ""
+    ledger.sync_catalog(declared)
+    assert json.loads(run_command("definition", "show", "sms_send", "--json").out)["max_attempts"] == 8
 
 
 @pytest.mark.parametrize(("text", "found"), [("S_S", ["sms_send"]), ("il.", ["email.send"]), ("%", [])])
@@ -108,6 +125,7 @@ def test_one_definition_is_shown(ledger: SyncLedger, run_command: RunCommand) ->
         "  timeout:   1 min 30 s",
         "  priority:  50",
         "  version:   2",
+        "  catalog:   none",
     ]
     assert json.loads(run_command("definition", "show", "email.send", "--json").out) == EMAIL
 

@@ -12,10 +12,10 @@ from uuid import UUID
 import pytest
 
 from runledger.core import JobAttempt, JobDeadLetter, JobEvent, JobFailureKind, JobRecord, JsonValue
-from runledger.postgres import jobs
+from runledger.postgres import admin, jobs
 from runledger.testing import EphemeralDatabase
 from tests.cli.conftest import RunCommand
-from tests.postgres.job_queue import JobQueue
+from tests.postgres.job_queue import JOB_TYPE, JobQueue
 
 _SECRET = "4242-secret"
 _PAYLOAD: JsonValue = {"card": _SECRET}
@@ -107,7 +107,10 @@ def test_json_is_one_object_whose_keys_are_the_attributes_of_the_records(
 
     document = json.loads(run_command("job", str(job_id), "--json", "--show-payload").out)
 
-    assert list(document) == ["job", "attempts", "events", "dead_letter", "logs", "has_more_logs"]
+    assert list(document) == [
+        *("job", "attempts", "events", "dead_letter", "logs", "has_more_logs"),
+        *("type_paused_at", "is_type_served"),
+    ]
     for part, record in (
         (document["job"], JobRecord),
         (document["attempts"][0], JobAttempt),
@@ -143,6 +146,27 @@ def test_json_of_a_job_without_history_has_all_keys(queue: JobQueue, run_command
     assert len(document["events"]) == 1
     assert document["dead_letter"] is None
     assert document["job"]["progress_pct"] == 33.33
+
+
+def test_why_a_job_does_not_run_is_told(queue: JobQueue, run_command: RunCommand) -> None:
+    job_id = queue.enqueue()
+
+    unserved = run_command("job", str(job_id)).out
+    queue.sql(
+        "INSERT INTO job_workers (worker_id, instance_id, hostname, process_id, version, job_types, slots, expires_at) "
+        "VALUES ('w', gen_random_uuid(), 'h', 1, '1', ARRAY[%s], 1, now() + interval '1 h')",
+        JOB_TYPE,
+    )
+    served = run_command("job", str(job_id)).out
+    queue.run(admin.pause_job_type(JOB_TYPE))
+    paused = json.loads(run_command("job", str(job_id), "--json").out)
+
+    assert "No live worker serves its type" in unserved
+    assert "No live worker" not in served
+    assert "is paused" not in served
+    assert paused["type_paused_at"].endswith("Z")
+    assert paused["is_type_served"] is True
+    assert "Its type is paused since 2" in run_command("job", str(job_id)).out
 
 
 def test_a_job_of_an_organization_is_found(queue: JobQueue, run_command: RunCommand) -> None:

@@ -155,6 +155,18 @@ def lines(told: Story) -> dict[str, list[str]]:
             history(attempt=1, next_run_at=_NOW + timedelta(seconds=20), **_FAILED),
             "Attempt 1 of 3 failed (smtp.refused: connection refused). Waits for attempt 2 of 3, due in 20 s.",
         ),
+        (
+            dataclasses.replace(history(), type_paused_at=at(60), is_type_served=False),
+            (
+                "Waits for its first attempt; it has been due for 10 min. Its type is paused since "
+                "2026-05-01T12:01:00.000000Z; `runledger definition resume` ends that. No live worker serves its type; "
+                "`runledger workers` lists them."
+            ),
+        ),
+        (
+            dataclasses.replace(history(next_run_at=at(3600)), is_type_served=False),
+            "Waits for its first attempt, due in 50 min.",
+        ),
         (history(attempt=1), "Waits for attempt 2 of 3; it has been due for 10 min."),
         (
             history(run_number=2),

@@ -11,11 +11,12 @@ import pytest
 from runledger.cli import jobs
 from runledger.cli.arguments import jobs as job_arguments
 from runledger.core import JobStatus
+from runledger.postgres import admin
 from runledger.postgres.admin import job_lists
 from tests.cli.conftest import RunCommand
 from tests.cli.test_job import queue as queue  # noqa: PLC0414 - a fixture
 from tests.postgres.admin.test_job_lists import settle
-from tests.postgres.job_queue import JobQueue
+from tests.postgres.job_queue import JOB_TYPE, JobQueue
 
 TENANT = "0198c0de-0000-7000-8000-0000000000aa"
 
@@ -95,12 +96,21 @@ def test_metrics_are_printed_for_each_type(queue: JobQueue, run_command: RunComm
     assert (ended.exit_code, ended.err) == (0, "")
     assert ended.out.startswith("Attempts that began in the last 1 d:")
     email, idle = (re.split(r" {2,}", line.strip()) for line in ended.out.splitlines()[3:])
-    assert email[:10] == ["email.send", "1", "0", "0", "1", "0", "1", "0", "0", "1"]
-    assert idle == ["idle", *["0"] * 9]
+    assert email[:11] == ["email.send", "no", "1", "0", "0", "1", "0", "1", "0", "0", "1"]
+    assert idle == ["idle", "no", *["0"] * 9]
     (of_type,) = document["metrics"]
     assert of_type["pending"] == {"count": 1, "is_exact": True}
     assert of_type["terminal_count"] == 1
     assert document["since"] < document["until"]
+
+
+def test_metrics_show_a_paused_type(queue: JobQueue, run_command: RunCommand) -> None:
+    queue.run(admin.pause_job_type(JOB_TYPE))
+
+    (of_type,) = json.loads(run_command("metrics", "--json").out)["metrics"]
+
+    assert run_command("metrics").out.splitlines()[-1].split()[:2] == [JOB_TYPE, "yes"]
+    assert of_type["paused_at"].endswith("Z")
 
 
 def test_metrics_of_an_unknown_type_say_so(queue: JobQueue, run_command: RunCommand) -> None:

@@ -222,6 +222,32 @@ def test_states_that_need_attention_are_told(ledger: SyncLedger, run_command: Ru
     assert "owner:         catalog shop" in run_command("schedule", "show", NAME).out
 
 
+@pytest.mark.parametrize(
+    ("damage", "failure"),
+    [
+        ("cron_expr = '99 * * * *'", "job_schedule.invalid_cron: cron_expr (minute) has 99"),
+        ("timezone = 'Mars'", "job_schedule.invalid_timezone: timezone is no time zone that this host knows ('Mars')"),
+        (None, "job_schedule.definition_not_found_or_disabled: job type 'report.build' is disabled"),
+        ("overlap = 'allow'", "not known here; the log of the scheduler has the code (scheduler.schedule_deferred)"),
+    ],
+    ids=["cron", "zone", "definition", "database"],
+)
+def test_a_schedule_that_fails_says_why(
+    ledger: SyncLedger, run_command: RunCommand, damage: str | None, failure: str
+) -> None:
+    ledger.upsert_schedule(NAME, TYPE, CRON)
+    assert "failure" not in json.loads(run_command("schedule", "show", NAME, "--json").out)
+    with ledger.transaction() as connection:
+        connection.execute("UPDATE runledger.job_schedules SET deferred_due_at = now()")
+        if damage is None:
+            connection.execute("UPDATE runledger.job_definitions SET is_enabled = false")
+        else:
+            connection.execute(f"UPDATE runledger.job_schedules SET {damage}".encode())
+
+    assert json.loads(run_command("schedule", "show", NAME, "--json").out)["failure"] == failure
+    assert f"failure:       {failure}" in run_command("schedule", "show", NAME).out
+
+
 def test_only_names_with_a_text_and_of_a_type_are_listed(ledger: SyncLedger, run_command: RunCommand) -> None:
     ledger.ensure_job_definitions([JobDefinition(job_type="mail.send")])
     ledger.upsert_schedule(NAME, TYPE, CRON)

@@ -201,23 +201,67 @@ def test_a_registry_that_is_not_there_is_bad_input(
 
 
 @pytest.mark.parametrize(
-    ("statement", "exit_code", "message"),
+    ("statement", "line_count", "message"),
     [
         ("DROP SCHEMA runledger CASCADE", 1, "has no tables of Runledger; create them with `runledger migrate`"),
-        ("ALTER TABLE runledger.job_definitions RENAME COLUMN version TO edition", 1, "are not those of this version"),
+        # Found out by the first statement of the worker, when the log has begun.
+        ("ALTER TABLE runledger.job_definitions RENAME COLUMN version TO edition", 2, "are not those of this version"),
     ],
     ids=["not migrated", "other version"],
 )
 def test_a_worker_does_not_start_where_it_could_not_work(
-    runledger_database: EphemeralDatabase, directory: Path, statement: str, exit_code: int, message: str
+    runledger_database: EphemeralDatabase, directory: Path, statement: str, line_count: int, message: str
 ) -> None:
     with psycopg.connect(runledger_database.url) as connection:
         connection.execute(statement.encode())
 
     with worker(runledger_database, directory) as program:
-        assert program.await_end() == exit_code
-        assert len(program.lines) == 1
-        assert message in program.text
+        assert program.await_end() == 1
+        assert len(program.lines) == line_count
+        assert program.lines[-1].startswith("runledger: error: ")
+        assert message in program.lines[-1]
+
+
+_CATALOG = """\
+from runledger import JobCatalog, JobContext
+
+catalog = JobCatalog("shop")
+
+
+@catalog.job("report.build", max_attempts=3)
+async def build(context: JobContext, payload: dict) -> None: ...
+"""
+
+
+def test_a_sync_at_the_start_that_changes_what_an_operator_set_is_logged(
+    runledger_database: EphemeralDatabase, ledger: SyncLedger, tmp_path: Path
+) -> None:
+    (tmp_path / "shop.py").write_text(_CATALOG, encoding="utf-8")
+    ledger.ensure_job_definitions([JobDefinition(job_type="report.build", max_attempts=7)])
+
+    with Program("worker", "shop:catalog", "--database-url", runledger_database.url, directory=tmp_path) as program:
+        line = program.await_line("worker.catalog_synced")
+        program.await_line("supervisor.started")
+        program.send(signal.SIGTERM)
+        assert program.await_end() == 0
+
+    assert 'inserted=[] updated=["report.build"]' in line
+    definition = ledger.get_job_definition("report.build")
+    assert definition is not None
+    assert definition.max_attempts == 3
+
+
+def test_a_catalog_that_does_not_fit_together_is_bad_input_before_anything_is_logged(
+    runledger_database: EphemeralDatabase, tmp_path: Path
+) -> None:
+    source = f"{_CATALOG}\ncatalog.schedule('nightly', 'report.biuld', '@daily')\n"
+    (tmp_path / "shop.py").write_text(source, encoding="utf-8")
+
+    with Program("worker", "shop:catalog", "--database-url", runledger_database.url, directory=tmp_path) as program:
+        assert program.await_end() == 2
+
+    (line,) = program.lines
+    assert line.startswith("runledger: error: catalog shop:catalog: schedules: names the job type 'report.biuld'")
 
 
 @pytest.mark.parametrize(

@@ -298,7 +298,7 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
     workers.register_worker(_IDENTITY, lease_ttl=_TTL, replaces_instance_id=JOB_ID, now=_NOW),
     workers.remove_worker(_WORKER, JOB_ID),
     workers.remove_dead_workers(dead_for=_TTL, now=_NOW),
-    workers.list_workers(worker_id=_WORKER, after_worker_id="a", limit=10, now=_NOW),
+    workers.list_workers(worker_id=_WORKER, claims_job_type="email.send", after_worker_id="a", limit=10, now=_NOW),
     schedules.upsert_schedule(_SCHEDULE, scope=Organization(_ORGANIZATION), now=_NOW),
     schedules.upsert_schedule(_NEW_SCHEDULE, scope=Admin(), now=_NOW),
     schedules.update_schedule(
@@ -326,7 +326,7 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
     ),
     schedules.pause_schedule("stored", scope=Organization(_ORGANIZATION)),
     schedules.activate_schedule("paused", scope=Organization(_ORGANIZATION), now=_NOW),
-    schedules.set_schedule_next_fire("stored", _NOW, scope=Organization(_ORGANIZATION)),
+    schedules.set_schedule_next_fire("stored", _NOW, scope=Organization(_ORGANIZATION), now=_NOW),
     schedules.delete_schedule("stored", scope=Organization(_ORGANIZATION)),
     schedules.fire_due_schedules(limit=10, grace=_TTL, now=_NOW),
     schedules.read_next_fire(now=_NOW),

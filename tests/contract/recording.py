@@ -70,6 +70,8 @@ _VALUES_IN_FILES: Mapping[tuple[str, str], object] = {
     ("workflows/read_prerequisites", "status"): "SUCCEEDED",
     ("workflows/find_workflow_run_mutation", "request_json"): '{"steps":[]}',
 }
+# What makes an operation end with a refusal, for what is read only then.
+_VALUES_WHEN_REFUSING: Mapping[tuple[str, str], object] = {("jobs/enqueue_keyed_jobs", "answer"): "UNDEFINED"}
 # The same statement is sent until its answer leaves nothing to do.
 _LAST_VALUES: Mapping[tuple[str, str], object] = {("workflows/end_workflow_steps", "canceled_step_ids"): []}
 # A row of it ends the operation, so it comes only where the rest of the operation is not looked at.
@@ -231,11 +233,19 @@ def _answer(
     document = json.loads(statement.document)
     is_again = any(exchange.file == file for exchange in exchanges)
     rows = [
-        RecordingRow(file, lock[file].columns, values, is_again=is_again)
+        RecordingRow(
+            file, lock[file].columns, _refusing(file, refuse_guarded=refuse_guarded) | values, is_again=is_again
+        )
         for values in (_ROWS_OF_FILES[file](document) if file in _ROWS_OF_FILES else [{}])
     ]
     exchanges.append(Exchange(file=file, document_fields=_paths(document), rows=rows))
     return [] if file in _ROWS_ONLY_WHEN_REFUSING and not refuse_guarded else rows
+
+
+def _refusing(file: str, *, refuse_guarded: bool) -> dict[str, object]:
+    if not refuse_guarded:
+        return {}
+    return {column: value for (of_file, column), value in _VALUES_WHEN_REFUSING.items() if of_file == file}
 
 
 def _paths(document: dict[str, object]) -> set[str]:

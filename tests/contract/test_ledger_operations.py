@@ -44,7 +44,7 @@ LEDGER_METHODS = """
     get_latest_workflow_run get_required_runtime_config get_runtime_config get_schedule get_workflow_run
     get_workflow_run_by_idempotency_key get_workflow_run_id_for_job heartbeat_job insert_job_logs
     insert_runtime_config_if_missing job_attempts job_events job_logs list_dead_letters list_enqueued_workflow_steps
-    list_job_definitions list_jobs list_runtime_configs list_schedules list_workflow_runs
+    list_job_definitions list_jobs list_runtime_configs list_schedules list_workers list_workflow_runs
     list_workflow_step_dependencies list_workflow_step_keys_for_update list_workflow_steps migrate pause_job_type
     pause_schedule read_events_after reap_expired_leases release_unstarted_job_claim requeue_job resume_job_type
     runtime_config set_schedule_next_fire sync_catalog tail_events transaction update_job_definition

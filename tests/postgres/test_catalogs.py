@@ -103,7 +103,7 @@ def test_a_definition_without_owner_becomes_the_catalogs(queue: JobQueue) -> Non
 
     assert sync(queue, declared) == result(updated=("email.send",))
     assert owners(queue) == {"email.send": "shop"}
-    assert definition(queue, "email.send") == stored
+    assert definition(queue, "email.send") == dataclasses.replace(stored, catalog_scope="shop")
 
 
 def test_what_an_operator_has_disabled_stays_disabled_and_changes_all_the_same(queue: JobQueue) -> None:

@@ -44,6 +44,7 @@ CHECKING = {
 }
 # To end a gate, or to append steps, is to release others as jobs.
 ADVANCING = {
+    "definitions/list_disabled_definitions",
     "workflows/end_workflow_steps",
     "workflows/find_workflow_run_mutation",
     "workflows/find_workflow_run_of_job",

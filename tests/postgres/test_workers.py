@@ -57,6 +57,16 @@ def table(runledger_database: EphemeralDatabase) -> Iterator[Table]:
         yield Table(connection)
 
 
+def test_workers_that_claim_a_type_are_live_serve_it_and_are_not_stopping(table: Table) -> None:
+    for worker_id, job_types in (("any", ()), ("other", ("b",)), ("serves", ("a", "b")), ("stops", ("a",))):
+        table.register(dataclasses.replace(ONE, worker_id=worker_id, job_types=job_types))
+    table.beat(dataclasses.replace(ONE, worker_id="stops", job_types=("a",)), NOW, is_stopping=True)
+    table.register(dataclasses.replace(ONE, worker_id="dead", job_types=("a",)), NOW - 2 * TTL)
+
+    assert [worker.worker_id for worker in table.rows(claims_job_type="a")] == ["serves"]
+    assert table.rows(NOW + TTL, claims_job_type="a") == []
+
+
 def test_a_worker_that_registers_is_listed_as_live_for_its_lease_time(table: Table) -> None:
     assert table.register(ONE) == NOW
 

@@ -269,6 +269,7 @@ def test_a_transaction_that_has_written_is_refused(queue: JobQueue) -> None:
             run_sync(connection, admin.read_events_after())
 
     assert caught.value.code == "job.event_tail_after_write"
+    assert "call it before anything that writes" in str(caught.value)
 
 
 @pytest.mark.parametrize("cursor", ["", "AAAA", "!" * 43, "_" * 43])

@@ -217,6 +217,16 @@ def test_a_wrong_expression_is_told_where_it_is_declared(catalog: JobCatalog) ->
         catalog.schedule("nightly", "report.build", "30 25 * * *")
 
 
+def test_a_zone_that_nobody_knows_is_told_where_it_is_declared(catalog: JobCatalog) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        catalog.schedule("weekly", "report.build", "@weekly", timezone="Europe/Berln")
+
+    assert caught.value.code == "job_schedule.invalid_timezone"
+    problem = "timezone of schedule 'weekly': is no time zone that this host knows ('Europe/Berln'); pass "
+    assert str(caught.value).startswith(problem)
+    assert "weekly" not in [schedule.name for schedule in catalog.declaration().schedules]
+
+
 def test_an_empty_catalog_declares_nothing() -> None:
     with refused("job_definition.empty_job_type_list", "import the modules"):
         JobCatalog("shop").declaration()
@@ -309,7 +319,9 @@ async def test_a_worker_syncs_its_catalog_when_it_starts(app: App, catalog: JobC
         await worker.stop()
 
     definition = await app.ledger.get_job_definition("email.send")
-    assert definition == JobDefinition(job_type="email.send", max_attempts=5, is_enabled=False)
+    assert definition == JobDefinition(
+        job_type="email.send", max_attempts=5, is_enabled=False, catalog_scope=catalog.scope
+    )
     assert await app.ledger.get_schedule("nightly") is not None
     (record,) = log.named("worker.catalog_synced")
     facts = vars(record)

@@ -104,6 +104,23 @@ def test_an_unusable_text_gives_the_default(variable: str, field: str, text: str
 
 
 @pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("JOBS_REAPER_RETRY_DELAY_SECONDS", "JOBS_REAPER_RETRY_DELAY_MS"),
+        ("JOBS_LEASE_TTL_MS", "JOBS_LEASE_TTL_SECONDS"),
+        ("JOBS_POLL_INTERVAL", "JOBS_POLL_INTERVAL_MS"),
+    ],
+)
+def test_a_variable_with_another_unit_is_warned_of(caplog: pytest.LogCaptureFixture, variable: str, meant: str) -> None:
+    config = JobsConfig.from_env({variable: "4242", meant: "20000", "JOBS_OF_THE_HOST_SECONDS": "1", "PATH": "/"})
+
+    (record,) = caplog.records
+    assert (record.msg, record.levelname) == ("settings.variable_unknown", "WARNING")
+    assert (vars(record)["variable"], vars(record)["meant"]) == (variable, meant)
+    assert config == JobsConfig.from_env({"JOBS_WORKER_ID": config.worker_id, meant: "20000"})
+
+
+@pytest.mark.parametrize(
     ("variable", "text", "event"),
     [
         ("JOBS_POLL_INTERVAL_MS", "ten", "settings.variable_ignored"),

@@ -71,6 +71,19 @@ async def test_what_a_handler_says_is_in_the_ledger_in_its_order(app: App, kind:
     assert all(timedelta() < line.occurred_at - job.created_at < MINUTE for line in lines)
 
 
+async def test_a_level_that_logging_knows_has_its_name_there(app: App) -> None:
+    """A record of ``logging`` says WARNING, so a line that was meant as the same must not be found under WARN or 30."""
+
+    @app.registry.job(TYPE)
+    async def say(context: AsyncJobContext, payload: object) -> None:  # noqa: ARG001 - a handler's parameters
+        for level in ("warn", logging.WARNING, "fatal", "notice"):
+            context.log("said", level=level)
+
+    job = await app.run(TYPE)
+
+    assert [line.level for line in await lines_of(app, job.id)] == ["WARNING", "WARNING", "CRITICAL", "NOTICE"]
+
+
 async def test_records_of_logging_belong_to_the_job_that_runs(app: App, shop: logging.Logger) -> None:
     """Two jobs at once, each in its task, in tasks that it starts, in a thread, and in a copy of its context."""
     both_run = asyncio.Barrier(2)

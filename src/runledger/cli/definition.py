@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 
 from runledger.cli.failures import DONE, CommandError
 from runledger.cli.place import Place, naming_options, open_place
@@ -14,7 +15,7 @@ from runledger.core import JobDefinition
 from runledger.core.printable import printable
 
 _PAGE = 1_000
-_COLUMNS = ("type", "enabled", "paused", "attempts", "timeout", "priority", "version")
+_COLUMNS = ("type", "enabled", "paused", "attempts", "timeout", "priority", "version", "catalog")
 _DISABLED = (
     "A disabled type takes no new jobs (job.definition_not_found_or_disabled); the jobs that it has are still run."
 )
@@ -68,12 +69,23 @@ def _show(ledger: SyncLedger, arguments: argparse.Namespace) -> JobDefinition | 
 
 
 def _set(ledger: SyncLedger, arguments: argparse.Namespace) -> JobDefinition | None:
-    return ledger.update_job_definition(
+    definition = ledger.update_job_definition(
         arguments.job_type,
         max_attempts=arguments.max_attempts,
         default_timeout=arguments.timeout,
         default_priority=arguments.priority,
         is_enabled=arguments.is_enabled,
+    )
+    changes = (arguments.max_attempts, arguments.timeout, arguments.priority)
+    if definition is not None and definition.catalog_scope is not None and any(one is not None for one in changes):
+        print(_taken_back(definition.catalog_scope), file=sys.stderr)
+    return definition
+
+
+def _taken_back(catalog_scope: str) -> str:
+    return (
+        f"runledger: warning: the type belongs to the catalog {printable(catalog_scope)}, whose next sync, also at the "
+        "start of a worker, takes attempts, timeout and priority back to what it declares; change them there"
     )
 
 
@@ -106,12 +118,11 @@ def _print_all(definitions: list[JobDefinition]) -> None:
             describe_duration(definition.default_timeout),
             str(definition.default_priority),
             str(definition.version),
+            "-" if definition.catalog_scope is None else printable(definition.catalog_scope),
         )
         for definition in definitions
     ]
-    print_columns(
-        [("type", "enabled", "paused", "attempts", "timeout", "priority", "version"), *rows] if rows else [("none",)]
-    )
+    print_columns([_COLUMNS, *rows] if rows else [("none",)])
     if not all(definition.is_enabled for definition in definitions):
         print(f"\n{_DISABLED}")
     if any(definition.paused_at is not None for definition in definitions):
@@ -128,6 +139,7 @@ def _print(definition: JobDefinition) -> None:
             ("timeout:", describe_duration(definition.default_timeout)),
             ("priority:", str(definition.default_priority)),
             ("version:", str(definition.version)),
+            ("catalog:", "none" if definition.catalog_scope is None else printable(definition.catalog_scope)),
         ]
     )
     if not definition.is_enabled:
@@ -145,4 +157,5 @@ def _document(definition: JobDefinition) -> dict[str, object]:
         "default_priority": definition.default_priority,
         "is_enabled": definition.is_enabled,
         "paused_at": None if definition.paused_at is None else describe_instant(definition.paused_at),
+        "catalog_scope": definition.catalog_scope,
     }

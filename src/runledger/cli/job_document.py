@@ -34,6 +34,8 @@ def encode_history(history: JobHistory, *, shows_payload: bool) -> str:
         "dead_letter": None if history.dead_letter is None else _members(history.dead_letter, hidden),
         "logs": [_members(line, hidden) for line in history.logs],
         "has_more_logs": history.has_more_logs,
+        "type_paused_at": history.type_paused_at,
+        "is_type_served": history.is_type_served,
     }
     return json.dumps(document, indent=2, default=_encode)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -30,6 +31,8 @@ class JobHistory:
         logs: The first lines of its log, at most :data:`MAX_LOGS`.
         has_more_logs: Whether there are others.
         step: The step of a workflow that it carries out, or ``None``.
+        type_paused_at: Since when an operator has paused its type, or ``None``.
+        is_type_served: Whether a live worker claims jobs of its type.
     """
 
     job: JobRecord
@@ -39,6 +42,8 @@ class JobHistory:
     logs: list[JobLog]
     has_more_logs: bool
     step: WorkflowStepRecord | None = None
+    type_paused_at: datetime | None = None
+    is_type_served: bool = True
 
 
 def read_history(ledger: SyncLedger, job_id: UUID) -> JobHistory | None:
@@ -53,6 +58,7 @@ def read_history(ledger: SyncLedger, job_id: UUID) -> JobHistory | None:
             job_id, scope=Admin(), after_id=events[-1].id if events else 0, limit=_PAGE, connection=connection
         ):
             events += page
+        definition = ledger.get_job_definition(job.job_type, connection=connection)
         logs = ledger.job_logs(job_id, scope=Admin(), limit=MAX_LOGS + 1, connection=connection)
         return JobHistory(
             job=job,
@@ -62,6 +68,8 @@ def read_history(ledger: SyncLedger, job_id: UUID) -> JobHistory | None:
             logs=logs[:MAX_LOGS],
             has_more_logs=len(logs) > MAX_LOGS,
             step=_read_step(ledger, job, connection),
+            type_paused_at=None if definition is None else definition.paused_at,
+            is_type_served=bool(ledger.list_workers(claims_job_type=job.job_type, limit=1, connection=connection)),
         )
 
 

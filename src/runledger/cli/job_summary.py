@@ -24,7 +24,7 @@ def summarize(history: JobHistory, now: datetime) -> str:
     job = history.job
     match job.status:
         case JobStatus.PENDING:
-            sentence = _pending(job, now)
+            sentence = _pending(history, now)
         case JobStatus.LEASED:
             sentence = _leased(history, now)
         case JobStatus.SUCCEEDED:
@@ -37,7 +37,8 @@ def summarize(history: JobHistory, now: datetime) -> str:
     return sentence if job.run_number == 1 else f"{sentence} This is run {job.run_number}: it was requeued."
 
 
-def _pending(job: JobRecord, now: datetime) -> str:
+def _pending(history: JobHistory, now: datetime) -> str:
+    job = history.job
     if job.attempt == 0:
         waits = "Waits for its first attempt"
     elif job.last_error_code is None:
@@ -47,8 +48,16 @@ def _pending(job: JobRecord, now: datetime) -> str:
             f"Attempt {_attempt(job)} failed{_failure(job)}. Waits for attempt {job.attempt + 1} of {job.max_attempts}"
         )
     if job.next_run_at > now:
-        return f"{waits}, due in {describe_duration(job.next_run_at - now)}."
-    return f"{waits}; it has been due for {describe_duration(now - job.next_run_at)}."
+        return f"{waits}, due in {describe_duration(job.next_run_at - now)}.{_paused(history)}"
+    served = "" if history.is_type_served else " No live worker serves its type; `runledger workers` lists them."
+    return f"{waits}; it has been due for {describe_duration(now - job.next_run_at)}.{_paused(history)}{served}"
+
+
+def _paused(history: JobHistory) -> str:
+    if history.type_paused_at is None:
+        return ""
+    since = describe_instant(history.type_paused_at)
+    return f" Its type is paused since {since}; `runledger definition resume` ends that."
 
 
 def _leased(history: JobHistory, now: datetime) -> str:

@@ -15,7 +15,7 @@ from runledger.core import Admin, JobMetrics, JobMetricsReport
 from runledger.core.printable import printable
 
 _COLUMNS = (
-    *("type", "pending", "leased", "stale", "succeeded", "retryable", "terminal", "panicked", "timeout"),
+    *("type", "paused", "pending", "leased", "stale", "succeeded", "retryable", "terminal", "panicked", "timeout"),
     *("dead-lettered", "p50", "p95"),
 )
 
@@ -40,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _row(of_type: JobMetrics) -> tuple[str, ...]:
     return (
         printable(of_type.job_type),
+        "no" if of_type.paused_at is None else "yes",
         f"{of_type.pending.count}{'' if of_type.pending.is_exact else '+'}",
         str(of_type.leased_count),
         str(of_type.stale_lease_count),
@@ -60,6 +61,6 @@ def _milliseconds(duration: float | None) -> str:
 
 def _document(report: JobMetricsReport) -> dict[str, object]:
     return {
-        "metrics": [dataclasses.asdict(of_type) for of_type in report.metrics],
+        "metrics": [plain_document(dataclasses.asdict(of_type)) for of_type in report.metrics],
         **plain_document({"since": report.since, "until": report.until}),
     }

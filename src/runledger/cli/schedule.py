@@ -13,6 +13,7 @@ from runledger.cli.failures import DONE, BadInputError, CommandError
 from runledger.cli.json_option import parse_json
 from runledger.cli.place import Place, open_place
 from runledger.cli.plain_text import print_columns
+from runledger.cli.schedule_failure import explain_failure
 from runledger.cli.times import describe_duration, describe_instant
 from runledger.client import SyncLedger
 from runledger.core import (
@@ -83,7 +84,10 @@ def _list(ledger: SyncLedger, arguments: argparse.Namespace) -> _Print:
 
 
 def _show(ledger: SyncLedger, arguments: argparse.Namespace) -> _Print | None:
-    return _printing(ledger.get_schedule(arguments.name, scope=_ADMIN), arguments)
+    schedule = ledger.get_schedule(arguments.name, scope=_ADMIN)
+    if schedule is None or schedule.deferred_due_at is None:
+        return _printing(schedule, arguments)
+    return _printing(schedule, arguments, failure=explain_failure(ledger, schedule))
 
 
 def _set(ledger: SyncLedger, arguments: argparse.Namespace) -> _Print | None:
@@ -155,12 +159,15 @@ def _settings_of_new(changes: dict[str, Any], arguments: argparse.Namespace) -> 
     return changes | {"organization_id": arguments.organization_id, "is_active": not arguments.is_paused}
 
 
-def _printing(schedule: ScheduleRecord | None, arguments: argparse.Namespace) -> _Print | None:
+def _printing(
+    schedule: ScheduleRecord | None, arguments: argparse.Namespace, *, failure: str | None = None
+) -> _Print | None:
     if schedule is None:
         return None
     if arguments.json:
-        return lambda: print(json.dumps(_document(schedule, arguments), indent=2))
-    return lambda: _print(schedule, arguments)
+        document = _document(schedule, arguments) | ({} if failure is None else {"failure": failure})
+        return lambda: print(json.dumps(document, indent=2))
+    return lambda: _print(schedule, arguments, failure)
 
 
 def _no_such_schedule(name: str, place: Place) -> CommandError:
@@ -187,7 +194,7 @@ def _print_all(schedules: list[ScheduleRecord]) -> None:
     print_columns([head, *rows] if rows else [("none",)])
 
 
-def _print(schedule: ScheduleRecord, arguments: argparse.Namespace) -> None:
+def _print(schedule: ScheduleRecord, arguments: argparse.Namespace, failure: str | None) -> None:
     print(f"Schedule {printable(schedule.name)}\n")
     rows = [
         ("state:", _state(schedule)),
@@ -205,6 +212,8 @@ def _print(schedule: ScheduleRecord, arguments: argparse.Namespace) -> None:
     ]
     if schedule.deferred_due_at is not None:
         rows.append(("waits since:", describe_instant(schedule.deferred_due_at)))
+    if failure is not None:
+        rows.append(("failure:", failure))
     if arguments.show_payload:
         rows.append(("payload:", printable(schedule.payload_template_json)))
     print_columns(rows)

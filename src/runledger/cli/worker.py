@@ -11,10 +11,9 @@ from runledger.cli.failures import DONE, FAILED, BadInputError, CommandError
 from runledger.cli.log_lines import logging_to_standard_error
 from runledger.cli.place import Place, open_place
 from runledger.cli.registry_path import load_registry
-from runledger.core.errors import ConfigError
+from runledger.core.errors import ConfigError, InvalidArgumentError, PayloadMismatchError
 from runledger.postgres.compatibility import ensure_schema_serves
-from runledger.runtime import JobRegistry, JobsConfig, SettlementReport, Supervisor
-from runledger.runtime.catalog import starting_operation
+from runledger.runtime import JobCatalog, JobRegistry, JobsConfig, SettlementReport, Supervisor
 
 _logger = logging.getLogger("runledger.cli")
 
@@ -37,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         config = _config(arguments)
         registry = load_registry(arguments.registry)
         with open_place(arguments) as place:
-            _check(place, registry)
+            _check(place, registry, path=arguments.registry)
             _logger.info(
                 "worker.starting",
                 extra={
@@ -64,11 +63,18 @@ def _config(arguments: argparse.Namespace) -> JobsConfig:
         raise BadInputError(str(error)) from None
 
 
-def _check(place: Place, registry: JobRegistry) -> None:
-    """Do what a worker begins with, while a problem can still be explained in one line."""
+def _check(place: Place, registry: JobRegistry, *, path: str) -> None:
+    """Look for what would keep a worker from its start, while a problem can still be explained before any log.
+
+    Nothing is written: what the worker itself inserts or syncs it also logs.
+    """
+    if isinstance(registry, JobCatalog):
+        try:
+            registry.declaration()
+        except (InvalidArgumentError, PayloadMismatchError) as error:
+            raise BadInputError(f"catalog {path}: {error}") from None
     with place.database.own_sync_connection() as connection:
         connection.run(ensure_schema_serves())
-        connection.run(starting_operation(registry))
 
 
 async def _supervise(

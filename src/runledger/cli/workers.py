@@ -14,7 +14,6 @@ from runledger.cli.plain_text import print_columns
 from runledger.cli.times import describe_duration, describe_instant
 from runledger.core import WorkerRecord
 from runledger.core.printable import printable, shortened
-from runledger.postgres import run_sync, workers
 
 _COLUMNS = ("worker", "state", "host", "pid", "version", "slots", "started", "last heard of", "types")
 _PAGE = 1_000
@@ -36,14 +35,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _read(place: Place) -> list[WorkerRecord]:
     found: list[WorkerRecord] = []
-    with place.connect() as ledger, ledger.transaction() as connection:
-        while True:
-            after = found[-1].worker_id if found else None
-            operation = workers.list_workers(after_worker_id=after, limit=_PAGE)
-            page = run_sync(connection, operation, schema=place.schema)
+    with place.connect() as ledger:
+        while page := ledger.list_workers(after_worker_id=found[-1].worker_id if found else None, limit=_PAGE):
             found += page
-            if len(page) < _PAGE:
-                return found
+    return found
 
 
 def _row(worker: WorkerRecord, now: datetime) -> tuple[str, ...]:

@@ -13,7 +13,8 @@ from runledger.core.jobs.status import JobStatus
 from runledger.core.jobs.summaries import DeadLetterPage, JobCount, JobMetricsReport, JobPage, JobSummary
 from runledger.core.json_form import JsonEncodable
 from runledger.core.scope import Global, Scope
-from runledger.postgres import admin
+from runledger.core.workers import WorkerRecord
+from runledger.postgres import admin, workers
 from runledger.postgres.drivers.psycopg import AsyncConnection
 
 _GLOBAL = Global()
@@ -137,6 +138,28 @@ class Administration(LedgerPart):
         operation = admin.get_job_metrics(scope=scope, job_type=job_type, window=window)
         return await self._run(operation, connection)
 
+    async def list_workers(
+        self,
+        *,
+        claims_job_type: str | None = None,
+        after_worker_id: str | None = None,
+        limit: int = 1_000,
+        connection: AsyncConnection[Any] | None = None,
+    ) -> list[WorkerRecord]:
+        """Return the workers of all processes, in the order of their ids.
+
+        Those that died in the last hour are among them, with ``is_live`` false. A loop of an application that claims
+        with a ledger is no worker.
+
+        Args:
+            claims_job_type: Only those that claim jobs of this type: live ones that serve it and are not stopping.
+            after_worker_id: Only ids after this one; the last of the page before.
+            limit: Workers at most, one or more.
+            connection: The caller's open transaction.
+        """
+        operation = workers.list_workers(claims_job_type=claims_job_type, after_worker_id=after_worker_id, limit=limit)
+        return await self._run(operation, connection)
+
     async def edit_job_payload(
         self,
         job_id: UUID,
@@ -146,7 +169,7 @@ class Administration(LedgerPart):
         scope: Scope = _GLOBAL,
         connection: AsyncConnection[Any] | None = None,
     ) -> PayloadEdit:
-        """Set and remove members of the payload of a job that waits.
+        """Set and remove members of the payload of a job that waits. No event tells of it.
 
         Args:
             job_id: The job.
@@ -161,7 +184,8 @@ class Administration(LedgerPart):
             somebody else for five seconds.
 
         Raises:
-            InvalidArgumentError: There is nothing to do, or a member is nothing that JSON and PostgreSQL can hold.
+            InvalidArgumentError: There is nothing to do, a member is to be both set and removed, or one is nothing that
+                JSON and PostgreSQL can hold.
         """
         operation = admin.edit_job_payload(job_id, scope=scope, members=members, removed=removed)
         return await self._run(operation, connection)

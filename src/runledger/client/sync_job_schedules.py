@@ -206,8 +206,8 @@ class SyncJobSchedules(SyncLedgerPart):
     ) -> ScheduleRecord | None:
         """Say when a schedule is due next and return it, or ``None`` when there is none in the scope.
 
-        It fires then, whatever its expression says, and goes on with the times of the expression after that. What lies
-        in the past is due at once. A paused schedule stays paused.
+        It fires once for that instant, whatever its expression and its catch-up say, and goes on with the times of the
+        expression after that. What lies in the past is due at once. A paused schedule stays paused.
 
         Args:
             name: The schedule.

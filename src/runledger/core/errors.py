@@ -64,8 +64,8 @@ def _without_init(error_class: type[RunledgerError], *args: object) -> Runledger
 class InvalidArgumentError(RunledgerError, ValueError):
     """An argument breaks a rule that can be checked without the database.
 
-    The text reads ``"<field>: <problem>; <remedy>"`` and never holds the value itself, but for the keys of steps and
-    the parts of cron expressions.
+    The text reads ``"<field>: <problem>; <remedy>"`` and never holds the value itself, but for the keys of steps, the
+    parts of cron expressions and the names of time zones.
 
     Attributes:
         field: Name of the offending argument, or the path of the place inside it.

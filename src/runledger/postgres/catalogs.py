@@ -208,7 +208,8 @@ def _change_existing(
 
 def _declared_change(row: Row, declared: JobDefinition, *, scope: str, keeps_enabled: bool) -> _Change | None:
     before = decode_definition(row)
-    declared = replace(declared, paused_at=before.paused_at)  # which is an operator's alone
+    # A pause is an operator's alone, and whether the owner changes is told apart.
+    declared = replace(declared, paused_at=before.paused_at, catalog_scope=before.catalog_scope)
     if keeps_enabled and not row["is_absent"]:
         declared = replace(declared, is_enabled=before.is_enabled)
     is_new_owner = row["catalog_scope"] != scope

@@ -59,6 +59,7 @@ def decode_definition(row: Row) -> JobDefinition:
         default_priority=row["default_priority"],
         is_enabled=row["is_enabled"],
         paused_at=row["paused_at"],
+        catalog_scope=row["catalog_scope"],
     )
 
 

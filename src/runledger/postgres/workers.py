@@ -74,6 +74,7 @@ def remove_dead_workers(*, dead_for: timedelta, now: datetime | None = None) -> 
 def list_workers(
     *,
     worker_id: str | None = None,
+    claims_job_type: str | None = None,
     after_worker_id: str | None = None,
     limit: int = 1_000,
     now: datetime | None = None,
@@ -82,6 +83,7 @@ def list_workers(
 
     Args:
         worker_id: Only this one.
+        claims_job_type: Only those that claim jobs of this type: live ones that serve it and are not stopping.
         after_worker_id: Only ids after this one; the last of the page before.
         limit: Rows at most.
         now: Instant to use instead of the database's clock, for tests.
@@ -89,7 +91,9 @@ def list_workers(
     check_limit(limit)
     check_now(now)
     document = encode_document(
-        **text_filters(worker_id=worker_id, after_worker_id=after_worker_id), limit=limit, now=now
+        **text_filters(worker_id=worker_id, claims_job_type=claims_job_type, after_worker_id=after_worker_id),
+        limit=limit,
+        now=now,
     )
     rows = yield Statement(sql=_LIST, document=document, is_only=True)
     return [decode_worker(row) for row in rows]

@@ -20,6 +20,7 @@ from runledger.core.workflows.enqueue_request import WorkflowRunEnqueue, Workflo
 from runledger.core.workflows.status import WorkflowStepExecutionKind
 from runledger.core.workflows.workflow import Workflow, WorkflowAppend
 from runledger.postgres import Operation, catalogs, jobs
+from runledger.postgres.schedules.time_zone import time_zone
 from runledger.runtime.registry import JobRegistry
 
 _NO_PAYLOAD: dict[str, JsonEncodable] = {}  # None is a payload
@@ -115,11 +116,12 @@ class JobCatalog(JobRegistry):
             is_active: Whether a new schedule fires.
 
         Raises:
-            InvalidArgumentError: An argument breaks a rule, or the name is taken.
+            InvalidArgumentError: An argument breaks a rule, such as ``job_schedule.invalid_timezone``: this host knows
+                no such zone; or the name is taken.
         """
         if name in self._schedules:
             raise InvalidArgumentError("name", f"{name!r} is that of another schedule", "give each one a name")
-        self._schedules[name] = ScheduleRequest(
+        schedule = ScheduleRequest(
             name=name,
             job_type=job_type,
             cron_expr=cron,
@@ -132,6 +134,8 @@ class JobCatalog(JobRegistry):
             overlap=overlap,
             is_active=is_active,
         )
+        _check_time_zone(schedule)
+        self._schedules[name] = schedule
 
     def override_definition(
         self,
@@ -356,6 +360,15 @@ def _check_settings(value: object) -> None:
     if not isinstance(value, Mapping):
         remedy = "pass for each job type a dict, such as {'report.build': {'priority': 1}}"
         raise InvalidArgumentError("settings", f"hold a {type(value).__name__}", remedy)
+
+
+def _check_time_zone(schedule: ScheduleRequest) -> None:
+    """Refuse a zone that a sync would refuse, where it can still be seen which schedule has it."""
+    try:
+        time_zone(schedule.timezone)
+    except InvalidArgumentError as error:
+        place = f"timezone of schedule {schedule.name!r}"
+        raise InvalidArgumentError(place, error.problem, error.remedy, code=error.code) from None
 
 
 def _payload_of_schedule(schedule: ScheduleRequest) -> JsonValue:

@@ -23,6 +23,18 @@ _LARGEST = timedelta.max // timedelta(seconds=1)  # more seconds than this no du
 
 _INT32_MAX = 2**31 - 1
 
+_UNIT = re.compile(r"_(?:MS|MILLIS|MILLISECONDS|S|SEC|SECS|SECONDS|M|MIN|MINS|MINUTES|H|HOURS)$")
+_DURATIONS: Mapping[str, str] = {
+    _UNIT.sub("", name): name
+    for name in (
+        "JOBS_POLL_INTERVAL_MS",
+        "JOBS_LEASE_TTL_SECONDS",
+        "JOBS_REAPER_INTERVAL_SECONDS",
+        "JOBS_REAPER_RETRY_DELAY_MS",
+        "JOBS_SCHEDULE_POLL_INTERVAL_SECONDS",
+    )
+}
+
 
 def new_worker_id() -> str:
     """Return a worker id that no other process has."""
@@ -115,6 +127,7 @@ class JobsConfig:
             ConfigError: A number is too large for its field.
         """
         env = os.environ if environ is None else environ
+        _warn_of_other_units(env)
         worker_id = env.get("JOBS_WORKER_ID", "")
         return cls(
             worker_id=worker_id if worker_id.strip() else new_worker_id(),
@@ -175,6 +188,14 @@ class JobsConfig:
             value = getattr(self, name)
             if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
                 raise ConfigError(f"{name} is of type {type(value).__name__}; pass {_A[kind]}")
+
+
+def _warn_of_other_units(environ: Mapping[str, str]) -> None:
+    """Tell of variables that are none, but for their unit; nobody would notice that the default is used."""
+    for name in sorted(environ):
+        stem = _UNIT.sub("", name)
+        if stem in _DURATIONS and name != _DURATIONS[stem]:
+            _logger.warning("settings.variable_unknown", extra={"variable": name, "meant": _DURATIONS[stem]})
 
 
 def _signed(environ: Mapping[str, str], name: str, *, default: int, minimum: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import logging
 from collections.abc import Coroutine, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -113,7 +114,7 @@ class RunningJobContext(JobContext):
         self._transaction = transaction
         self._log = log
 
-    def log(self, message: str, /, *, level: str = "INFO", **fields: object) -> None:
+    def log(self, message: str, /, *, level: str | int = "INFO", **fields: object) -> None:
         """Add a line to the job's log, which :meth:`~runledger.client.Ledger.job_logs` and ``runledger logs`` show.
 
         ::
@@ -127,10 +128,11 @@ class RunningJobContext(JobContext):
 
         Args:
             message: What happened. Who may read the job may read it.
-            level: How important it is: ``"DEBUG"``, ``"INFO"``, ``"WARNING"``, ``"ERROR"`` or a name of your own.
+            level: How important it is: ``"DEBUG"``, ``"INFO"``, ``"WARNING"``, ``"ERROR"`` or a name of your own; or a
+                number of ``logging``. A level that ``logging`` knows gets its name there: ``"warn"`` becomes WARNING.
             fields: More about it.
         """
-        self._log.write(logged_text(level).upper(), message, fields)
+        self._log.write(_level_name(level), message, fields)
 
     def transaction(self) -> OwnTransaction:
         """Open a transaction in whose commit the job is finished, together with the rows that are written in it.
@@ -407,6 +409,13 @@ class WaitInThread:
 
 def _outputs(prerequisites: dict[str, WorkflowPrerequisite]) -> dict[str, JsonValue]:
     return {key: step.output for key, step in prerequisites.items()}
+
+
+def _level_name(level: str | int) -> str:
+    """Return the name that a record of ``logging`` has for the level, so that both are found by one name."""
+    text = logged_text(level).upper()
+    number = level if isinstance(level, int) else logging.getLevelNamesMapping().get(text)
+    return text if number is None else logging.getLevelName(number)
 
 
 def _progress(done: int | None, total: int | None, stage: str | None) -> JobProgress:

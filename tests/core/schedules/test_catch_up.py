@@ -28,6 +28,7 @@ def plan(
     grace: timedelta = timedelta(minutes=1),
     max_jitter_seconds: int = 0,
     zone_name: str = "UTC",
+    set_at: datetime | None = None,
 ) -> FirePlan:
     return plan_fires(
         parse_cron(text),
@@ -39,6 +40,7 @@ def plan(
         catch_up=catch_up,
         catch_up_limit=catch_up_limit,
         grace=grace,
+        set_at=set_at,
     )
 
 
@@ -231,3 +233,35 @@ def test_a_bound_below_one_is_refused(limit: int) -> None:
 def test_a_negative_grace_is_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="grace: is negative"):
         plan("0 * * * *", next_fire_at=NOON, now=NOON, grace=-timedelta.resolution)
+
+
+@pytest.mark.parametrize("catch_up", CatchUp)
+def test_a_due_time_of_the_past_that_was_set_by_hand_fires_once(catch_up: CatchUp) -> None:
+    """What the expression had since then had its turn before the instant was set."""
+    now = NOON + timedelta(minutes=30)
+    set_to = now - 5 * HOUR
+
+    assert plan("0 * * * *", next_fire_at=set_to, now=now, catch_up=catch_up, set_at=now) == FirePlan(
+        due=(set_to,), leaves_out=False, next_fire_at=NOON + HOUR
+    )
+
+
+@pytest.mark.parametrize(
+    ("catch_up", "caught_up"),
+    [
+        (CatchUp.LATEST, [NOON + 3 * HOUR]),
+        (CatchUp.ALL, [NOON + hours * HOUR for hours in (1, 2, 3)]),
+        (CatchUp.SKIP, []),
+    ],
+)
+def test_what_was_missed_after_a_due_time_that_was_set_by_hand_is_caught_up_with(
+    catch_up: CatchUp, caught_up: list[datetime]
+) -> None:
+    set_to = NOON + timedelta(minutes=10)
+    now = NOON + 3 * HOUR + timedelta(minutes=20)
+
+    found = plan("0 * * * *", next_fire_at=set_to, now=now, catch_up=catch_up, set_at=NOON)
+
+    assert found == FirePlan(
+        due=(set_to, *caught_up), leaves_out=catch_up is not CatchUp.ALL, next_fire_at=NOON + 4 * HOUR
+    )

@@ -244,6 +244,14 @@ def test_a_page_that_cannot_be_is_refused_before_any_query(arguments: Any) -> No
     assert caught.value.code == "job.invalid_pagination"
 
 
+@pytest.mark.parametrize(
+    ("limit", "remedy"), [(0, "for at least one row"), (-1, "for at least one row"), (1_001, "for less")]
+)
+def test_the_remedy_of_a_limit_fits_it(limit: int, remedy: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"limit: is not between 1 and 1000; ask {remedy}"):
+        next(admin.list_jobs(scope=Admin(), limit=limit).begin())
+
+
 def test_too_many_ids_are_refused() -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         next(admin.get_job_summaries([uuid4() for _ in range(1_001)], scope=Admin()).begin())

@@ -118,6 +118,14 @@ def test_percentiles_are_those_of_all_attempts_over_organizations(queue: JobQueu
     assert (nobody.succeeded_count, nobody.p50_duration_ms) == (0, None)
 
 
+def test_a_paused_type_is_told(queue: JobQueue) -> None:
+    paused = queue.run(admin.pause_job_type(JOB_TYPE))
+
+    assert paused is not None
+    assert paused.paused_at is not None
+    assert read(queue)[JOB_TYPE].paused_at == paused.paused_at
+
+
 def test_only_the_window_is_counted(queue: JobQueue) -> None:
     settle(queue, JobStatus.DEAD_LETTERED)
     settle(queue, JobStatus.SUCCEEDED)

@@ -111,6 +111,56 @@ def test_a_type_without_enabled_definition_is_refused(queue: JobQueue, *, is_kno
     assert queue.sql("SELECT FROM job_queue") == []
 
 
+class TestWhyATypeTakesNoJobs:
+    """Each cause has another remedy."""
+
+    @pytest.fixture(autouse=True)
+    def definitions(self, queue: JobQueue) -> None:
+        for job_type in ("off", "gone"):
+            queue.define(job_type, is_enabled=False)
+        queue.sql("UPDATE job_definitions SET catalog_scope = 'shop', absent_since = now() WHERE job_type = 'gone'")
+
+    @pytest.mark.parametrize("key", [None, "key"], ids=["without key", "with key"])
+    @pytest.mark.parametrize(
+        ("job_type", "text"),
+        [
+            ("unknown", "has no definition; check the name, or define it with ensure_job_definitions"),
+            ("off", "is disabled; enable it with update_job_definition or `runledger definition set`"),
+            pytest.param(
+                "gone",
+                "is disabled because the catalog 'shop' does not declare it any more; declare it there, and sync the "
+                "catalog",
+            ),
+        ],
+    )
+    def test_the_text_names_cause_and_remedy(self, queue: JobQueue, job_type: str, text: str, key: str | None) -> None:
+        with pytest.raises(QueryError) as caught:
+            queue.run(jobs.enqueue_job(EnqueueRequest(job_type, None, idempotency_key=key)))
+
+        assert str(caught.value) == f"job type {job_type!r} {text}"
+
+    def test_several_causes_are_all_named(self, queue: JobQueue) -> None:
+        requests = [EnqueueRequest(job_type, None) for job_type in ("off", "gone", "a", "b", "c", "d")]
+
+        with pytest.raises(QueryError) as caught:
+            queue.run(jobs.enqueue_jobs(requests))
+
+        unknown, disabled, absent = str(caught.value).split("; and ")
+        assert unknown.startswith("job types 'a', 'b', 'c' and 1 more have no definition")
+        assert (disabled.split(";")[0], absent.split(";")[0]) == (
+            "job type 'off' is disabled",
+            "job type 'gone' is disabled because the catalog 'shop' does not declare it any more",
+        )
+
+    def test_the_look_leaves_a_transaction_usable(self, queue: JobQueue) -> None:
+        with psycopg.connect(queue.url) as connection:
+            with pytest.raises(QueryError, match="is disabled"):
+                run_sync(connection, jobs.enqueue_job(EnqueueRequest("off", None)))
+            kept = run_sync(connection, jobs.enqueue_job(EnqueueRequest(JOB_TYPE, None)))
+
+        assert queue.job(kept)
+
+
 def test_two_identical_requests_make_two_jobs_without_snapshot(queue: JobQueue) -> None:
     """ENQ-008, ENQ-009."""
     first, second = queue.enqueue({"n": 1}), queue.enqueue({"n": 1})

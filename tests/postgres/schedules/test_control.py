@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from runledger.core import InvalidArgumentError, InvalidCronError, JobDefinition
+from runledger.core import CatchUp, InvalidArgumentError, InvalidCronError, JobDefinition, Overlap
 from runledger.postgres import Operation, QueryError, jobs, run_sync, schedules
 from tests.postgres.job_queue import JOB_TYPE, JobQueue
 from tests.postgres.schedules.steps import (
@@ -121,6 +121,50 @@ def test_an_instant_in_the_past_is_due_at_once(queue: JobQueue) -> None:
     queue.run(schedules.set_schedule_next_fire(NAME, NOON - MINUTE, scope=ADMIN))
 
     assert fire(queue, NOON).job_count == 1
+
+
+@pytest.mark.parametrize("catch_up", CatchUp)
+def test_an_instant_in_the_past_fires_once_whatever_the_catch_up(queue: JobQueue, catch_up: CatchUp) -> None:
+    upsert(queue, catch_up=catch_up)
+    at = NOON - 5 * HOUR + MINUTE
+    queue.run(schedules.set_schedule_next_fire(NAME, at, scope=ADMIN, now=NOON + MINUTE))
+
+    result = fire(queue, NOON + 2 * MINUTE)
+
+    assert scheduled_for(queue, result) == ["2026-05-26T07:01:00Z"]
+    assert result.fired[0].left_out is None
+    assert get(queue).next_fire_at == NOON + HOUR
+    fire(queue, NOON + HOUR)
+    assert fire(queue, NOON + 4 * HOUR).job_count == {CatchUp.LATEST: 1, CatchUp.SKIP: 1, CatchUp.ALL: 3}[catch_up]
+
+
+def test_an_instant_that_was_set_makes_no_second_job_that_runs_beside_it(queue: JobQueue) -> None:
+    upsert(queue, overlap=Overlap.SKIP)
+    queue.run(schedules.set_schedule_next_fire(NAME, NOON + MINUTE, scope=ADMIN, now=NOON))
+
+    result = fire(queue, NOON + 2 * HOUR)
+
+    assert scheduled_for(queue, result) == ["2026-05-26T12:01:00Z"]
+    assert result.fired[0].left_out == "overlap"
+
+
+def test_an_instant_that_could_not_fire_is_still_the_one_that_was_set(queue: JobQueue) -> None:
+    upsert(queue, catch_up=CatchUp.ALL)
+    queue.run(schedules.set_schedule_next_fire(NAME, NOON - 5 * HOUR, scope=ADMIN, now=NOON))
+    queue.sql("UPDATE job_definitions SET is_enabled = false")
+    assert fire(queue, NOON + MINUTE).job_count == 0
+    queue.sql("UPDATE job_definitions SET is_enabled = true")
+
+    assert scheduled_for(queue, fire(queue, NOON + 2 * MINUTE)) == ["2026-05-26T07:00:00Z"]
+
+
+def test_a_new_expression_forgets_the_instant_that_was_set(queue: JobQueue) -> None:
+    upsert(queue, catch_up=CatchUp.ALL)
+    queue.run(schedules.set_schedule_next_fire(NAME, NOON + DAY, scope=ADMIN, now=NOON + HOUR))
+    upsert(queue, cron_expr="30 * * * *", catch_up=CatchUp.ALL, now=NOON)
+
+    assert fire(queue, NOON + HOUR).job_count == 1
+    assert fire(queue, NOON + 3 * HOUR).job_count == 2
 
 
 def test_an_instant_without_time_zone_is_refused(queue: JobQueue) -> None:

@@ -74,7 +74,8 @@ def test_a_type_without_enabled_definition_is_refused_and_not_even_the_run_is_le
         first.run(workflows.enqueue_workflow_run(flow.build()))
     first.commit()
 
-    assert "invoice.send" in caught.value.client_message
+    cause = "is disabled" if is_disabled else "has no definition"
+    assert caught.value.client_message.startswith(f"job type 'invoice.send' {cause}; ")
     assert queue.contents() == before
 
 

@@ -33,6 +33,7 @@ class JobDefinition:
         is_enabled: Whether jobs of the type can be enqueued. Jobs already enqueued run all the same.
         paused_at: Since when its jobs wait and none is claimed, as it was read; ``None`` when they are. Writing a
             definition leaves that as it is.
+        catalog_scope: The catalog that owns the type, as it was read, or ``None``. Only a sync writes it.
 
     Raises:
         InvalidArgumentError: A value breaks a rule; ``error.field`` names it.
@@ -46,6 +47,7 @@ class JobDefinition:
     default_priority: int = 100
     is_enabled: bool = True
     paused_at: datetime | None = None
+    catalog_scope: str | None = None
 
     def __post_init__(self) -> None:
         check_identifier(self.job_type, field="job_type", blank_error=BlankJobTypeError)

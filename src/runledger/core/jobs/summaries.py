@@ -100,6 +100,7 @@ class JobMetrics:
 
     Attributes:
         job_type: The type.
+        paused_at: Since when an operator has paused it, or ``None``.
         pending: How many jobs wait.
         leased_count: How many are held by workers.
         stale_lease_count: How many of those have a lease that is over.
@@ -114,6 +115,7 @@ class JobMetrics:
     """
 
     job_type: str
+    paused_at: datetime | None
     pending: JobCount
     leased_count: int
     stale_lease_count: int

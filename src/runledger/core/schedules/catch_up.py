@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 from uuid import UUID
 
 from runledger.core.errors import InvalidArgumentError
@@ -58,11 +58,15 @@ def plan_fires(
     catch_up: CatchUp,
     catch_up_limit: int,
     grace: timedelta,
+    set_at: datetime | None = None,
 ) -> FirePlan:
     """Decide which due times of a schedule fire now, and when it is due next.
 
     Due times are ``next_fire_at`` as it is stored and, for each later cron time, that time plus its jitter. None is
     passed over: one whose cron time has come and whose jitter still lies ahead is the next.
+
+    A ``next_fire_at`` that somebody has set by hand fires in any case, once. The catch-up is for the cron times after
+    it, and after the instant at which it was set: those in between had their turn already.
 
     Args:
         expression: What :func:`runledger.core.parse_cron` made of the schedule's expression.
@@ -75,6 +79,7 @@ def plan_fires(
         catch_up_limit: How many fire at most for :attr:`CatchUp.ALL`; one or more.
         grace: How late a due time is still on time, for :attr:`CatchUp.SKIP`: longer than a scheduler takes from
             one pass to the next.
+        set_at: When somebody has set ``next_fire_at`` by hand; ``None`` when the expression did.
 
     Raises:
         InvalidArgumentError: An instant has no time zone, ``catch_up_limit`` is below one, or ``grace`` is negative.
@@ -88,13 +93,18 @@ def plan_fires(
         expression=expression, zone=zone, schedule_id=schedule_id, max_jitter_seconds=max_jitter_seconds
     )
     limit = catch_up_limit if catch_up is CatchUp.ALL else 1
+    due_times = schedule.due_times_back(now, next_fire_at if set_at is None else max(next_fire_at, set_at))
+    if set_at is None:
+        due_times = chain(due_times, [next_fire_at])
     # One more than can fire tells whether there are more; counting them all may take for ever.
-    passed = sorted(islice(schedule.due_times_back(now, next_fire_at), limit + 1))
+    passed = sorted(islice(due_times, limit + 1))
     due = passed[-limit:]
-    if catch_up is CatchUp.SKIP and due[0] < now - grace:
+    if catch_up is CatchUp.SKIP and due and due[0] < now - grace:
         due = []
     return FirePlan(
-        due=tuple(due), leaves_out=len(due) < len(passed), next_fire_at=schedule.due_after(now, next_fire_at)
+        due=tuple(due) if set_at is None else (next_fire_at, *due),
+        leaves_out=len(due) < len(passed),
+        next_fire_at=schedule.due_after(now, next_fire_at),
     )
 
 
@@ -133,14 +143,13 @@ class _Schedule:
     def due_at(self, cron_time: datetime) -> datetime:
         return cron_time + fire_jitter(self.schedule_id, cron_time, max_jitter_seconds=self.max_jitter_seconds)
 
-    def due_times_back(self, now: datetime, stored: datetime) -> Iterator[datetime]:
-        """Yield what is due by now, from the latest cron time back to what is stored."""
+    def due_times_back(self, now: datetime, since: datetime) -> Iterator[datetime]:
+        """Yield what is due by now, from the latest cron time back to the first one after an instant."""
         cron_times = fires_back(self.expression, before=now + _RESOLUTION, zone=self.zone)
-        for cron_time in takewhile(lambda cron_time: cron_time > stored, cron_times):
+        for cron_time in takewhile(lambda cron_time: cron_time > since, cron_times):
             due_at = self.due_at(cron_time)
             if due_at <= now:
                 yield due_at
-        yield stored
 
     def due_after(self, now: datetime, stored: datetime) -> datetime | None:
         # A cron time so long ago that its jitter is over in any case need not be looked at.

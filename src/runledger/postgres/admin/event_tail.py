@@ -82,7 +82,7 @@ def read_events_after(cursor: str | None = None, *, limit: int = 1_000) -> Steps
         raise refusal(
             QueryErrorCategory.VALIDATION,
             "job.event_tail_after_write",
-            "events are followed in a transaction that has written nothing",
+            "the transaction has written before; call it before anything that writes, or in a transaction of its own",
             internal="admin.read_events_after: the transaction has an id",
         )
     given_id: int | None = rows[0]["given_id"]

@@ -35,7 +35,8 @@ def check_page_limit(limit: int) -> None:
     if isinstance(limit, bool) or not isinstance(limit, int):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise _refused("limit", f"is of type {type(limit).__name__}", "pass an int")
     if not 1 <= limit <= MAX_LIMIT:
-        raise _refused("limit", f"is not between 1 and {MAX_LIMIT}", "ask for less, and turn the page")
+        remedy = "ask for at least one row" if limit < 1 else "ask for less, and turn the page"
+        raise _refused("limit", f"is not between 1 and {MAX_LIMIT}", remedy)
 
 
 def encode_cursor(row_id: UUID, instant: datetime | None = None) -> str:

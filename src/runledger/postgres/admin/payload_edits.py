@@ -41,7 +41,7 @@ def edit_job_payload(
     lock_timeout: timedelta = _LOCK_TIMEOUT,
     now: datetime | None = None,
 ) -> Steps[PayloadEdit]:
-    """Set and remove members of the payload of a job that waits.
+    """Set and remove members of the payload of a job that waits. No event tells of it.
 
     Args:
         job_id: The job.
@@ -56,12 +56,14 @@ def edit_job_payload(
 
     Raises:
         InvalidArgumentError: There is nothing to do, ``members`` is no mapping, ``removed`` holds something else than
-            names, or a member is nothing that JSON and PostgreSQL can hold.
+            names, a member is to be both set and removed, or one is nothing that JSON and PostgreSQL can hold.
     """
     members = _checked_members(members)
     removed = _checked_names(removed)
     if not members and not removed:
         raise InvalidArgumentError("members", "is empty, and so is removed", "say what to set or to remove")
+    if not set(members).isdisjoint(removed):
+        raise InvalidArgumentError("removed", "has a member that members sets", "name each in one of the two")
     check_now(now)
     members_json = encode_json(members, field="members")
     removed_json = encode_json(removed, field="removed")

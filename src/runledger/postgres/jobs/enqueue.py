@@ -187,7 +187,7 @@ def _send(
             is_only=is_only and not batch.keyed,
             recovery=recovery,
         )
-        _check_enqueued(rows)
+        yield from _check_enqueued(rows, is_only=is_only and not batch.keyed)
         _take(notices, rows[0])
     yield from _send_keyed(batch.keyed, ids, notices, now, recovery=recovery)
 
@@ -214,7 +214,7 @@ def _send_keyed(
                 continue  # it came for its notice
             place: int = row["ordinality"] - 1
             request = keyed[place]
-            existing = existing_job_of(row)
+            existing = yield from existing_job_of(row)
             if existing is None:
                 unseen.append(request)
             else:
@@ -272,7 +272,7 @@ def _make_again(rows: list[str], notices: Notices | None, now: datetime | None) 
     except QueryError as error:
         refused = error
     else:
-        _check_enqueued(answer)
+        yield from _check_enqueued(answer)
         _take(notices, answer[0])
         return True
     if refused.constraint != _PRIMARY_KEY:
@@ -313,7 +313,7 @@ def _take(notices: Notices | None, row: Row) -> None:
         notices.take(row)
 
 
-def _check_enqueued(rows: Rows) -> None:
+def _check_enqueued(rows: Rows, *, is_only: bool = False) -> Steps[None]:
     missing = rows[0]["missing_job_types"]
     if missing:
-        raise definition_missing(missing)
+        raise (yield from definition_missing(missing, opens_part=is_only))

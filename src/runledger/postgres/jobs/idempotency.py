@@ -5,11 +5,11 @@ from __future__ import annotations
 from uuid import UUID
 
 from runledger.postgres.missing_definitions import definition_missing
-from runledger.postgres.operation import Row
+from runledger.postgres.operation import Row, Steps
 from runledger.postgres.sql_errors import QueryError, QueryErrorCategory, refusal
 
 
-def existing_job_of(row: Row) -> UUID | None:
+def existing_job_of(row: Row) -> Steps[UUID | None]:
     """Return the job of an identical earlier request, or ``None`` when the statement could not see who has the key.
 
     Raises:
@@ -43,7 +43,7 @@ def existing_job_of(row: Row) -> UUID | None:
                 internal=f"jobs.enqueue: unsupported isolation for a keyed request of type {job_type}",
             )
         case _:
-            raise definition_missing([job_type])
+            raise (yield from definition_missing([job_type]))
 
 
 def key_taken_by_nobody() -> QueryError:

@@ -236,7 +236,8 @@ CREATE TABLE {schema}.job_logs (
 -- Schedules, configuration, live workers -----------------------------------------------------------------
 
 -- next_fire_at is when a scheduler looks at the schedule next. A due time that could not fire is in deferred_due_at until
--- it can; next_fire_at is then when that is tried again. absent_since tells a pause by the catalog from one by a person.
+-- it can; next_fire_at is then when that is tried again. next_fire_set_at is when a person has set the due time that
+-- waits, NULL where the expression did. absent_since tells a pause by the catalog from one by a person.
 CREATE TABLE {schema}.job_schedules (
     id                  uuid PRIMARY KEY DEFAULT uuidv7(),
     name                text NOT NULL,
@@ -247,6 +248,7 @@ CREATE TABLE {schema}.job_schedules (
     timezone            text NOT NULL DEFAULT 'UTC',
     is_active           boolean NOT NULL DEFAULT true,
     next_fire_at        timestamptz NOT NULL,
+    next_fire_set_at    timestamptz,
     deferred_due_at     timestamptz,
     last_fired_at       timestamptz,
     last_job_id         uuid,

@@ -70,20 +70,25 @@ def activate_schedule(name: str, *, scope: Scope, now: datetime | None = None) -
 
 
 @operation("schedules.set_schedule_next_fire")
-def set_schedule_next_fire(name: str, next_fire_at: datetime, *, scope: Scope) -> Steps[ScheduleRecord | None]:
+def set_schedule_next_fire(
+    name: str, next_fire_at: datetime, *, scope: Scope, now: datetime | None = None
+) -> Steps[ScheduleRecord | None]:
     """Say when a schedule is due next and return it, or ``None`` when there is none in the scope.
 
-    It fires then, whatever its expression says, and goes on with the times of the expression after that. A paused
-    schedule stays paused. An instant in the past is due at once.
+    It fires once for that instant, whatever its expression and its catch-up say, and goes on with the times of the
+    expression after that. An instant in the past is due at once; what the expression had between it and now does not
+    fire for its sake. A paused schedule stays paused.
 
     Args:
         name: The schedule.
         next_fire_at: An instant with a time zone.
         scope: Whose schedules may be changed.
+        now: Instant to use instead of the database's clock, for tests.
     """
     check_text("name", name)
     check_next_fire_at(next_fire_at)
-    document = encode_document(name=name, next_fire_at=next_fire_at.astimezone(UTC), **scope_fields(scope))
+    check_now(now)
+    document = encode_document(name=name, next_fire_at=next_fire_at.astimezone(UTC), now=now, **scope_fields(scope))
     rows = yield Statement(sql=_SET_NEXT_FIRE, document=document)
     return (yield from read_schedule(name, scope=scope)) if rows else None
 

@@ -239,12 +239,15 @@ def _plan(row: Row, grace: timedelta, unended: set[UUID]) -> _Plan:
         catch_up=catch_up,
         catch_up_limit=row["catch_up_limit"],
         grace=grace,
+        set_at=row["next_fire_set_at"],
     )
     is_overlapping = overlap is Overlap.SKIP and row["last_job_id"] in unended
-    left_out = "overlap" if is_overlapping else "catch_up" if plan.leaves_out else None
+    # With a due time that was set by hand there may be two, and these must not run side by side either.
+    due = plan.due[:1] if overlap is Overlap.SKIP else plan.due
+    left_out = "overlap" if is_overlapping or len(due) < len(plan.due) else "catch_up" if plan.leaves_out else None
     return _Plan(
         row=row,
-        jobs=[] if is_overlapping else [(uuid7(), due_at) for due_at in plan.due],
+        jobs=[] if is_overlapping else [(uuid7(), due_at) for due_at in due],
         next_fire_at=plan.next_fire_at,
         left_out=left_out,
     )

@@ -9,6 +9,7 @@ from runledger.core.errors import InvalidArgumentError
 from runledger.core.schedules.schedule import check_timezone_text
 
 _UTC = "UTC"
+_SHOWN = 64  # characters of what may be any text
 
 
 def time_zone(name: str) -> tzinfo:
@@ -26,7 +27,7 @@ def time_zone(name: str) -> tzinfo:
         pass
     raise InvalidArgumentError(
         "timezone",
-        "is no time zone that this host knows",
+        f"is no time zone that this host knows ({name[:_SHOWN]!r})",
         "pass an IANA name, for example 'Europe/Berlin'; where files of time zones are missing, install tzdata",
         code="job_schedule.invalid_timezone",
     )

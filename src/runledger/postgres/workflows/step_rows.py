@@ -86,7 +86,8 @@ def insert_steps(
         )
         missing = rows[0]["missing_job_types"]
         if missing:
-            raise definition_missing(missing, code="workflow.definition_not_found_or_disabled")
+            code = "workflow.definition_not_found_or_disabled"
+            raise (yield from definition_missing(missing, code=code, opens_part=is_alone))
         if notices is not None:
             notices.take(rows[0])
         if following is None:

@@ -16,7 +16,7 @@ parameter AS MATERIALIZED (
       FROM input
 ),
 defined AS MATERIALIZED (
-    SELECT d.job_type
+    SELECT d.job_type, d.paused_at
       FROM {schema}.job_definitions AS d
      WHERE (SELECT job_type FROM parameter) IS NULL OR d.job_type = (SELECT job_type FROM parameter)
 ),
@@ -91,6 +91,7 @@ given_up AS MATERIALIZED (
      GROUP BY d.job_type
 )
 SELECT d.job_type,
+       d.paused_at,
        p.pending_count,
        coalesce(l.leased_count, 0) AS leased_count,
        coalesce(l.stale_lease_count, 0) AS stale_lease_count,

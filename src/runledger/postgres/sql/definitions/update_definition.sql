@@ -11,4 +11,5 @@ UPDATE {schema}.job_definitions AS d
        absent_since = CASE WHEN (SELECT doc ? 'is_enabled' FROM input) THEN NULL ELSE d.absent_since END,
        updated_at = now()
  WHERE d.job_type = (SELECT doc ->> 'job_type' FROM input)
-RETURNING d.job_type, d.version, d.max_attempts, d.default_timeout_seconds, d.default_priority, d.is_enabled, d.paused_at
+RETURNING d.job_type, d.version, d.max_attempts, d.default_timeout_seconds, d.default_priority, d.is_enabled, d.paused_at,
+          d.catalog_scope

@@ -6,6 +6,7 @@ UPDATE {schema}.job_schedules AS s
    SET is_active = true,
        absent_since = NULL,
        next_fire_at = coalesce((SELECT next_fire_at FROM given), s.next_fire_at),
+       next_fire_set_at = CASE WHEN (SELECT next_fire_at FROM given) IS NULL THEN s.next_fire_set_at END,
        deferred_due_at = CASE WHEN (SELECT next_fire_at FROM given) IS NULL THEN s.deferred_due_at END,
        updated_at = now()
  WHERE s.id = (SELECT (doc ->> 'schedule_id')::uuid FROM input)

@@ -52,6 +52,7 @@ fired AS (
            last_fired_at = CASE
                WHEN (SELECT schedules FROM parameter) -> s.id::text ->> 'last_job_id' IS NULL THEN s.last_fired_at
                ELSE (SELECT fired_at FROM parameter) END,
+           next_fire_set_at = NULL,
            deferred_due_at = NULL,
            updated_at = (SELECT fired_at FROM parameter)
      WHERE s.id = ANY (ARRAY(SELECT id FROM asked WHERE is_enabled))

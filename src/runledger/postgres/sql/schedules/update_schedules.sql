@@ -10,6 +10,7 @@ UPDATE {schema}.job_schedules AS s
        is_active = i.is_active,
        absent_since = NULL,
        next_fire_at = coalesce(i.next_fire_at, s.next_fire_at),
+       next_fire_set_at = CASE WHEN i.next_fire_at IS NULL THEN s.next_fire_set_at END,
        deferred_due_at = CASE WHEN i.next_fire_at IS NULL THEN s.deferred_due_at END,
        max_jitter_seconds = i.max_jitter_seconds,
        catch_up = i.catch_up,
