@@ -213,8 +213,9 @@ def drive(operation: Operation[Any], lock: Lock, *, refuse_guarded: bool) -> lis
         if not refuse_guarded:
             raise
     # In autocommit a second statement would be a transaction of its own, unless it opens one.
-    assert not any(statement.is_only for statement in sent[1:]), operation.name
-    assert len(sent) == 1 or not sent[0].is_only or sent[1].opens_part, operation.name
+    assert not any(statement.is_only or statement.is_first_part for statement in sent[1:]), operation.name
+    assert len(sent) == 1 or not sent[0].is_only, operation.name
+    assert len(sent) == 1 or not sent[0].is_first_part or sent[1].opens_part, operation.name
     return exchanges
 
 

@@ -54,7 +54,8 @@ def complete_jobs(
     """Complete many jobs of one worker: SUCCEEDED, attempt closed, one event each.
 
     A job that carries out the step of a workflow ends its step in the same transaction, and releases or cancels what
-    waited for it. Such jobs have transactions of their own, of up to 64 runs each, after that of the others.
+    waited for it. On a pool such jobs have transactions of their own, up to 64 runs each, after that of the others. In
+    a transaction of the caller an error leaves nothing of the call behind.
 
     Args:
         worker_id: Who held them.
@@ -76,7 +77,9 @@ def complete_jobs(
     others = [success for success in successes if success.workflow_run_id is None] if of_workflows else successes
     if others:
         document = _document(worker_id, others, now=now, finds_runs=None if are_plain else True)
-        rows = yield Statement(sql=_COMPLETE, document=document, is_only=True)
+        # What is known to be plain is one statement for certain, and needs no savepoint in a caller's transaction.
+        is_alone = are_plain and not of_workflows
+        rows = yield Statement(sql=_COMPLETE, document=document, is_only=is_alone, is_first_part=not is_alone)
         completed.update(row["job_id"] for row in rows if row["workflow_run_id"] is None)
         found = jobs_by_run(rows, {success.lease.job_id: success for success in others})
         for run_id, of_run in found.items():

@@ -73,7 +73,7 @@ def fail_jobs(
     if not failures:
         return {}
     check_now(now)
-    rows = yield Statement(sql=_FAIL, document=_document(worker_id, failures, now=now), is_only=True)
+    rows = yield Statement(sql=_FAIL, document=_document(worker_id, failures, now=now), is_first_part=True)
     recorded = {row["job_id"]: row["is_dead_letter"] for row in rows if row["workflow_run_id"] is None}
 
     def fail(of_runs: Sequence[AttemptFailure]) -> Steps[list[UUID]]:
