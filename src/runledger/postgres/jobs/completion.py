@@ -10,7 +10,7 @@ from uuid import UUID
 from runledger.core.jobs.records import LeaseIdentity
 from runledger.core.scope import Admin
 from runledger.postgres.document import check_now, keyed_document, milliseconds
-from runledger.postgres.jobs.workflow_jobs import jobs_by_run, run_of
+from runledger.postgres.jobs.workflow_jobs import jobs_by_run, run_of, steps_of
 from runledger.postgres.locks import lock_job
 from runledger.postgres.notices import Notices
 from runledger.postgres.operation import Statement, Steps, operation
@@ -88,7 +88,7 @@ def complete_jobs(
     def complete(of_runs: Sequence[JobSuccess]) -> Steps[list[UUID]]:
         rows = yield Statement(sql=_COMPLETE, document=_document(worker_id, of_runs, now=now, ends_steps=True))
         completed.update(row["job_id"] for row in rows)
-        return [row["workflow_step_id"] for row in rows]
+        return steps_of(rows)
 
     yield from end_jobs_of_workflows(of_workflows, complete, notices=notices, now=now)
     return completed
@@ -140,8 +140,10 @@ def complete_job(
         rows = yield complete(ends_steps=ends_steps)
     if not rows:
         raise lease_owner_mismatch("jobs.complete_job")
-    if run_id is not None:
-        yield from end_job_steps([rows[0]["workflow_step_id"]], notices=notices, now=now)
+    # None when the run was deleted meanwhile: the job is a plain one then.
+    ended = steps_of(rows)
+    if ended:
+        yield from end_job_steps(ended, notices=notices, now=now)
 
 
 def _document(
