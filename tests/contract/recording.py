@@ -125,6 +125,11 @@ def _due_schedules(_document: Mapping[str, Any]) -> list[dict[str, object]]:
     return [{}, ending]
 
 
+def _expired_leases(_document: Mapping[str, Any]) -> list[dict[str, object]]:
+    """Answer with one whose run is free, and one whose run somebody else has."""
+    return [{}, {"workflow_run_id": OTHER_ID}]
+
+
 def _fired_schedules(_document: Mapping[str, Any]) -> list[dict[str, object]]:
     return [{}, {"schedule_id": OTHER_ID, "is_fired": False}]
 
@@ -137,6 +142,7 @@ _ROWS_OF_FILES: Mapping[str, Callable[[Mapping[str, Any]], list[dict[str, object
     "schedules/insert_schedules": _inserted_schedules,
     "schedules/claim_due_schedules": _due_schedules,
     "schedules/fire_schedules": _fired_schedules,
+    "jobs/list_expired_leases": _expired_leases,
     # That no active schedule needs a type which was disabled.
     "definitions/list_types_in_active_schedules": lambda _document: [],
 }
