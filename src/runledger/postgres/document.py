@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from runledger.core.errors import InvalidArgumentError
+from runledger.core.jobs.failure_text import clean_error_text
 from runledger.core.jobs.records import LeaseIdentity
 from runledger.core.scope import Admin, Global, Organization, Scope
 from runledger.core.workers import WorkerIdentity
@@ -64,9 +65,18 @@ def job_document(job_id: UUID, *, scope: Scope, **fields: Scalar) -> str:
     Raises:
         InvalidArgumentError: The job id is no UUID, or the scope is none.
     """
-    if not isinstance(job_id, UUID):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidArgumentError("job_id", f"is of type {type(job_id).__name__}", "pass the uuid.UUID of the job")
+    check_id("job_id", job_id, of="job")
     return encode_document(job_id=job_id, **scope_fields(scope), **fields)
+
+
+def run_document(run_id: UUID, *, scope: Scope, **fields: Scalar | list[str]) -> str:
+    """Return the document of a statement about one run of a workflow, if the scope has it.
+
+    Raises:
+        InvalidArgumentError: The run id is no UUID, or the scope is none.
+    """
+    check_id("run_id", run_id, of="run")
+    return encode_document(run_id=run_id, **scope_fields(scope), **fields)
 
 
 def scope_fields(scope: Scope) -> dict[str, Scalar]:
@@ -110,6 +120,34 @@ def retry_delay_milliseconds(delay: timedelta) -> int:
     """Return a retry delay as its column holds it: at least zero, and at most 24 days."""
     # Rounded up: a delay was asked for, so it must not become none.
     return min(max(-milliseconds(-delay), 0), _MAX_RETRY_DELAY_MS)
+
+
+def check_id(field: str, value: object, *, of: str) -> None:
+    """Refuse what is no UUID; a text that merely looks like one is refused too.
+
+    Args:
+        field: The name that errors give to it.
+        value: What is to be used as an id.
+        of: What has such ids.
+
+    Raises:
+        InvalidArgumentError: It is something else.
+    """
+    if not isinstance(value, UUID):
+        raise InvalidArgumentError(field, f"is of type {type(value).__name__}", f"pass the uuid.UUID of the {of}")
+
+
+def stored_error_text(field: str, text: str | None) -> str | None:
+    """Return a text about an error as it is stored: cleaned, and cut to what the database takes.
+
+    Raises:
+        InvalidArgumentError: It is no text.
+    """
+    if text is None:
+        return None
+    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidArgumentError(field, f"is of type {type(text).__name__}", "pass a str or None")
+    return clean_error_text(text)
 
 
 def check_limit(limit: int, *, field: str = "limit") -> None:

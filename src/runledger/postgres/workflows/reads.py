@@ -12,7 +12,7 @@ from runledger.core.json_value import JsonValue
 from runledger.core.scope import Admin, Scope
 from runledger.core.workflows.records import WorkflowRunRecord, WorkflowStepDependency, WorkflowStepRecord
 from runledger.core.workflows.status import WorkflowRunStatus
-from runledger.postgres.document import check_limit, encode_document, scope_fields
+from runledger.postgres.document import check_id, check_limit, encode_document, run_document, scope_fields
 from runledger.postgres.operation import Operation, Statement, Steps, operation
 from runledger.postgres.row_decoding import (
     decode_json_text,
@@ -56,6 +56,8 @@ def list_workflow_runs(
         before_run_id: Only runs older than this one; the id of the last run seen turns the page.
     """
     check_limit(limit)
+    if before_run_id is not None:
+        check_id("before_run_id", before_run_id, of="last run seen")
     document = encode_document(
         status=None if status is None else status.value,
         type_contains=workflow_type_contains,
@@ -113,7 +115,9 @@ def list_workflow_steps(
     """
     if limit is not None:
         check_limit(limit)
-    document = encode_document(run_id=run_id, limit=limit, after_step_id=after_step_id, **scope_fields(scope))
+    if after_step_id is not None:
+        check_id("after_step_id", after_step_id, of="last step seen")
+    document = run_document(run_id, scope=scope, limit=limit, after_step_id=after_step_id)
     rows = yield Statement(sql=_LIST_STEPS, document=document, is_only=True)
     return [decode_workflow_step(row) for row in rows]
 
@@ -121,7 +125,7 @@ def list_workflow_steps(
 @operation("workflows.list_workflow_step_dependencies")
 def list_workflow_step_dependencies(run_id: UUID, *, scope: Scope) -> Steps[list[WorkflowStepDependency]]:
     """Return what waits for what in a run, by prerequisite and dependent; a run outside the scope has nothing."""
-    document = encode_document(run_id=run_id, **scope_fields(scope))
+    document = run_document(run_id, scope=scope)
     rows = yield Statement(sql=_LIST_DEPENDENCIES, document=document, is_only=True)
     return [decode_workflow_step_dependency(row) for row in rows]
 
@@ -155,7 +159,7 @@ def read_run(
         is_only: The operation does nothing else.
         recovery: What settles the commit that follows, if it is not confirmed.
     """
-    document = encode_document(run_id=run_id, **scope_fields(scope))
+    document = run_document(run_id, scope=scope)
     rows = yield Statement(sql=_GET_RUN, document=document, is_only=is_only, recovery=recovery)
     return decode_workflow_run(rows[0]) if rows else None
 
@@ -164,8 +168,6 @@ def read_steps(
     run_id: UUID, step_keys: Sequence[str] | None = None, *, scope: Scope
 ) -> Steps[dict[str, WorkflowStepRecord]]:
     """Read steps of a run, by key, as a part of an operation: those that are named, or all in their order."""
-    document = encode_document(
-        run_id=run_id, step_keys=None if step_keys is None else list(step_keys), **scope_fields(scope)
-    )
+    document = run_document(run_id, scope=scope, step_keys=None if step_keys is None else list(step_keys))
     rows = yield Statement(sql=_LIST_STEPS, document=document)
     return {row["step_key"]: decode_workflow_step(row) for row in rows}
