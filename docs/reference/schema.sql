@@ -103,6 +103,49 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION runledger.lock_jobs_of_deleted_run() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM FROM "runledger".job_queue
+      WHERE id = ANY (ARRAY(
+            SELECT job_id FROM "runledger".workflow_steps WHERE workflow_run_id = OLD.id AND job_id IS NOT NULL))
+      ORDER BY id
+        FOR NO KEY UPDATE;
+    RETURN OLD;
+END
+$$;
+
+CREATE FUNCTION runledger.unlink_jobs_of_deleted_steps() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    UPDATE "runledger".job_queue
+       SET workflow_step_id = NULL, updated_at = now()
+     WHERE id = ANY (ARRAY(SELECT job_id FROM deleted_step WHERE job_id IS NOT NULL));
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION runledger.unlink_step_of_deleted_job() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    is_open boolean;
+BEGIN
+    UPDATE "runledger".workflow_steps
+       SET job_id = NULL, updated_at = now()
+     WHERE id = OLD.workflow_step_id AND job_id = OLD.id
+    RETURNING status IN ('ENQUEUED', 'RUNNING') INTO is_open;
+    IF is_open THEN
+        RAISE EXCEPTION 'the job of a workflow step that has not ended cannot be deleted'
+            USING ERRCODE = '23514', CONSTRAINT = 'os_workflow_job_linkage_symmetry',
+                  HINT = 'Cancel the job or its workflow run first, or delete the run.';
+    END IF;
+    RETURN NULL;
+END
+$$;
+
 CREATE TABLE runledger.job_attempts (
     job_id uuid NOT NULL,
     run_number integer DEFAULT 1 NOT NULL,
@@ -604,13 +647,19 @@ CREATE UNIQUE INDEX uq_workflow_runs_type_idempotency_global ON runledger.workfl
 
 CREATE UNIQUE INDEX uq_workflow_runs_type_idempotency_org ON runledger.workflow_runs USING btree (workflow_type, organization_id, idempotency_key) WHERE ((idempotency_key IS NOT NULL) AND (organization_id IS NOT NULL));
 
+CREATE TRIGGER trg_job_queue_unlink_step AFTER DELETE ON runledger.job_queue FOR EACH ROW WHEN ((old.workflow_step_id IS NOT NULL)) EXECUTE FUNCTION runledger.unlink_step_of_deleted_job();
+
 CREATE CONSTRAINT TRIGGER trg_job_queue_workflow_step_linkage_symmetry AFTER INSERT ON runledger.job_queue DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.workflow_step_id IS NOT NULL)) EXECUTE FUNCTION runledger.enforce_workflow_job_linkage_symmetry();
 
 CREATE CONSTRAINT TRIGGER trg_job_queue_workflow_step_linkage_symmetry_update AFTER UPDATE OF workflow_step_id ON runledger.job_queue DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((old.workflow_step_id IS DISTINCT FROM new.workflow_step_id)) EXECUTE FUNCTION runledger.enforce_workflow_job_linkage_symmetry();
 
+CREATE TRIGGER trg_workflow_runs_lock_jobs BEFORE DELETE ON runledger.workflow_runs FOR EACH ROW EXECUTE FUNCTION runledger.lock_jobs_of_deleted_run();
+
 CREATE CONSTRAINT TRIGGER trg_workflow_steps_job_linkage_symmetry AFTER INSERT ON runledger.workflow_steps DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.job_id IS NOT NULL)) EXECUTE FUNCTION runledger.enforce_workflow_job_linkage_symmetry();
 
 CREATE CONSTRAINT TRIGGER trg_workflow_steps_job_linkage_symmetry_update AFTER UPDATE OF job_id ON runledger.workflow_steps DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((old.job_id IS DISTINCT FROM new.job_id)) EXECUTE FUNCTION runledger.enforce_workflow_job_linkage_symmetry();
+
+CREATE TRIGGER trg_workflow_steps_unlink_jobs AFTER DELETE ON runledger.workflow_steps REFERENCING OLD TABLE AS deleted_step FOR EACH STATEMENT EXECUTE FUNCTION runledger.unlink_jobs_of_deleted_steps();
 
 ALTER TABLE ONLY runledger.job_queue
     ADD CONSTRAINT fk_job_queue_job_type FOREIGN KEY (job_type) REFERENCES runledger.job_definitions(job_type) ON DELETE RESTRICT;

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from itertools import count
 from uuid import UUID
 
+import pytest
+
 from runledger.cli.step_diagram import diagram_lines
 from runledger.cli.step_groups import group_steps
 from runledger.cli.workflow_story import tree_of
@@ -157,4 +159,34 @@ def test_keys_cannot_break_out_of_a_line_or_a_label() -> None:
 
     assert graph.lines() == ['a"]\\x1b[31m<b>#  BLOCKED']
     diagram = diagram_lines(group_steps(list(graph.steps.values()), []))
-    assert diagram[1] == '    s0["a#34;]#92;x1b[31m#60;b#62;#35;"]:::BLOCKED'
+    assert diagram[1] == '    s0["a#34;#93;#92;x1b#91;31m#60;b#62;#35;"]:::BLOCKED'
+
+
+@pytest.mark.parametrize(
+    ("key", "label"),
+    [
+        ("**b**", "#42;#42;b#42;#42;"),
+        ("_b_ __c__", "#95;b#95; #95;#95;c#95;#95;"),
+        ("~~b~~", "#126;#126;b#126;#126;"),
+        ("1. x", "#49;#46; x"),
+        ("12) x", "#49;#50;#41; x"),
+        ("- x", "#45; x"),
+        ("---", "#45;--"),
+        ("+ x", "#43; x"),
+        ("* x", "#42; x"),
+        ("$$x$$", "#36;#36;x#36;#36;"),
+        ("fa:fa-car", "fa#58;fa-car"),
+        ("[a](b)", "#91;a#93;(b)"),
+        ("http://a.example", "http#58;//a.example"),
+        ("www.a.example", "www#46;a.example"),
+        ("ada@a.example", "ada#64;a.example"),
+        ("%%{init: {}}%%", "#37;#37;{init: {}}#37;#37;"),
+        ("send_mail-1.2 (a:b) + c", "send_mail-1.2 (a:b) + c"),
+        ("2.build", "2.build"),
+    ],
+)
+def test_a_key_is_shown_as_it_is_and_not_as_the_markdown_that_it_might_be(key: str, label: str) -> None:
+    graph = Graph()
+    graph.add(key)
+
+    assert diagram_lines(group_steps(list(graph.steps.values()), []))[1] == f'    s0["{label}"]:::BLOCKED'

@@ -177,7 +177,7 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
     jobs.complete_job(_SUCCESS, lock_timeout=_TTL, idle_timeout=_TTL, notices=_NOTICES, now=_NOW),
     jobs.fail_jobs(_WORKER, [_FAILURE], notices=_NOTICES, now=_NOW),
     jobs.fail_job(_FAILURE, lock_timeout=_TTL, notices=_NOTICES, now=_NOW),
-    jobs.reap_expired_leases(limit=10, retry_delay=_TTL, notices=_NOTICES, now=_NOW),
+    jobs.reap_expired_leases(limit=2, retry_delay=_TTL, notices=_NOTICES, now=_NOW),
     jobs.cancel_job(JOB_ID, scope=Organization(_ORGANIZATION), reason="obsolete", notices=_NOTICES, now=_NOW),
     jobs.requeue_job(JOB_ID, scope=Organization(_ORGANIZATION), reason="repaired", notices=_NOTICES, now=_NOW),
     jobs.compare_and_requeue_job(

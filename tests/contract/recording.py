@@ -129,6 +129,11 @@ def _due_schedules(_document: Mapping[str, Any]) -> list[dict[str, object]]:
     return [{}, ending]
 
 
+def _expired_leases(_document: Mapping[str, Any]) -> list[dict[str, object]]:
+    """Answer with one whose run is free, and one whose run somebody else has."""
+    return [{}, {"workflow_run_id": OTHER_ID}]
+
+
 def _fired_schedules(_document: Mapping[str, Any]) -> list[dict[str, object]]:
     return [{}, {"schedule_id": OTHER_ID, "is_fired": False}]
 
@@ -141,6 +146,7 @@ _ROWS_OF_FILES: Mapping[str, Callable[[Mapping[str, Any]], list[dict[str, object
     "schedules/insert_schedules": _inserted_schedules,
     "schedules/claim_due_schedules": _due_schedules,
     "schedules/fire_schedules": _fired_schedules,
+    "jobs/list_expired_leases": _expired_leases,
     # That no active schedule needs a type which was disabled.
     "definitions/list_types_in_active_schedules": lambda _document: [],
 }
@@ -217,8 +223,9 @@ def drive(operation: Operation[Any], lock: Lock, *, refuse_guarded: bool) -> lis
         if not refuse_guarded:
             raise
     # In autocommit a second statement would be a transaction of its own, unless it opens one.
-    assert not any(statement.is_only for statement in sent[1:]), operation.name
-    assert len(sent) == 1 or not sent[0].is_only or sent[1].opens_part, operation.name
+    assert not any(statement.is_only or statement.is_first_part for statement in sent[1:]), operation.name
+    assert len(sent) == 1 or not sent[0].is_only, operation.name
+    assert len(sent) == 1 or not sent[0].is_first_part or sent[1].opens_part, operation.name
     return exchanges
 
 

@@ -94,3 +94,13 @@ def test_a_member_of_a_string_enumeration_gives_its_value() -> None:
     assert JobType(Kinds.SEND) == "email.send"
     assert str(JobType(Kinds.SEND)) == "email.send"
     assert str(JobType.unchecked(Kinds.SEND)) == "email.send"
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_an_identifier_has_at_most_1024_bytes(kind: Identifier) -> None:
+    """Two of them, or one and an idempotency key, fit into an entry of an index."""
+    for longest in ("x" * 1_024, "\N{SNOWMAN}" * 341, "\N{PILE OF POO}" * 256):
+        assert kind(longest) == longest
+    for too_long in ("x" * 1_025, "\N{SNOWMAN}" * 342, "\N{PILE OF POO}" * 257):
+        with pytest.raises(InvalidArgumentError, match="longer than 1024 bytes"):
+            kind(too_long)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from runledger.cli.step_groups import StepGroup
@@ -22,15 +23,20 @@ _STYLES = {
     WorkflowStepStatus.FAILED: "fill:#fee2e2,stroke:#dc2626,color:#450a0a",
     WorkflowStepStatus.CANCELED: "fill:#fae8ff,stroke:#a21caf,color:#4a044e",
 }
-# What would end a label, or be read as an entity, a tag or Markdown.
-_ESCAPES = str.maketrans({character: f"#{ord(character)};" for character in '#"<>&`\\'})
+# What would end a label, or be read as an entity, a tag, a directive, a formula, an icon or Markdown. Mermaid does not
+# even draw labels that are a list or a link, so their marks are among them. Those within words, as in send_mail and
+# step-1, mean nothing to Markdown and stay readable.
+_ESCAPED = re.compile(
+    r"""[#"<>&`\\*~$%@\[\]] | (?<![^\W_])_ | _(?![^\W_]) | :(?=fa-|//) | (?<=www)\. | ^\s*(?:[-+]|\d+[.)])(?=\s|-|$)""",
+    re.VERBOSE,
+)
 
 
 def diagram_lines(groups: Sequence[StepGroup]) -> list[str]:
     """Return the flowchart: a class for each status, gates as hexagons, edges that any end satisfies dotted."""
     lines = ["flowchart TD"]
     for number, group in enumerate(groups):
-        label = f'"{group.name.translate(_ESCAPES)}"'
+        label = f'"{_escaped(group.name)}"'
         box = f"{{{{{label}}}}}" if group.is_gate else f"[{label}]"
         lines.append(f"    s{number}{box}:::{group.status}")
     for number, group in enumerate(groups):
@@ -39,3 +45,7 @@ def diagram_lines(groups: Sequence[StepGroup]) -> list[str]:
             lines.append(f"    s{prerequisite} {arrow} s{number}")
     statuses = {group.status for group in groups}
     return lines + [f"    classDef {status} {style}" for status, style in _STYLES.items() if status in statuses]
+
+
+def _escaped(name: str) -> str:
+    return _ESCAPED.sub(lambda found: "".join(f"#{ord(character)};" for character in found[0]), name)

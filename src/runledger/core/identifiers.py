@@ -1,8 +1,8 @@
 """Identifiers: job types, workflow types and step keys.
 
 Each is a ``str`` and behaves like one: it compares, hashes, orders and serialises as the plain text, and
-surrounding whitespace is kept. There is no rule on length or characters but two: an identifier is not blank,
-and PostgreSQL can store it.
+surrounding whitespace is kept. There is no rule on length or characters but three: an identifier is not blank,
+PostgreSQL can store it, and it is short enough for the indexes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,13 @@ from runledger.core.errors import (
     BlankWorkflowTypeError,
     InvalidArgumentError,
 )
+
+# An entry of a B-tree ends at 2,704 bytes, and a job type shares it with an idempotency key of as many, a step key with
+# the id of its run. Refused here, a long one does not fail the other requests of its batch.
+_MAX_BYTES = 1_024
+
+# A character takes four bytes at most: what is no longer than this need not be encoded to be measured.
+_SURELY_SHORT = _MAX_BYTES // 4
 
 _BlankError = type[BlankJobTypeError] | type[BlankWorkflowTypeError] | type[BlankStepKeyError]
 
@@ -48,7 +55,7 @@ class JobType(_Identifier):
 
     Raises:
         BlankJobTypeError: The text is empty or only whitespace.
-        InvalidArgumentError: It is no string, or holds what PostgreSQL cannot store.
+        InvalidArgumentError: It is no string, longer than 1,024 bytes in UTF-8, or holds what PostgreSQL cannot store.
     """
 
     __slots__ = ()
@@ -67,7 +74,7 @@ class WorkflowType(_Identifier):
 
     Raises:
         BlankWorkflowTypeError: The text is empty or only whitespace.
-        InvalidArgumentError: It is no string, or holds what PostgreSQL cannot store.
+        InvalidArgumentError: It is no string, longer than 1,024 bytes in UTF-8, or holds what PostgreSQL cannot store.
     """
 
     __slots__ = ()
@@ -84,7 +91,7 @@ class StepKey(_Identifier):
 
     Raises:
         BlankStepKeyError: The text is empty or only whitespace.
-        InvalidArgumentError: It is no string, or holds what PostgreSQL cannot store.
+        InvalidArgumentError: It is no string, longer than 1,024 bytes in UTF-8, or holds what PostgreSQL cannot store.
     """
 
     __slots__ = ()
@@ -108,6 +115,17 @@ def check_identifier(text: object, *, field: str, blank_error: _BlankError) -> N
         raise InvalidArgumentError(field, f"is of type {type(text).__name__}", "pass a str")
     if not text.strip():
         raise blank_error(field)
+    check_identifier_text(field, text)
+
+
+def check_identifier_text(field: str, text: str) -> None:
+    """Refuse a text that no index can hold, or no column.
+
+    Raises:
+        InvalidArgumentError: It is so.
+    """
     problem = unstorable_text_problem(text)
     if problem is not None:
         raise InvalidArgumentError(field, problem, "PostgreSQL cannot store it, remove it")
+    if len(text) > _SURELY_SHORT and len(text.encode()) > _MAX_BYTES:
+        raise InvalidArgumentError(field, f"is longer than {_MAX_BYTES} bytes", "shorten it, or use a digest")

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from runledger.core.database_text import check_text
 from runledger.core.errors import InvalidArgumentError
+from runledger.core.jobs.failure_text import clean_error_text
 from runledger.core.jobs.records import LeaseIdentity
 from runledger.core.jobs.setting_checks import INT64_MAX
 from runledger.core.scope import Admin, Global, Organization, Scope
@@ -68,6 +69,16 @@ def job_document(job_id: UUID, *, scope: Scope, **fields: Scalar) -> str:
     """
     check_uuid("job_id", job_id)
     return encode_document(job_id=job_id, **scope_fields(scope), **fields)
+
+
+def run_document(run_id: UUID, *, scope: Scope, **fields: Scalar | list[str]) -> str:
+    """Return the document of a statement about one run of a workflow, if the scope has it.
+
+    Raises:
+        InvalidArgumentError: The run id is no UUID, or the scope is none.
+    """
+    check_uuid("run_id", run_id)
+    return encode_document(run_id=run_id, **scope_fields(scope), **fields)
 
 
 def scope_fields(scope: Scope) -> dict[str, Scalar]:
@@ -135,6 +146,19 @@ def check_uuid(field: str, value: UUID) -> None:
     """
     if not isinstance(value, UUID):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidArgumentError(field, f"is of type {type(value).__name__}", "pass a uuid.UUID")
+
+
+def stored_error_text(field: str, text: str | None) -> str | None:
+    """Return a text about an error as it is stored: cleaned, and cut to what the database takes.
+
+    Raises:
+        InvalidArgumentError: It is no text.
+    """
+    if text is None:
+        return None
+    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidArgumentError(field, f"is of type {type(text).__name__}", "pass a str or None")
+    return clean_error_text(text)
 
 
 def check_limit(limit: int, *, field: str = "limit") -> None:

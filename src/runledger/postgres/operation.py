@@ -41,24 +41,30 @@ class Statement:
     Attributes:
         sql: The text, usually a file.
         document: JSON text, the ``$1``; ``None`` for a text without a parameter (a migration's).
-        is_only: The operation consists of this statement alone, or its first part does. On a pool it then runs in
-            autocommit, in one round trip, instead of between BEGIN and COMMIT.
+        is_only: The operation consists of this statement alone. On a pool it then runs in autocommit, in one round
+            trip, instead of between BEGIN and COMMIT; in a caller's transaction it needs no savepoint.
+        is_first_part: The first part of the operation consists of this statement alone. On a pool it runs as one that
+            ``is_only``; in a caller's transaction the savepoint around all parts begins with it: others may follow.
         is_guarded: Run inside a savepoint. A database error rolls back to it and is thrown into the generator as a
             :class:`~runledger.postgres.sql_errors.QueryError`, which may go on.
         recovery: What a pool runs on a new connection when the connection was lost while this, the last statement of
             the transaction, was being committed. Its result takes the place of the one that was lost.
         lock_conflict: How it is shown when a lock is not had in time (SQLSTATE 55P03), if not as any other error.
         opens_part: Begin another part of the operation with this statement. On a pool the part is a transaction of
-            its own, after that of the parts before was committed; in a caller's transaction a savepoint of its own.
+            its own, after that of the parts before was committed; in a caller's transaction all are one savepoint.
+        keeps_parts: With ``opens_part``: in a caller's transaction, too, an error from here on leaves what the parts
+            before did.
     """
 
     sql: SqlText
     document: str | None = field(repr=False)
     is_only: bool = False
+    is_first_part: bool = False
     is_guarded: bool = False
     recovery: Operation[Any] | None = field(default=None, repr=False)
     lock_conflict: ErrorClass | None = None
     opens_part: bool = False
+    keeps_parts: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,7 +63,9 @@ def migrate_after_idempotency_cutover() -> Steps[list[int]]:
 
 
 def _lock(*, opens_part: bool) -> Steps[None]:
-    session = (yield Statement(sql=_CHECK_SESSION, document=encode_document(), opens_part=opens_part))[0]
+    # What cannot be validated must not undo the migrations, whoever commits them.
+    check = Statement(sql=_CHECK_SESSION, document=encode_document(), opens_part=opens_part, keeps_parts=opens_part)
+    session = (yield check)[0]
     check_server_version(session["server_version_num"])
     if not session["is_read_committed"]:
         # A snapshot from before the wait for the lock would not show what the other process applied.

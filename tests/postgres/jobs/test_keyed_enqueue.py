@@ -406,14 +406,24 @@ def test_reading_by_key_needs_the_scope_of_the_key() -> None:
         next(jobs.get_job_by_idempotency_key(JOB_TYPE, "", scope=Global()).begin())
 
 
-def test_a_key_and_a_type_that_are_too_long_together_are_no_conflict(queue: JobQueue) -> None:
-    """A caller that takes a conflict for a job that exists already would lose this one."""
-    # Digests, since PostgreSQL would compress what repeats itself.
-    digests = "".join(hashlib.sha256(bytes([number])).hexdigest() for number in range(50))
-    long_type, long_key = digests[:2_200], digests[2_200:]
-    queue.define(long_type)
+# PostgreSQL would compress what repeats itself.
+DIGESTS = "".join(hashlib.sha256(bytes([number])).hexdigest() for number in range(50))
 
-    error = refusal_of(queue, changed(job_type=long_type, idempotency_key=long_key))
+
+def test_the_longest_key_and_the_longest_type_fit_into_the_index(queue: JobQueue) -> None:
+    longest = changed(
+        job_type=DIGESTS[:1_024], idempotency_key=DIGESTS[1_024:2_048], organization_id=UUID(int=1), payload=None
+    )
+    queue.define(longest.job_type)
+
+    assert enqueue(queue, longest) == enqueue(queue, longest)
+
+
+def test_a_key_that_is_too_long_for_an_index_of_the_application_is_no_conflict(queue: JobQueue) -> None:
+    """A caller that takes a conflict for a job that exists already would lose this one."""
+    queue.sql("CREATE UNIQUE INDEX uq_own ON job_queue (idempotency_key, (payload ->> 'long'))")
+
+    error = refusal_of(queue, changed(idempotency_key=DIGESTS[:1_024], payload={"long": DIGESTS[1_024:]}))
 
     assert (error.code, error.sqlstate) == ("db.query_failed", "54000")
     assert str(error) == "a value is larger than PostgreSQL can store or index"

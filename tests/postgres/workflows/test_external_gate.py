@@ -286,3 +286,38 @@ def test_gates_one_after_another(queue: WorkflowQueue) -> None:
         queue.complete(run_id, key)
 
     assert queue.workflow_run(run_id).status is WorkflowRunStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "a\0b", "lone\ud800", 5])
+def test_a_reason_that_says_nothing_or_cannot_be_stored_is_refused(queue: WorkflowQueue, reason: Any) -> None:
+    """As by the cancel of a run; an empty one was stored before."""
+    flow = workflow()
+    flow.gate("approve")
+    run_id = queue.start(flow)
+    before = queue.contents()
+
+    with pytest.raises(InvalidArgumentError, check=lambda error: error.field == "reason"):
+        queue.complete(run_id, "approve", reason=reason)
+
+    assert queue.contents() == before
+
+
+@pytest.mark.parametrize("field", ["error_code", "error_message"])
+@pytest.mark.parametrize("value", [5, b"refused"])
+def test_a_code_or_message_that_is_no_text_is_refused_by_its_name(
+    queue: WorkflowQueue, field: str, value: object
+) -> None:
+    flow = workflow()
+    flow.gate("approve")
+    run_id = queue.start(flow)
+    before = queue.contents()
+    fields: dict[str, Any] = {field: value}
+
+    for change in (
+        lambda: queue.complete(run_id, "approve", FAILED, **fields),
+        lambda: queue.cancel_run(run_id, **fields),
+    ):
+        with pytest.raises(InvalidArgumentError, check=lambda error: error.field == field):
+            change()
+
+    assert queue.contents() == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -209,6 +210,69 @@ def test_an_expired_last_attempt_of_a_run_that_is_locked_is_left_to_a_later_pass
     first.rollback()
     assert reap(queue, claimed).processed_count == 1
     assert step_of(queue, claimed)[0] == "FAILED"
+
+
+def many_last_attempts(queue: WorkflowQueue, count: int) -> UUID:
+    """Return a run whose jobs are all claimed for the last time."""
+    flow = workflow()
+    for number in range(count):
+        flow.job(f"part-{number}", JOB_TYPE, max_attempts=1)
+    run_id = queue.start(flow)
+    assert len(queue.claim()) == count
+    return run_id
+
+
+def test_a_run_that_is_locked_hides_no_lease_that_expired_after_its_own(queue: WorkflowQueue, first: Session) -> None:
+    """Its jobs alone would fill the window of each pass, for as long as it is locked."""
+    locked = many_last_attempts(queue, 7)
+    other, plain = many_last_attempts(queue, 1), queue.enqueue_and_claim()
+    first.run(workflows.list_workflow_step_keys_for_update(locked, scope=Admin()))
+    now = plain.lease_expires_at + MINUTE
+
+    def reap_two() -> jobs.ReapResult:
+        return queue.run(jobs.reap_expired_leases(limit=2, retry_delay=timedelta(hours=1), now=now))
+
+    result = reap_two()
+    assert (result.processed_count, result.is_full) == (2, True)
+    assert queue.statuses(other) == {"part-0": "FAILED"}
+    assert queue.job(plain.job_id).status is JobStatus.PENDING
+
+    result = reap_two()
+    assert (result.processed_count, result.is_full) == (0, False)
+    first.rollback()
+    while reap_two().is_full:
+        pass
+    assert set(queue.statuses(locked).values()) == {"FAILED"}
+
+
+def test_the_jobs_of_a_locked_run_make_room_in_a_window_that_is_partly_taken(
+    queue: WorkflowQueue, first: Session
+) -> None:
+    """What is taken already is not taken again, not even when it is refused and put off by nothing."""
+    bad = queue.enqueue_and_claim(max_attempts=1)
+    queue.refuse("job_dead_letters", "true")
+    locked = many_last_attempts(queue, 2)
+    plain = queue.enqueue_and_claim()
+    first.run(workflows.list_workflow_step_keys_for_update(locked, scope=Admin()))
+
+    result = queue.run(jobs.reap_expired_leases(limit=3, retry_delay=timedelta(), now=plain.lease_expires_at + MINUTE))
+
+    assert [lease.job_id for lease in result.leases] == [plain.job_id]
+    assert result.deferred_job_ids == (bad.job_id,)
+
+
+def test_a_pass_of_the_reaper_looks_a_few_times_and_no_more(queue: WorkflowQueue, first: Session) -> None:
+    """A window of one lease, and more runs that are locked than the reaper looks for."""
+    locked = [many_last_attempts(queue, 1) for _ in range(9)]
+    plain = queue.enqueue_and_claim()
+    for run_id in locked:
+        first.run(workflows.list_workflow_step_keys_for_update(run_id, scope=Admin()))
+    now = plain.lease_expires_at + MINUTE
+
+    result = queue.run(jobs.reap_expired_leases(limit=1, retry_delay=timedelta(), now=now))
+    assert (result.processed_count, result.is_full) == (0, False)
+    result = queue.run(jobs.reap_expired_leases(limit=2, retry_delay=timedelta(), now=now))
+    assert result.processed_count == 1
 
 
 def test_an_end_that_the_database_refuses_is_set_apart_with_its_step(queue: WorkflowQueue) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import traceback
 from dataclasses import replace
 from datetime import timedelta
@@ -15,6 +16,7 @@ from runledger.core import (
     Admin,
     Global,
     Organization,
+    Workflow,
     WorkflowRunEnqueue,
     WorkflowRunStatus,
     WorkflowStepDependencySpec,
@@ -270,3 +272,12 @@ def test_a_constraint_of_the_application_is_no_known_key(queue: WorkflowQueue) -
 
     with pytest.raises(QueryError, check=lambda error: error.code == "db.unique_violation"):
         enqueue(queue, REQUEST)
+
+
+def test_the_longest_type_and_the_longest_key_fit_into_the_index(queue: WorkflowQueue) -> None:
+    """Digests, since PostgreSQL would compress what repeats itself."""
+    digests = "".join(hashlib.sha256(bytes([number])).hexdigest() for number in range(32))
+    flow = Workflow(digests[:1_024], idempotency_key=digests[1_024:], organization_id=SHOP)
+    flow.gate("open")
+
+    assert queue.start(flow) == queue.start(flow)

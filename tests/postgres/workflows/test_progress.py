@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
+import psycopg
 import pytest
 
 from runledger.core import (
     Admin,
+    ClaimedJob,
     JobFailureKind,
     JobStatus,
     StepCounts,
     WorkflowRunStatus,
     WorkflowStepStatus,
 )
-from runledger.postgres import QueryErrorCategory, jobs, workflows
+from runledger.postgres import Operation, QueryError, QueryErrorCategory, jobs, run, run_sync, workflows
+from runledger.postgres.workflows.advance import MAX_RUNS
 from tests.postgres.job_queue import JOB_TYPE, WORKER
 from tests.postgres.workflow_queue import CANCELED, FAILED, WorkflowQueue, diamond, failure_of, refused, workflow
 from tests.races.session import Session
@@ -254,6 +258,60 @@ def test_above_read_committed_no_job_of_a_workflow_ends(queue: WorkflowQueue, fi
     first.commit()
     assert queue.job(plain.job_id).status is JobStatus.SUCCEEDED
     assert queue.job(claimed.job_id).status is JobStatus.PENDING, "a retry ends no step"
+
+
+def success_of(claimed: ClaimedJob) -> jobs.JobSuccess:
+    return jobs.JobSuccess(lease=claimed.lease, workflow_run_id=claimed.workflow_run_id)
+
+
+MIXED_BATCHES: dict[str, Callable[[list[ClaimedJob]], Operation[object]]] = {
+    "complete": lambda batch: jobs.complete_jobs(WORKER, [jobs.JobSuccess(lease=claimed.lease) for claimed in batch]),
+    "complete with known runs": lambda batch: jobs.complete_jobs(WORKER, [success_of(claimed) for claimed in batch]),
+    "complete, the others plain": lambda batch: jobs.complete_jobs(
+        WORKER, [success_of(claimed) for claimed in batch], are_plain=True
+    ),
+    "fail": lambda batch: jobs.fail_jobs(WORKER, [failure_of(claimed, JobFailureKind.TERMINAL) for claimed in batch]),
+}
+REFUSED_BY_THE_TEST = pytest.raises(QueryError, check=lambda error: error.sqlstate == "P0001")
+EVERY_MIXED_BATCH = pytest.mark.parametrize("make", MIXED_BATCHES.values(), ids=MIXED_BATCHES)
+
+
+@EVERY_MIXED_BATCH
+@pytest.mark.parametrize("is_blocking", [False, True])
+async def test_a_batch_that_fails_at_its_workflows_leaves_nothing_in_a_callers_transaction(
+    queue: WorkflowQueue, make: Callable[[list[ClaimedJob]], Operation[object]], *, is_blocking: bool
+) -> None:
+    """The caller commits, and the plain jobs of the batch are still held."""
+    queue.enqueue()
+    for _ in range(MAX_RUNS + 1):
+        queue.start(diamond())
+    batch = queue.claim()
+    last = max(claimed.workflow_run_id for claimed in batch if claimed.workflow_run_id is not None)
+    queue.refuse("workflow_runs", f"NEW.id = '{last}'", action="UPDATE")
+    before = queue.contents()
+
+    if is_blocking:
+        with psycopg.connect(queue.url) as connection, REFUSED_BY_THE_TEST:
+            run_sync(connection, make(batch))
+    else:
+        async with await psycopg.AsyncConnection.connect(queue.url) as connection:
+            with REFUSED_BY_THE_TEST:
+                await run(connection, make(batch))
+
+    assert queue.contents() == before
+
+
+@pytest.mark.parametrize("are_plain", [True, False])
+def test_jobs_that_are_known_to_be_plain_are_completed_without_a_savepoint(
+    queue: WorkflowQueue, first: Session, *, are_plain: bool
+) -> None:
+    """The way that every job of a queue without workflows takes. A row from inside a savepoint has another xmin."""
+    claimed = queue.enqueue_and_claim()
+
+    first.run(jobs.complete_jobs(WORKER, [jobs.JobSuccess(lease=claimed.lease)], are_plain=are_plain))
+
+    written = "SELECT xmin = pg_current_xact_id()::xid FROM runledger.job_queue WHERE id = %s"
+    assert first.sql(written, claimed.job_id) == [(are_plain,)]
 
 
 def break_constraints(queue: WorkflowQueue, statement: str, *parameters: object) -> None:

@@ -388,3 +388,24 @@ def test_times_of_a_run_are_told_by_the_database(queue: WorkflowQueue) -> None:
 
     assert before - timedelta(seconds=1) <= run.created_at <= queue.clock()
     assert run.created_at == run.started_at == run.updated_at
+
+
+NO_ID: Any = "018fa1f8-0000-7000-8000-000000000123"
+
+
+@pytest.mark.parametrize(
+    ("field", "read"),
+    [
+        ("run_id", workflows.get_workflow_run_by_id(NO_ID, scope=Admin())),
+        ("run_id", workflows.list_workflow_steps(NO_ID, scope=Admin())),
+        ("run_id", workflows.list_workflow_step_dependencies(NO_ID, scope=Admin())),
+        ("after_step_id", workflows.list_workflow_steps(UUID(int=1), scope=Admin(), after_step_id=NO_ID)),
+        ("before_run_id", workflows.list_workflow_runs(scope=Admin(), before_run_id=NO_ID)),
+    ],
+)
+def test_an_id_that_is_no_uuid_is_refused_by_its_name(
+    queue: WorkflowQueue, field: str, read: Operation[object]
+) -> None:
+    """Also a text that looks like one, as by whatever changes a run."""
+    with pytest.raises(InvalidArgumentError, check=lambda error: error.field == field):
+        queue.run(read)

@@ -270,6 +270,42 @@ def test_whatever_changes_a_run_waits_for_its_cancel(
     waiting.result()
 
 
+ISOLATION_CODES = {
+    "complete": "workflow.terminal_completion_unsupported_isolation",
+    "dead letter": "workflow.terminal_completion_unsupported_isolation",
+    "cancel of the job": "workflow.terminal_completion_unsupported_isolation",
+    "gate": "workflow.external_completion_unsupported_isolation",
+}
+
+
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+@pytest.mark.parametrize("name", [*WAITING, "cancel", "complete many", "fail many"])
+def test_a_run_that_was_changed_since_the_snapshot_is_refused_by_the_code_of_the_isolation(
+    queue: WorkflowQueue, first: Session, level: str, name: str
+) -> None:
+    """WFA-016, WFX-011, WFC-006, WFP-016. PostgreSQL would refuse the lock itself, as a serialization failure."""
+    a, b = two_branches(queue)
+    others: dict[str, Operation[object]] = {
+        "cancel": cancel(a),
+        "complete many": jobs.complete_jobs(WORKER, [jobs.JobSuccess(lease=a.lease)]),
+        "fail many": jobs.fail_jobs(WORKER, [failure_of(a, JobFailureKind.TERMINAL)]),
+    }
+    others |= {name: wait(a) for name, wait in WAITING.items()}
+    codes = ISOLATION_CODES | {
+        "cancel": "workflow.cancel_unsupported_isolation",
+        "complete many": ISOLATION_CODES["complete"],
+        "fail many": ISOLATION_CODES["complete"],
+    }
+    first.sql(f"SET TRANSACTION ISOLATION LEVEL {level}")
+    first.sql("SELECT count(*) FROM runledger.workflow_runs")
+    queue.succeed(b)
+
+    with refused(codes.get(name, "workflow.append_unsupported_isolation")):
+        first.run(others[name])
+
+    assert first.sql("SELECT 1") == [(1,)]
+
+
 @EVERY_WAIT
 def test_a_wait_that_takes_too_long_is_a_conflict_and_leaves_nothing_behind(
     queue: WorkflowQueue, first: Session, second: Session, wait: Callable[[ClaimedJob], Operation[object]]

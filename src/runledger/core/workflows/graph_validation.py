@@ -22,8 +22,8 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import timedelta
 
-from runledger.core.database_text import check_text
 from runledger.core.errors import InvalidArgumentError
+from runledger.core.identifiers import check_identifier_text
 from runledger.core.jobs.setting_checks import (
     check_idempotency_key,
     check_int32,
@@ -60,9 +60,6 @@ from runledger.core.workflows.status import WorkflowDependencyReleaseMode, Workf
 
 _ZERO = timedelta(0)
 
-# An entry of a B-tree ends at 2,704 bytes, and the key shares it with the id of the run.
-_MAX_STEP_KEY_BYTES = 1_024
-
 
 def validate_workflow_run_enqueue(run: WorkflowRunEnqueue) -> None:
     """Refuse a run that is no workflow.
@@ -88,7 +85,7 @@ def validate_workflow_run_enqueue(run: WorkflowRunEnqueue) -> None:
     if run.organization_id is not None:
         check_organization_id("organization_id", run.organization_id)
     if run.result_step_key is not None:
-        check_text("result_step_key", run.result_step_key)
+        _check_name("result_step_key", run.result_step_key)
         if all(step.step_key != run.result_step_key for step in run.steps):
             raise missing_result_step(run.result_step_key)
 
@@ -106,7 +103,7 @@ def validate_workflow_dag(workflow_type: str, steps: Sequence[WorkflowStepEnqueu
     """
     if _is_blank(workflow_type):
         raise blank_workflow_type()
-    check_text("workflow_type", workflow_type)
+    _check_name("workflow_type", workflow_type)
     _check_is_list("steps", steps)
     if not steps:
         raise empty_steps()
@@ -175,7 +172,7 @@ def _check_step(index: int | None, step: WorkflowStepEnqueue) -> None:
         raise InvalidArgumentError(place, f"is of type {type(step).__name__}", "pass a WorkflowStepEnqueue")
     if _is_blank(step.step_key):
         raise blank_step_key(index)
-    _check_step_key(step_place(index, "step_key"), step.step_key)
+    _check_name(step_place(index, "step_key"), step.step_key)
     # By identity: the text "EXTERNAL" is equal to the member, and whoever stores the step would have to know of both.
     if step.execution_kind is WorkflowStepExecutionKind.JOB:
         _check_job(index, step)
@@ -193,7 +190,7 @@ def _check_step(index: int | None, step: WorkflowStepEnqueue) -> None:
 def _check_job(index: int | None, step: WorkflowStepEnqueue) -> None:
     if step.job_type is None or _is_blank(step.job_type):
         raise blank_job_type(index, step.step_key)
-    check_text(step_place(index, "job_type"), step.job_type)
+    _check_name(step_place(index, "job_type"), step.job_type)
     # As in a single enqueue: nearly all steps have no settings, and a comparison is all that they pay.
     if step.max_attempts is not None:
         if _is_non_positive(step.max_attempts):
@@ -316,7 +313,7 @@ def _check_is_list(field: str, value: object) -> None:
         raise InvalidArgumentError(field, f"is of type {type(value).__name__}", "pass a tuple or list")
 
 
-def _check_step_key(field: str, key: object) -> None:
-    text = check_text(field, key)
-    if len(text) > _MAX_STEP_KEY_BYTES or len(text.encode()) > _MAX_STEP_KEY_BYTES:
-        raise InvalidArgumentError(field, f"is longer than {_MAX_STEP_KEY_BYTES} bytes", "shorten it, or use a digest")
+def _check_name(field: str, text: object) -> None:
+    if not isinstance(text, str):
+        raise InvalidArgumentError(field, f"is of type {type(text).__name__}", "pass a str")
+    check_identifier_text(field, text)

@@ -10,7 +10,7 @@ from uuid import UUID
 from runledger.core.jobs.records import LeaseIdentity
 from runledger.core.scope import Admin
 from runledger.postgres.document import check_duration, check_now, keyed_document, milliseconds
-from runledger.postgres.jobs.workflow_jobs import jobs_by_run, run_of
+from runledger.postgres.jobs.workflow_jobs import jobs_by_run, run_of, steps_of
 from runledger.postgres.locks import lock_job
 from runledger.postgres.notices import Notices
 from runledger.postgres.operation import Statement, Steps, operation
@@ -55,7 +55,8 @@ def complete_jobs(
     """Complete many jobs of one worker: SUCCEEDED, attempt closed, one event each.
 
     A job that carries out the step of a workflow ends its step in the same transaction, and releases or cancels what
-    waited for it. Such jobs have transactions of their own, of up to 64 runs each, after that of the others.
+    waited for it. On a pool such jobs have transactions of their own, up to 64 runs each, after that of the others. In
+    a transaction of the caller an error leaves nothing of the call behind.
 
     Args:
         worker_id: Who held them.
@@ -79,7 +80,9 @@ def complete_jobs(
     others = [success for success in successes if success.workflow_run_id is None] if of_workflows else successes
     if others:
         document = _document(worker_id, others, now=now, finds_runs=None if are_plain else True)
-        rows = yield Statement(sql=_COMPLETE, document=document, is_only=True)
+        # What is known to be plain is one statement for certain, and needs no savepoint in a caller's transaction.
+        is_alone = are_plain and not of_workflows
+        rows = yield Statement(sql=_COMPLETE, document=document, is_only=is_alone, is_first_part=not is_alone)
         completed.update(row["job_id"] for row in rows if row["workflow_run_id"] is None)
         found = jobs_by_run(rows, {success.lease.job_id: success for success in others})
         for run_id, of_run in found.items():
@@ -88,7 +91,7 @@ def complete_jobs(
     def complete(of_runs: Sequence[JobSuccess]) -> Steps[list[UUID]]:
         rows = yield Statement(sql=_COMPLETE, document=_document(worker_id, of_runs, now=now, ends_steps=True))
         completed.update(row["job_id"] for row in rows)
-        return [row["workflow_step_id"] for row in rows]
+        return steps_of(rows)
 
     yield from end_jobs_of_workflows(of_workflows, complete, run_wait=run_wait, notices=notices, now=now)
     return completed
@@ -140,8 +143,10 @@ def complete_job(
         rows = yield complete(ends_steps=ends_steps)
     if not rows:
         raise lease_owner_mismatch("jobs.complete_job")
-    if run_id is not None:
-        yield from end_job_steps([rows[0]["workflow_step_id"]], notices=notices, now=now)
+    # None when the run was deleted meanwhile: the job is a plain one then.
+    ended = steps_of(rows)
+    if ended:
+        yield from end_job_steps(ended, notices=notices, now=now)
 
 
 def _document(

@@ -12,7 +12,7 @@ from runledger.core.jobs.records import LeaseIdentity
 from runledger.core.jobs.status import JobFailureKind
 from runledger.core.scope import Admin
 from runledger.postgres.document import check_duration, check_now, json_text, keyed_document, retry_delay_milliseconds
-from runledger.postgres.jobs.workflow_jobs import jobs_by_run, run_of
+from runledger.postgres.jobs.workflow_jobs import jobs_by_run, run_of, steps_of
 from runledger.postgres.locks import lock_job
 from runledger.postgres.notices import Notices
 from runledger.postgres.operation import Statement, Steps, operation
@@ -76,13 +76,13 @@ def fail_jobs(
         return {}
     check_duration("run_wait", run_wait)
     check_now(now)
-    rows = yield Statement(sql=_FAIL, document=_document(worker_id, failures, now=now), is_only=True)
+    rows = yield Statement(sql=_FAIL, document=_document(worker_id, failures, now=now), is_first_part=True)
     recorded = {row["job_id"]: row["is_dead_letter"] for row in rows if row["workflow_run_id"] is None}
 
     def fail(of_runs: Sequence[AttemptFailure]) -> Steps[list[UUID]]:
         rows = yield Statement(sql=_FAIL, document=_document(worker_id, of_runs, now=now, ends_steps=True))
         recorded.update({row["job_id"]: row["is_dead_letter"] for row in rows})
-        return [row["workflow_step_id"] for row in rows if row["is_dead_letter"]]
+        return steps_of([row for row in rows if row["is_dead_letter"]])
 
     of_workflows = jobs_by_run(rows, {failure.lease.job_id: failure for failure in failures})
     yield from end_jobs_of_workflows(of_workflows, fail, run_wait=run_wait, notices=notices, now=now)
@@ -134,8 +134,10 @@ def fail_job(
     # Left alone only now: while the lock was waited for, the job came to its last attempt, which is somebody else's.
     if is_dead_letter is None:
         raise lease_owner_mismatch("jobs.fail_job")
-    if is_dead_letter and run_id is not None:
-        yield from end_job_steps([rows[0]["workflow_step_id"]], notices=notices, now=now)
+    # None when the run was deleted meanwhile: the job is a plain one then.
+    ended = steps_of(rows) if is_dead_letter else []
+    if ended:
+        yield from end_job_steps(ended, notices=notices, now=now)
     return is_dead_letter
 
 

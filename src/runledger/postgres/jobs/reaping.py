@@ -29,6 +29,9 @@ _DEFER = SqlFile("jobs", "defer_reaping")
 _SAVEPOINT = PlainSql("SAVEPOINT runledger_reap")
 _ROLLBACK = PlainSql("ROLLBACK TO SAVEPOINT runledger_reap")
 
+# Looks for expired leases in one pass, each behind the runs that the one before did not get.
+_MAX_PAGES = 8
+
 _NOT_OF_DEAD_LETTER = {"action", "worker_id", "workflow_step_id"}
 
 
@@ -84,7 +87,7 @@ def reap_expired_leases(
     ``retry_delay`` into the future, where it stays LEASED and starves nobody.
 
     The step of a workflow waits with its job for the next attempt, or ends with it. A dead letter whose run another
-    transaction has locked is left to a later pass.
+    transaction has locked is left to a later pass, and the leases that expired after it are taken all the same.
 
     Args:
         limit: Leases at most.
@@ -95,7 +98,7 @@ def reap_expired_leases(
     check_limit(limit)
     check_duration("retry_delay", retry_delay)
     check_now(now)
-    rows = yield Statement(sql=_LIST_EXPIRED, document=encode_document(limit=limit, now=now))
+    rows, is_full = yield from _list_expired(limit, now)
     reaped: list[Row] = []
     deferred: list[UUID] = []
     stuck: list[UUID] = []
@@ -113,8 +116,7 @@ def reap_expired_leases(
                 deferred += ids
             else:
                 stuck += ids
-    last_of_run = [(row["job_id"], row["workflow_run_id"]) for row in rows if row["workflow_run_id"] is not None]
-    for job_id in (yield from _of_free_runs(last_of_run)):
+    for job_id in [row["job_id"] for row in rows if row["workflow_run_id"] is not None]:
         try:
             reaped += yield from _reap_last_attempt(job_id, retry_delay, notices, now)
         except QueryError:
@@ -128,16 +130,36 @@ def reap_expired_leases(
         stuck_job_ids=tuple(stuck),
         dead_letters=tuple(_dead_letter(row) for row in reaped if row["action"] == "DEAD_LETTER"),
         # What nothing could be done about is no reason to look again at once.
-        is_full=len(rows) == limit and len(reaped) + len(deferred) > 0,
+        is_full=is_full and len(reaped) + len(deferred) > 0,
     )
 
 
-def _of_free_runs(jobs: Sequence[tuple[UUID, UUID]]) -> Steps[list[UUID]]:
-    """Return those jobs whose run is locked now. Their own locks are held already, so nobody may be waited for."""
-    if not jobs:
-        return []
-    free = yield from try_lock_runs({run_id for _, run_id in jobs}, isolation_code=TERMINAL_COMPLETION_ISOLATION)
-    return [job_id for job_id, run_id in jobs if run_id in free]
+def _list_expired(limit: int, now: datetime | None) -> Steps[tuple[list[Row], bool]]:
+    """Lock up to ``limit`` expired leases and the runs that end with them; tell if there may be more behind them.
+
+    The locks of the jobs are held before their runs are known, so a run that somebody else has is not waited for. Its
+    jobs are left, however many, and what expired after them takes their place, so that it hides nothing while it is
+    kept. Where each look meets other runs that are kept, the pass ends after a few.
+    """
+    taken: list[Row] = []
+    busy: set[UUID] = set()
+    is_full = True
+    for _ in range(_MAX_PAGES):
+        document = encode_document(
+            limit=limit - len(taken),
+            busy_run_ids=[str(run_id) for run_id in busy] or None,
+            taken_job_ids=[str(row["job_id"]) for row in taken] or None,
+            now=now,
+        )
+        rows = yield Statement(sql=_LIST_EXPIRED, document=document)
+        run_ids = {row["workflow_run_id"] for row in rows} - {None}
+        if run_ids:
+            busy |= run_ids - (yield from try_lock_runs(run_ids, isolation_code=TERMINAL_COMPLETION_ISOLATION))
+        is_full = len(rows) == limit - len(taken)
+        taken += [row for row in rows if row["workflow_run_id"] not in busy]
+        if not is_full or len(taken) == limit:
+            break
+    return taken, is_full
 
 
 def _reap_last_attempt(

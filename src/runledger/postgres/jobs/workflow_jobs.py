@@ -28,3 +28,8 @@ def jobs_by_run(rows: Rows, items: Mapping[UUID, T]) -> dict[UUID, list[T]]:
         if row["workflow_run_id"] is not None:
             by_run.setdefault(row["workflow_run_id"], []).append(items[row["job_id"]])
     return by_run
+
+
+def steps_of(rows: Rows) -> list[UUID]:
+    """Return the steps of jobs that a statement has changed; plain jobs have none."""
+    return [row["workflow_step_id"] for row in rows if row["workflow_step_id"] is not None]

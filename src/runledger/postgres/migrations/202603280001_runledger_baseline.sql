@@ -450,9 +450,10 @@ CREATE TABLE {schema}.workflow_run_mutations (
 
 -- Linkage of jobs and steps ------------------------------------------------------------------------------
 
--- A job of a workflow and its step point at each other, and neither ever changes. An assertion, not a mechanism: the
--- statements write both directions, the check at commit proves it. So there are no foreign keys and no unique indexes for
--- the two columns: one job per step and one step per job follow, and what no query needs would be paid by each release.
+-- A job of a workflow and its step point at each other, and neither changes while both are there. An assertion, not a
+-- mechanism: the statements write both directions, the check at commit proves it. So there are no foreign keys and no unique
+-- indexes for the two columns: one job per step and one step per job follow, and what no query needs would be paid by each
+-- release. What ON DELETE SET NULL would do is done by the triggers below, which only a deletion pays for.
 CREATE FUNCTION {schema}.enforce_workflow_job_linkage_symmetry() RETURNS trigger
 LANGUAGE plpgsql AS $function$
 DECLARE
@@ -515,6 +516,63 @@ CREATE CONSTRAINT TRIGGER trg_workflow_steps_job_linkage_symmetry_update
     AFTER UPDATE OF job_id ON {schema}.workflow_steps DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW WHEN (OLD.job_id IS DISTINCT FROM NEW.job_id)
     EXECUTE FUNCTION {schema}.enforce_workflow_job_linkage_symmetry();
+
+-- A step is deleted with its run. Its job stays, and is a plain one from then on.
+CREATE FUNCTION {schema}.unlink_jobs_of_deleted_steps() RETURNS trigger
+LANGUAGE plpgsql AS $function$
+BEGIN
+    UPDATE {schema}.job_queue
+       SET workflow_step_id = NULL, updated_at = now()
+     WHERE id = ANY (ARRAY(SELECT job_id FROM deleted_step WHERE job_id IS NOT NULL));
+    RETURN NULL;
+END
+$function$;
+
+CREATE TRIGGER trg_workflow_steps_unlink_jobs
+    AFTER DELETE ON {schema}.workflow_steps REFERENCING OLD TABLE AS deleted_step
+    FOR EACH STATEMENT EXECUTE FUNCTION {schema}.unlink_jobs_of_deleted_steps();
+
+-- Jobs are locked before steps (docs/explanation/lock-order.md): a claim that holds a job and is about to move its step
+-- would deadlock with a deletion that has the step and wants the job. The row of the run is locked already.
+CREATE FUNCTION {schema}.lock_jobs_of_deleted_run() RETURNS trigger
+LANGUAGE plpgsql AS $function$
+BEGIN
+    PERFORM FROM {schema}.job_queue
+      WHERE id = ANY (ARRAY(
+            SELECT job_id FROM {schema}.workflow_steps WHERE workflow_run_id = OLD.id AND job_id IS NOT NULL))
+      ORDER BY id
+        FOR NO KEY UPDATE;
+    RETURN OLD;
+END
+$function$;
+
+CREATE TRIGGER trg_workflow_runs_lock_jobs
+    BEFORE DELETE ON {schema}.workflow_runs
+    FOR EACH ROW EXECUTE FUNCTION {schema}.lock_jobs_of_deleted_run();
+
+-- A step that has ended forgets its job. One that has not would wait for it for ever, so that job cannot be deleted.
+CREATE FUNCTION {schema}.unlink_step_of_deleted_job() RETURNS trigger
+LANGUAGE plpgsql AS $function$
+DECLARE
+    is_open boolean;
+BEGIN
+    UPDATE {schema}.workflow_steps
+       SET job_id = NULL, updated_at = now()
+     WHERE id = OLD.workflow_step_id AND job_id = OLD.id
+    RETURNING status IN ('ENQUEUED', 'RUNNING') INTO is_open;
+    IF is_open THEN
+        RAISE EXCEPTION 'the job of a workflow step that has not ended cannot be deleted'
+            USING ERRCODE = '23514', CONSTRAINT = 'os_workflow_job_linkage_symmetry',
+                  HINT = 'Cancel the job or its workflow run first, or delete the run.';
+    END IF;
+    RETURN NULL;
+END
+$function$;
+
+CREATE TRIGGER trg_job_queue_unlink_step
+    AFTER DELETE ON {schema}.job_queue
+    FOR EACH ROW WHEN (OLD.workflow_step_id IS NOT NULL)
+    EXECUTE FUNCTION {schema}.unlink_step_of_deleted_job();
 
 
 -- Metrics ------------------------------------------------------------------------------------------------

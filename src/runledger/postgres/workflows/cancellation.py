@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from runledger.core.jobs.failure_text import clean_error_text
 from runledger.core.jobs.setting_checks import check_reason
 from runledger.core.scope import Admin, Scope
 from runledger.core.workflows.records import WorkflowRunRecord
-from runledger.postgres.document import check_now, encode_document
+from runledger.postgres.document import check_now, encode_document, stored_error_text
 from runledger.postgres.notices import Notices, sends_inside
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.sql_files import SqlFile
@@ -58,6 +57,8 @@ def cancel_workflow_run(
     if reason is not None:
         check_reason("reason", reason)
     check_now(now)
+    stored_code = stored_error_text("error_code", error_code)
+    stored_message = stored_error_text("error_message", error_message)
     run = yield from lock_run(run_id, scope=scope, isolation_code=_ISOLATION, lock_timeout=None)
     if run is None:
         raise run_not_found("workflows.cancel_workflow_run", scope)
@@ -67,8 +68,8 @@ def cancel_workflow_run(
             encode_document(
                 run_id=run_id,
                 reason=reason,
-                error_code=None if error_code is None else clean_error_text(error_code),
-                error_message=None if error_message is None else clean_error_text(error_message),
+                error_code=stored_code,
+                error_message=stored_message,
                 notifies=sends_inside(notices),
                 now=now,
             ),

@@ -8,14 +8,14 @@ from uuid import UUID
 
 from runledger.core.errors import BlankStepKeyError
 from runledger.core.identifiers import check_identifier
-from runledger.core.jobs.failure_text import clean_error_text
+from runledger.core.jobs.setting_checks import check_reason
 from runledger.core.json_form import JsonEncodable
 from runledger.core.json_value import encode_json
 from runledger.core.scope import Admin, Scope
 from runledger.core.workflows.records import CompletedGate, WorkflowStepRecord
 from runledger.core.workflows.status import WorkflowRunStatus, WorkflowStepExecutionKind, WorkflowStepStatus
 from runledger.core.workflows.step_release import DEPENDENCY_UNSATISFIED
-from runledger.postgres.document import check_now
+from runledger.postgres.document import check_now, stored_error_text
 from runledger.postgres.notices import Notices
 from runledger.postgres.operation import Steps, operation
 from runledger.postgres.sql_errors import QueryError, QueryErrorCategory, refusal
@@ -52,7 +52,7 @@ def complete_external_workflow_step(
         scope: Whose runs may be changed.
         status: How it ended: SUCCEEDED, FAILED or CANCELED.
         output: Any JSON value, for those that come after.
-        reason: Why, for people.
+        reason: Why, for people; not blank.
         error_code: What went wrong, as a short stable text.
         error_message: The text that goes with it; cleaned and cut to what the database stores.
         notices: How workers are told of released steps, and clients of ended runs.
@@ -75,6 +75,10 @@ def complete_external_workflow_step(
         raise _invalid_status("a gate is completed as SUCCEEDED, FAILED or CANCELED")
     check_identifier(step_key, field="step_key", blank_error=BlankStepKeyError)
     check_now(now)
+    if reason is not None:
+        check_reason("reason", reason)
+    stored_code = stored_error_text("error_code", error_code)
+    stored_message = stored_error_text("error_message", error_message)
     output_json = None if output is None else encode_json(output, field="output")
     run = yield from lock_run(run_id, scope=scope, isolation_code=_ISOLATION)
     step = None if run is None else (yield from read_steps(run_id, [step_key], scope=Admin())).get(step_key)
@@ -98,9 +102,9 @@ def complete_external_workflow_step(
     end = GateEnd(
         step_id=step.id,
         status=status,
-        reason=_stored(reason),
-        error_code=_stored(error_code),
-        error_message=_stored(error_message),
+        reason=reason,
+        error_code=stored_code,
+        error_message=stored_message,
         output_json=output_json,
     )
     yield from end_gate(end, notices=notices, now=now)
@@ -120,10 +124,6 @@ def _why_ended(step: WorkflowStepRecord, run_status: WorkflowRunStatus) -> str:
 def _completed(step: WorkflowStepRecord, *, was_completed_already: bool) -> CompletedGate:
     members = {field.name: getattr(step, field.name) for field in fields(step)}
     return CompletedGate(**members, was_completed_already=was_completed_already)
-
-
-def _stored(text: str | None) -> str | None:
-    return None if text is None else clean_error_text(text)
 
 
 def _invalid_status(client_message: str) -> QueryError:

@@ -20,7 +20,7 @@ from runledger.core.workflows.records import (
     WorkflowStepRecord,
 )
 from runledger.core.workflows.status import WorkflowRunStatus, WorkflowStepStatus
-from runledger.postgres.document import check_limit, check_now, check_uuid, encode_document, scope_fields
+from runledger.postgres.document import check_limit, check_now, check_uuid, encode_document, run_document, scope_fields
 from runledger.postgres.operation import Operation, Statement, Steps, operation
 from runledger.postgres.row_decoding import (
     decode_enqueued_step,
@@ -139,13 +139,12 @@ def list_workflow_steps(
         check_limit(limit)
     if after_step_id is not None:
         check_uuid("after_step_id", after_step_id)
-    check_uuid("run_id", run_id)
-    document = encode_document(
-        run_id=run_id,
+    document = run_document(
+        run_id,
+        scope=scope,
         status=_status_text(status, WorkflowStepStatus),
         limit=limit,
         after_step_id=after_step_id,
-        **scope_fields(scope),
     )
     rows = yield Statement(sql=_LIST_STEPS, document=document, is_only=True)
     return [decode_workflow_step(row) for row in rows]
@@ -171,8 +170,7 @@ def list_enqueued_workflow_steps(
 @operation("workflows.list_workflow_step_dependencies")
 def list_workflow_step_dependencies(run_id: UUID, *, scope: Scope) -> Steps[list[WorkflowStepDependency]]:
     """Return what waits for what in a run, by prerequisite and dependent; a run outside the scope has nothing."""
-    check_uuid("run_id", run_id)
-    document = encode_document(run_id=run_id, **scope_fields(scope))
+    document = run_document(run_id, scope=scope)
     rows = yield Statement(sql=_LIST_DEPENDENCIES, document=document, is_only=True)
     return [decode_workflow_step_dependency(row) for row in rows]
 
@@ -207,8 +205,7 @@ def read_run(
         is_only: The operation does nothing else.
         recovery: What settles the commit that follows, if it is not confirmed.
     """
-    check_uuid("run_id", run_id)
-    document = encode_document(run_id=run_id, **scope_fields(scope))
+    document = run_document(run_id, scope=scope)
     rows = yield Statement(sql=_GET_RUN, document=document, is_only=is_only, recovery=recovery)
     return decode_workflow_run(rows[0]) if rows else None
 
@@ -217,9 +214,7 @@ def read_steps(
     run_id: UUID, step_keys: Sequence[str] | None = None, *, scope: Scope
 ) -> Steps[dict[str, WorkflowStepRecord]]:
     """Read steps of a run, by key, as a part of an operation: those that are named, or all in their order."""
-    document = encode_document(
-        run_id=run_id, step_keys=None if step_keys is None else list(step_keys), **scope_fields(scope)
-    )
+    document = run_document(run_id, scope=scope, step_keys=None if step_keys is None else list(step_keys))
     rows = yield Statement(sql=_LIST_STEPS, document=document)
     return {row["step_key"]: decode_workflow_step(row) for row in rows}
 

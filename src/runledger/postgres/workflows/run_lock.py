@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from runledger.core.errors import InvalidArgumentError
 from runledger.core.scope import Admin, Scope
 from runledger.core.workflows.status import WorkflowRunStatus
-from runledger.postgres.document import encode_document, milliseconds, scope_fields
+from runledger.postgres.document import check_uuid, encode_document, milliseconds, scope_fields
 from runledger.postgres.operation import Rows, Statement, Steps
 from runledger.postgres.row_decoding import decode_run_status
 from runledger.postgres.sql_errors import ErrorClass, QueryError, QueryErrorCategory, refusal
@@ -61,7 +60,7 @@ def lock_run(
     Raises:
         QueryError: ``workflow.release_conflict``: it was not had in time. ``isolation_code``.
     """
-    _check_run_id(run_id)
+    check_uuid("run_id", run_id)
     document = encode_document(
         run_ids=[str(run_id)],
         lock_timeout_ms=None if lock_timeout is None else milliseconds(lock_timeout),
@@ -134,11 +133,6 @@ def lock_runs_soon(run_ids: Iterable[UUID], lock_timeout: timedelta) -> Steps[se
             raise
         return set()
     return _run_ids(rows)
-
-
-def _check_run_id(run_id: object) -> None:
-    if not isinstance(run_id, UUID):
-        raise InvalidArgumentError("run_id", f"is of type {type(run_id).__name__}", "pass the uuid.UUID of the run")
 
 
 def _check_isolation(rows: Rows, code: str) -> None:

@@ -146,7 +146,7 @@ async def _run_alone(connection: psycopg.AsyncConnection[Any], execution: Execut
         first = next(steps)
     except StopIteration as stop:
         return stop.value
-    if first.is_only and connection.autocommit:
+    if (first.is_only or first.is_first_part) and connection.autocommit:
         # It commits by itself. Only what has a recovery is known to write.
         execution.is_committing = first.recovery is not None
         return await _drive_one_and_parts(connection, execution, steps, first)
@@ -160,12 +160,13 @@ async def _run_inside(connection: psycopg.AsyncConnection[Any], execution: Execu
     except StopIteration as stop:
         return stop.value
     if first.is_only:
-        return await _drive_one_and_parts(connection, execution, steps, first)
-    # All or nothing here too: a caller that catches the error and commits must not keep a part. The savepoint needs a
-    # transaction around it, which psycopg opens with the first statement of a connection without autocommit.
+        return await _drive_one_part(connection, execution, steps, first)
+    # All or nothing here, whatever the parts: a caller that catches the error and commits must keep nothing. The
+    # savepoint needs a transaction around it, which psycopg opens with the first statement of a connection without
+    # autocommit.
     if connection.info.transaction_status == TransactionStatus.IDLE:
         await connection.execute("SELECT", prepare=False)
-    return await _drive_parts(connection, execution, steps, first)
+    return await _drive_in_savepoint(connection, execution, steps, first)
 
 
 async def _drive_one_and_parts(
@@ -185,6 +186,20 @@ async def _drive_one_part(
     end = await _drive(connection, execution, steps, statement)
     assert not isinstance(end, Statement)  # noqa: S101 (such an operation has one part)
     return end
+
+
+async def _drive_in_savepoint(
+    connection: psycopg.AsyncConnection[Any], execution: Execution[T], steps: Steps[T], statement: Statement
+) -> T:
+    """Run all parts in one savepoint; what an operation wants to keep of them is released before the next begins."""
+    while True:
+        async with connection.transaction():
+            end = await _drive(connection, execution, steps, statement)
+            while isinstance(end, Statement) and not end.keeps_parts:
+                end = await _drive(connection, execution, steps, end)
+        if not isinstance(end, Statement):
+            return end
+        statement = end
 
 
 async def _drive_parts(

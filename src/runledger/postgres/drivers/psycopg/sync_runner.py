@@ -96,7 +96,7 @@ def _run_alone(connection: psycopg.Connection[Any], execution: Execution[T]) -> 
         first = next(steps)
     except StopIteration as stop:
         return stop.value
-    if first.is_only and connection.autocommit:
+    if (first.is_only or first.is_first_part) and connection.autocommit:
         # It commits by itself. Only what has a recovery is known to write.
         execution.is_committing = first.recovery is not None
         return _drive_one_and_parts(connection, execution, steps, first)
@@ -110,12 +110,13 @@ def _run_inside(connection: psycopg.Connection[Any], execution: Execution[T]) ->
     except StopIteration as stop:
         return stop.value
     if first.is_only:
-        return _drive_one_and_parts(connection, execution, steps, first)
-    # All or nothing here too: a caller that catches the error and commits must not keep a part. The savepoint needs a
-    # transaction around it, which psycopg opens with the first statement of a connection without autocommit.
+        return _drive_one_part(connection, execution, steps, first)
+    # All or nothing here, whatever the parts: a caller that catches the error and commits must keep nothing. The
+    # savepoint needs a transaction around it, which psycopg opens with the first statement of a connection without
+    # autocommit.
     if connection.info.transaction_status == TransactionStatus.IDLE:
         connection.execute("SELECT", prepare=False)
-    return _drive_parts(connection, execution, steps, first)
+    return _drive_in_savepoint(connection, execution, steps, first)
 
 
 def _drive_one_and_parts(
@@ -135,6 +136,20 @@ def _drive_one_part(
     end = _drive(connection, execution, steps, statement)
     assert not isinstance(end, Statement)  # noqa: S101 (such an operation has one part)
     return end
+
+
+def _drive_in_savepoint(
+    connection: psycopg.Connection[Any], execution: Execution[T], steps: Steps[T], statement: Statement
+) -> T:
+    """Run all parts in one savepoint; what an operation wants to keep of them is released before the next begins."""
+    while True:
+        with connection.transaction():
+            end = _drive(connection, execution, steps, statement)
+            while isinstance(end, Statement) and not end.keeps_parts:
+                end = _drive(connection, execution, steps, end)
+        if not isinstance(end, Statement):
+            return end
+        statement = end
 
 
 def _drive_parts(

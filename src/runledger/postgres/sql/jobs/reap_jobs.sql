@@ -3,7 +3,8 @@
 --   dead-lettered  no attempt is left
 --   retried        otherwise, after the reaper's delay
 -- The step of a workflow waits with its job: RUNNING -> ENQUEUED. A dead letter ends its step: such a job is passed only
--- under the lock of its run (ends_steps), and the caller goes on with end_workflow_steps.
+-- under the lock of its run (ends_steps), and the caller goes on with end_workflow_steps. A link to a step that is not there
+-- (somebody disabled the triggers that remove it) is none: else such jobs would fill the reaper's window for ever.
 -- Guard: still LEASED and expired once the row lock is held. Lock order: job rows by id, SKIP LOCKED, so several
 -- reapers share the work. Index: primary keys.
 WITH input AS (SELECT $1::jsonb AS doc),
@@ -41,6 +42,7 @@ expired AS MATERIALIZED (
             WHERE a.job_id = t.id AND a.run_number = t.run_number AND a.attempt = t.attempt) AS a ON true
      WHERE t.status = 'LEASED' AND t.lease_expires_at < t.at
        AND (t.workflow_step_id IS NULL OR t.attempt < t.max_attempts OR (SELECT ends_steps FROM parameter)
+            OR (SELECT s.id FROM {schema}.workflow_steps AS s WHERE s.id = t.workflow_step_id) IS NULL
             OR (a.claim_origin = 'WORKER_PRESTART' AND a.execution_started_persisted_at IS NULL))
 ),
 released AS (
