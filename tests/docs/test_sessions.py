@@ -34,7 +34,12 @@ _PAGES = [
     "reference/python-api.md",
 ]
 # By the other modules of this folder.
-_TESTED_ELSEWHERE = {"how-to/integrate-into-a-service.md", "how-to/read-the-ledger.md", "tutorial/first-job.md"}
+_TESTED_ELSEWHERE = {
+    "how-to/integrate-into-a-service.md",
+    "how-to/read-the-ledger.md",
+    "tutorial/first-job.md",
+    "tutorial/first-workflow.md",
+}
 # Beside the tests of their package.
 _TESTED_WITH_A_PACKAGE = {"explanation/embedded-server.md", "how-to/test-your-jobs.md"}
 

@@ -41,8 +41,9 @@ class Statement:
     Attributes:
         sql: The text, usually a file.
         document: JSON text, the ``$1``; ``None`` for a text without a parameter (a migration's).
-        is_only: The operation consists of this statement alone. On a pool it then runs in autocommit, in one round
-            trip, instead of between BEGIN and COMMIT; in a caller's transaction it needs no savepoint.
+        is_only: The operation consists of this statement alone, but for parts that only read, to say why it had no
+            effect. On a pool it then runs in autocommit, in one round trip, instead of between BEGIN and COMMIT; in a
+            caller's transaction it needs no savepoint.
         is_first_part: The first part of the operation consists of this statement alone. On a pool it runs as one that
             ``is_only``; in a caller's transaction the savepoint around all parts begins with it: others may follow.
         is_guarded: Run inside a savepoint. A database error rolls back to it and is thrown into the generator as a

@@ -160,7 +160,7 @@ async def _run_inside(connection: psycopg.AsyncConnection[Any], execution: Execu
     except StopIteration as stop:
         return stop.value
     if first.is_only:
-        return await _drive_one_part(connection, execution, steps, first)
+        return await _drive_without_savepoint(connection, execution, steps, first)
     # All or nothing here, whatever the parts: a caller that catches the error and commits must keep nothing. The
     # savepoint needs a transaction around it, which psycopg opens with the first statement of a connection without
     # autocommit.
@@ -180,12 +180,15 @@ async def _drive_one_and_parts(
     return end
 
 
-async def _drive_one_part(
+async def _drive_without_savepoint(
     connection: psycopg.AsyncConnection[Any], execution: Execution[T], steps: Steps[T], statement: Statement
 ) -> T:
-    end = await _drive(connection, execution, steps, statement)
-    assert not isinstance(end, Statement)  # noqa: S101 (such an operation has one part)
-    return end
+    """Run what needs none: a single statement, and what is read after one that had no effect."""
+    while True:
+        end = await _drive(connection, execution, steps, statement)
+        if not isinstance(end, Statement):
+            return end
+        statement = end
 
 
 async def _drive_in_savepoint(
@@ -221,7 +224,7 @@ async def _run_last(connection: psycopg.AsyncConnection[Any], execution: Executi
         first = next(steps)
     except StopIteration as stop:
         return stop.value
-    return await _drive_one_part(connection, execution, steps, first)
+    return await _drive_without_savepoint(connection, execution, steps, first)
 
 
 async def _drive(

@@ -110,7 +110,7 @@ def _run_inside(connection: psycopg.Connection[Any], execution: Execution[T]) ->
     except StopIteration as stop:
         return stop.value
     if first.is_only:
-        return _drive_one_part(connection, execution, steps, first)
+        return _drive_without_savepoint(connection, execution, steps, first)
     # All or nothing here, whatever the parts: a caller that catches the error and commits must keep nothing. The
     # savepoint needs a transaction around it, which psycopg opens with the first statement of a connection without
     # autocommit.
@@ -130,12 +130,15 @@ def _drive_one_and_parts(
     return end
 
 
-def _drive_one_part(
+def _drive_without_savepoint(
     connection: psycopg.Connection[Any], execution: Execution[T], steps: Steps[T], statement: Statement
 ) -> T:
-    end = _drive(connection, execution, steps, statement)
-    assert not isinstance(end, Statement)  # noqa: S101 (such an operation has one part)
-    return end
+    """Run what needs none: a single statement, and what is read after one that had no effect."""
+    while True:
+        end = _drive(connection, execution, steps, statement)
+        if not isinstance(end, Statement):
+            return end
+        statement = end
 
 
 def _drive_in_savepoint(
@@ -171,7 +174,7 @@ def _run_last(connection: psycopg.Connection[Any], execution: Execution[T]) -> T
         first = next(steps)
     except StopIteration as stop:
         return stop.value
-    return _drive_one_part(connection, execution, steps, first)
+    return _drive_without_savepoint(connection, execution, steps, first)
 
 
 def _drive(
