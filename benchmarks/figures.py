@@ -69,6 +69,12 @@ FIGURES: Mapping[str, Figure] = {
     "workflow_to_plain_ratio": Figure("… by plain jobs drained", 2, bound="≥ 0.35"),
     "fanout_step_us": Figure("a step of the widest fan", 0, " µs"),
     "fanout_growth_ratio": Figure("… the dearest by one of the narrowest fan", 2, bound="≤ 1.5"),
+    "admin_page_ms": Figure(
+        "a page of all jobs, of given-up ones or dead letters, behind the history", 1, " ms", "≤ 50"
+    ),
+    "admin_filtered_page_ms": Figure("a page of rare, of partly named or of waiting ones", 1, " ms", "≤ 50"),
+    "admin_count_ms": Figure("a count of all, of waiting or of canceled ones", 1, " ms", "≤ 50"),
+    "admin_metrics_ms": Figure("the metrics of a day", 1, " ms", "≤ 50"),
     "enqueue_many_memory_mib": Figure("memory that this `enqueue_many` takes, ids included", 1, " MiB"),
 }
 

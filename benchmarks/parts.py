@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeAlias
 
+from benchmarks.admin_reads import measure_admin_reads
 from benchmarks.enqueueing import measure_keyed, measure_one_by_one
 from benchmarks.failing import measure_failing
 from benchmarks.half_load import measure_half_load
@@ -101,6 +102,10 @@ def _workflows(server: EmbeddedServer, sizes: Sizes) -> dict[str, float]:
     }
 
 
+def _admin_reads(server: EmbeddedServer, sizes: Sizes) -> dict[str, float]:
+    return measure_admin_reads(server, jobs=sizes.finished_jobs, rounds=sizes.admin_rounds)
+
+
 PARTS: Mapping[str, Part] = {
     "drain": _drain,
     "wal": _wal,
@@ -117,8 +122,9 @@ PARTS: Mapping[str, Part] = {
     "idle": _idle,
     "memory": _memory,
     "workflows": _workflows,
+    "admin-reads": _admin_reads,
 }
 """In the order in which they run."""
 
-NOT_QUICK = frozenset({"large", "memory"})
+NOT_QUICK = frozenset({"large", "memory", "admin-reads"})
 """Parts that a short run leaves out unless it is asked for them: small, they would say nothing."""

@@ -33,6 +33,8 @@ class Sizes:
         workflow_fans: Runs of a thousand steps between one and one.
         workflow_diamonds: Runs of two steps between one and one.
         fanout_widths: How many steps stand between one and one in runs of growing size.
+        finished_jobs: Jobs of the history behind which lists, counts and metrics are read.
+        admin_rounds: How often each of these is read.
     """
 
     drain_rounds: int
@@ -58,6 +60,8 @@ class Sizes:
     workflow_fans: int
     workflow_diamonds: int
     fanout_widths: tuple[int, ...]
+    finished_jobs: int
+    admin_rounds: int
 
 
 FULL = Sizes(
@@ -84,6 +88,8 @@ FULL = Sizes(
     workflow_fans=10,
     workflow_diamonds=500,
     fanout_widths=(1_000, 10_000, 100_000),
+    finished_jobs=10_000_000,
+    admin_rounds=25,
 )
 
 QUICK = Sizes(
@@ -110,5 +116,7 @@ QUICK = Sizes(
     workflow_fans=4,
     workflow_diamonds=500,
     fanout_widths=(1_000, 10_000, 50_000),
+    finished_jobs=100_000,
+    admin_rounds=5,
 )
 """Every figure that the short run gives, in little more than a minute. What it leaves out is in ``parts``."""

@@ -42,6 +42,8 @@ _TINY = Sizes(
     workflow_fans=1,
     workflow_diamonds=2,
     fanout_widths=(3, 6),
+    finished_jobs=1_000,
+    admin_rounds=1,
 )
 
 _PERFORMANCE_PAGE = Path(__file__).parents[2] / "docs/explanation/performance.md"

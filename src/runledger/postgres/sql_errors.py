@@ -179,6 +179,13 @@ CONSTRAINT_CLASSES: Mapping[str, ErrorClass] = {
     "fk_job_queue_organization": ErrorClass(
         _VALIDATION, "job.organization_not_found", "the organization of the job does not exist"
     ),
+    # The code is the one of any check. What is wrong is known, though: the numbers themselves are looked at before.
+    "chk_job_queue_progress_nonnegative": ErrorClass(
+        _VALIDATION,
+        "db.business_rule_violation",
+        "with the counts reported before, more would be done than there is; "
+        "report progress_done and progress_total together",
+    ),
     "uq_workflow_runs_type_idempotency_org": _WORKFLOW_ENQUEUED,
     "uq_workflow_runs_type_idempotency_global": _WORKFLOW_ENQUEUED,
     "os_workflow_job_linkage_symmetry": ErrorClass(
