@@ -86,20 +86,21 @@ def read_stored(ledger: SyncLedger, declaration: CatalogDeclaration, connection:
 
 def changes_of_types(before: Stored, after: Stored, names: Iterable[str]) -> dict[str, list[SettingChange]]:
     """Return what changed of job types, by their names."""
-    return {name: _changes(before.types.get(name), after.types[name], _OF_TYPES) for name in names}
+    return {name: _changes(before.types.get(name), after.types.get(name), _OF_TYPES) for name in names}
 
 
 def changes_of_schedules(before: Stored, after: Stored, names: Iterable[str]) -> dict[str, list[SettingChange]]:
     """Return what changed of schedules, by their names."""
-    return {name: _changes(before.schedules.get(name), after.schedules[name], _OF_SCHEDULES) for name in names}
+    return {name: _changes(before.schedules.get(name), after.schedules.get(name), _OF_SCHEDULES) for name in names}
 
 
-def _changes(before: object | None, after: object, labels: dict[str, str]) -> list[SettingChange]:
-    if before is None:  # somebody else has made it in between
+def _changes(before: object | None, after: object | None, labels: dict[str, str]) -> list[SettingChange]:
+    if before is None or after is None:  # somebody else has made it in between, or the catalog has given it up
         return []
     changed: list[SettingChange] = []
     for setting, label in labels.items():
-        was, becomes = getattr(before, setting), getattr(after, setting)
+        attribute = "payload_template_json" if setting == _UNTOLD else setting  # as text: Python may not read it
+        was, becomes = getattr(before, attribute), getattr(after, attribute)
         if was != becomes:
             if setting == _UNTOLD:
                 was = becomes = None

@@ -6,12 +6,13 @@ import argparse
 import json
 from collections.abc import Callable
 
-from runledger.cli.failures import DONE, BadInputError, CommandError
-from runledger.cli.place import Place, open_place
+from runledger.cli.failures import DONE, CommandError
+from runledger.cli.json_option import parse_json
+from runledger.cli.place import Place, naming_options, open_place
 from runledger.cli.plain_text import print_columns
 from runledger.cli.times import describe_instant
 from runledger.client import SyncLedger
-from runledger.core import InvalidArgumentError, JobRuntimeConfig, JsonValue
+from runledger.core import JobRuntimeConfig
 from runledger.core.printable import printable, printable_lines
 
 _PAGE = 1_000
@@ -22,12 +23,8 @@ _Print = Callable[[], None]
 def run(arguments: argparse.Namespace) -> int:
     """List runtime configs, show, set or delete one."""
     with open_place(arguments) as place:
-        with place.connect() as ledger:
-            try:
-                done = _ACTIONS[arguments.action](ledger, arguments)
-            except InvalidArgumentError as error:
-                field = error.field.partition(".")[0]
-                raise BadInputError(f"{_OPTION_OF.get(field, field)}: {error.problem}; {error.remedy}") from None
+        with place.connect() as ledger, naming_options(_OPTION_OF):
+            done = _ACTIONS[arguments.action](ledger, arguments)
         if done is None:
             raise _no_such_config(arguments.job_type, place)
     done()
@@ -49,7 +46,7 @@ def _show(ledger: SyncLedger, arguments: argparse.Namespace) -> _Print | None:
 
 
 def _set(ledger: SyncLedger, arguments: argparse.Namespace) -> _Print:
-    config = _parsed(arguments.config)
+    config = parse_json(arguments.config, option="JSON", example='{"mails_per_minute": 10}')
     schema_version = arguments.schema_version
     if schema_version is None:
         stored = ledger.get_runtime_config(arguments.job_type)
@@ -69,13 +66,6 @@ _ACTIONS: dict[str, Callable[[SyncLedger, argparse.Namespace], _Print | None]] =
     "set": _set,
     "delete": _delete,
 }
-
-
-def _parsed(text: str) -> JsonValue:
-    try:
-        return json.loads(text)
-    except ValueError:
-        raise BadInputError("JSON: is no JSON; write it as '{\"mails_per_minute\": 10}'") from None
 
 
 def _no_such_config(job_type: str, place: Place) -> CommandError:

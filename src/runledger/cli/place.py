@@ -96,7 +96,8 @@ def naming_options(options: Mapping[str, str]) -> Generator[None]:
     try:
         yield
     except InvalidArgumentError as error:
-        raise BadInputError(f"{options.get(error.field, error.field)}: {error.problem}; {error.remedy}") from None
+        field = error.field.partition(".")[0]
+        raise BadInputError(f"{options.get(field, error.field)}: {error.problem}; {error.remedy}") from None
 
 
 @contextlib.contextmanager

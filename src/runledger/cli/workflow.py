@@ -6,9 +6,9 @@ import argparse
 import json
 from datetime import UTC, datetime
 
-from runledger.cli.failures import DONE, BadInputError, CommandError
+from runledger.cli.failures import DONE, CommandError
 from runledger.cli.json_option import parse_json
-from runledger.cli.place import Place, open_place
+from runledger.cli.place import Place, naming_options, open_place
 from runledger.cli.show_story import show_story
 from runledger.cli.step_diagram import MAX_BOXES, MAX_EDGES, diagram_lines
 from runledger.cli.step_groups import group_steps
@@ -16,7 +16,7 @@ from runledger.cli.times import describe_instant
 from runledger.cli.workflow_document import history_document, run_document, step_document
 from runledger.cli.workflow_history import WorkflowHistory, read_workflow_history
 from runledger.cli.workflow_story import tell_run
-from runledger.core import Admin, CompletedGate, InvalidArgumentError, JsonValue, WorkflowStepStatus
+from runledger.core import Admin, CompletedGate, JsonValue, WorkflowStepStatus
 from runledger.core.printable import printable
 from runledger.postgres import QueryError
 
@@ -28,10 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Show a run, draw it, cancel it, or complete a gate of it."""
     with open_place(arguments) as place:
         try:
-            _ACTIONS[arguments.action](place, arguments)
-        except InvalidArgumentError as error:
-            option = _OPTION_OF.get(error.field, error.field)
-            raise BadInputError(f"{option}: {error.problem}; {error.remedy}") from None
+            with naming_options(_OPTION_OF):
+                _ACTIONS[arguments.action](place, arguments)
         except QueryError as error:
             if not error.code.startswith("workflow."):
                 raise

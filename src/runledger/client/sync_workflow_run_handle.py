@@ -15,7 +15,7 @@ from runledger.core.json_form import JsonEncodable
 from runledger.core.json_value import JsonValue
 from runledger.core.scope import Scope
 from runledger.core.workflows.enqueue_request import WorkflowStepEnqueue
-from runledger.core.workflows.records import WorkflowAppendResult, WorkflowRunRecord, WorkflowStepRecord
+from runledger.core.workflows.records import CompletedGate, WorkflowAppendResult, WorkflowRunRecord, WorkflowStepRecord
 from runledger.core.workflows.status import WorkflowRunStatus, WorkflowStepStatus
 from runledger.core.workflows.workflow import WorkflowAppend
 from runledger.postgres.document import check_duration
@@ -50,7 +50,7 @@ class RunLedger(Protocol):
         error_message: str | None,
         scope: Scope,
         connection: Connection[Any] | None,
-    ) -> WorkflowStepRecord:
+    ) -> CompletedGate:
         """Complete a gate of it."""
         ...
 
@@ -190,7 +190,7 @@ class SyncWorkflowRunHandle:
         error_code: str | None = None,
         error_message: str | None = None,
         connection: Connection[Any] | None = None,
-    ) -> WorkflowStepRecord:
+    ) -> CompletedGate:
         """Complete a gate of the run that is waiting, and return it, as :meth:`SyncLedger.complete_gate`."""
         return self._ledger.complete_gate(
             self.id,

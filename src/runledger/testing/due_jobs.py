@@ -7,8 +7,8 @@ from datetime import timedelta
 import psycopg
 from psycopg.sql import SQL, Identifier
 
+from runledger.core.jobs.setting_checks import check_int32
 from runledger.postgres import DEFAULT_SCHEMA, Database
-from runledger.postgres.document import check_limit
 from runledger.runtime import JobRegistry, JobsConfig, LifecycleEvent, LifecycleEventKind, ObserverFeed, Worker
 from runledger.testing.errors import EndlessJobsError
 
@@ -43,7 +43,7 @@ async def run_due_jobs(
         DatabaseConnectionError: PostgreSQL cannot be reached.
         QueryError: The tables cannot be used.
     """
-    check_limit(max_attempts, field="max_attempts")
+    check_int32("max_attempts", max_attempts, minimum=1)
     ends = _Ends()
     worker = Worker(
         database if isinstance(database, Database) else Database(database),
