@@ -124,6 +124,33 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(
     assert nightly.is_active
 
 
+def test_a_disabled_type_that_is_not_declared_any_more_is_given_up(
+    ledger: SyncLedger, declare: Declare, run_command: RunCommand
+) -> None:
+    run_command("catalog", "sync", declare('catalog.job("old")(handle)' + _LATER))
+    ledger.update_job_definition("old", is_enabled=False)
+
+    ended = run_command("catalog", "sync", declare(_LATER), "--exact")
+
+    assert (ended.exit_code, ended.out) == (0, "  type  old  updated\n")
+    old = ledger.get_job_definition("old")
+    assert old is not None
+    assert old.catalog_scope is None
+
+
+def test_a_payload_that_python_cannot_read_is_compared_as_text(
+    ledger: SyncLedger, declare: Declare, run_command: RunCommand
+) -> None:
+    path = declare(_BOTH)
+    run_command("catalog", "sync", path)
+    with ledger.transaction() as connection:
+        connection.execute("UPDATE runledger.job_schedules SET payload_template = '[1e5000]'")
+
+    ended = run_command("catalog", "sync", path)
+
+    assert (ended.exit_code, ended.out) == (0, "  schedule  nightly  updated: payload\n")
+
+
 def test_a_changed_payload_is_named_without_its_values(
     ledger: SyncLedger, declare: Declare, run_command: RunCommand
 ) -> None:

@@ -96,3 +96,11 @@ def test_what_cannot_be_stored_is_told_without_its_text(
     assert ended.exit_code == exit_code
     assert told in ended.err
     assert "secret" not in ended.err
+
+
+def test_a_config_that_is_nested_too_deep_is_told_by_its_argument(ledger: SyncLedger, run_command: RunCommand) -> None:
+    assert ledger
+
+    ended = run_command("config", "set", "mail.newsletter", "[" * 100_000)
+
+    assert (ended.exit_code, ended.err) == (2, "runledger: error: JSON: is nested too deep; flatten it\n")

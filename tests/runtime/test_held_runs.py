@@ -7,11 +7,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from psycopg.sql import SQL, Literal
 
 from runledger.client import WorkflowRunHandle
 from runledger.core import JobContext, JobFailure, JobStatus, Workflow, WorkflowAppend, WorkflowRunStatus
 from runledger.runtime.job_context import AsyncJobContext
 from tests.runtime.app import App
+from tests.runtime.gate import Gate
 from tests.runtime.log_watch import LogWatch
 
 MINUTE = timedelta(minutes=1)
@@ -162,3 +164,17 @@ async def test_appends_to_a_locked_run_hold_up_no_call_of_other_handlers(app: Ap
         assert await locked.status() is WorkflowRunStatus.RUNNING
     assert (await locked.wait(timeout=MINUTE)).status is WorkflowRunStatus.SUCCEEDED
     await worker.stop()
+
+
+async def test_a_job_whose_run_is_deleted_before_its_outcome_is_written_ends_as_a_plain_one(app: App) -> None:
+    gate = Gate()
+    app.registry.job("step")(gate.handle)
+    run = await start(app, "deleted", "step", 2)
+    async with app.worker() as worker:
+        assert await worker.run_once() == 2
+        await gate.until_running(2)
+        await app.observer.execute(SQL("DELETE FROM runledger.workflow_runs WHERE id = {}").format(Literal(run.id)))
+        gate.open()
+        await asyncio.wait_for(worker.finish_running(), 10)
+
+    assert await app.count("SUCCEEDED") == 2

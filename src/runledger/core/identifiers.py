@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Self
 
-from runledger.core.database_text import unstorable_text_problem
+from runledger.core.database_text import check_text
 from runledger.core.errors import (
     BlankJobTypeError,
     BlankStepKeyError,
@@ -111,21 +111,17 @@ def check_identifier(text: object, *, field: str, blank_error: _BlankError) -> N
     Raises:
         InvalidArgumentError: The text breaks a rule; when it is blank, of the class ``blank_error``.
     """
-    if not isinstance(text, str):
-        raise InvalidArgumentError(field, f"is of type {type(text).__name__}", "pass a str")
-    if not text.strip():
+    if isinstance(text, str) and not text.strip():
         raise blank_error(field)
     check_identifier_text(field, text)
 
 
-def check_identifier_text(field: str, text: str) -> None:
-    """Refuse a text that no index can hold, or no column.
+def check_identifier_text(field: str, value: object) -> None:
+    """Refuse what is no text, or one that no index can hold, or no column.
 
     Raises:
         InvalidArgumentError: It is so.
     """
-    problem = unstorable_text_problem(text)
-    if problem is not None:
-        raise InvalidArgumentError(field, problem, "PostgreSQL cannot store it, remove it")
+    text = check_text(field, value)
     if len(text) > _SURELY_SHORT and len(text.encode()) > _MAX_BYTES:
         raise InvalidArgumentError(field, f"is longer than {_MAX_BYTES} bytes", "shorten it, or use a digest")

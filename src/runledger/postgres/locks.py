@@ -35,9 +35,22 @@ def set_lock_timeout(lock_timeout: timedelta) -> Steps[None]:
     Raises:
         InvalidArgumentError: PostgreSQL knows no such bound.
     """
-    check_duration("lock_timeout", lock_timeout)
+    check_lock_timeout("lock_timeout", lock_timeout)
+    yield Statement(sql=_SET_LOCK_TIMEOUT, document=encode_document(lock_timeout_ms=milliseconds(lock_timeout)))
+
+
+def check_lock_timeout(field: str, lock_timeout: timedelta) -> None:
+    """Refuse what PostgreSQL cannot take as the bound on a wait.
+
+    Args:
+        field: The name that errors give to it.
+        lock_timeout: The bound.
+
+    Raises:
+        InvalidArgumentError: It is no duration, too short or too long.
+    """
+    check_duration(field, lock_timeout)
     if not _SHORTEST_LOCK_TIMEOUT <= lock_timeout <= _LONGEST_LOCK_TIMEOUT:
         # Of less than a millisecond none would be left, and zero means that there is no bound.
         problem = "is too long" if lock_timeout > _LONGEST_LOCK_TIMEOUT else "is too short"
-        raise InvalidArgumentError("lock_timeout", problem, "pass a millisecond to 24 days")
-    yield Statement(sql=_SET_LOCK_TIMEOUT, document=encode_document(lock_timeout_ms=milliseconds(lock_timeout)))
+        raise InvalidArgumentError(field, problem, "pass a millisecond to 24 days")

@@ -14,6 +14,7 @@ from runledger.postgres import Database, DatabaseConnectionError, Operation, Que
 from runledger.postgres.drivers.psycopg.own_connection import AsyncOwnConnection
 from runledger.postgres.notices import Notices
 from runledger.postgres.sql_errors import COMMIT_UNCONFIRMED, LOCK_NOT_AVAILABLE
+from runledger.postgres.workflows.run_lock import BRIEF_LOCK_TIMEOUT
 from runledger.runtime.backoff import Backoff
 from runledger.runtime.error_judgement import is_systemic, meets_any_statement
 from runledger.runtime.execution import Execution
@@ -31,7 +32,6 @@ T = TypeVar("T")
 _WRITERS = 2
 _BUSY_PAUSES_SECONDS = (0.01, 0.02, 0.04, 0.08)
 _LOCK_TIMEOUT = timedelta(seconds=1)
-_RUN_WAIT = timedelta(milliseconds=250)
 _HELD_PAUSE_SECONDS = 0.1
 _SHORTEST_ANSWER_TIMEOUT = timedelta(seconds=5)
 _LARGE_RELEASE_TIMEOUT = timedelta(minutes=5)
@@ -172,7 +172,7 @@ class Completer:
         return again
 
     async def _write(
-        self, connection: AsyncOwnConnection, batch: list[Unwritten], *, run_wait: timedelta = _RUN_WAIT
+        self, connection: AsyncOwnConnection, batch: list[Unwritten], *, run_wait: timedelta = BRIEF_LOCK_TIMEOUT
     ) -> None:
         late = [item for item in batch if item.seconds_late() >= 0]
         if late:
@@ -476,7 +476,8 @@ def _success(item: Unwritten) -> jobs.JobSuccess:
     return jobs.JobSuccess(
         lease=item.execution.lease,
         output_json=item.outcome.output_json,
-        workflow_run_id=item.execution.job.workflow_run_id,
+        # As the claim has told. What is held may wait for a run that was deleted meanwhile, so the ledger is asked.
+        workflow_run_id=None if item.is_held else item.execution.job.workflow_run_id,
     )
 
 

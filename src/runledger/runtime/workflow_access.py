@@ -12,6 +12,7 @@ from runledger.core.workflows.records import WorkflowAppendResult, WorkflowPrere
 from runledger.postgres import Database, DatabaseConnectionError, Operation, QueryError, workflows
 from runledger.postgres.drivers.psycopg.own_connection import AsyncOwnConnection
 from runledger.postgres.notices import Notices
+from runledger.postgres.workflows.run_lock import BRIEF_LOCK_TIMEOUT
 from runledger.runtime.backoff import Backoff
 from runledger.runtime.error_judgement import is_systemic
 from runledger.runtime.execution import CancelCause, Execution, monotonic
@@ -20,7 +21,6 @@ from runledger.runtime.worker_log import WorkerLog
 T = TypeVar("T")
 
 _SHORTEST_ANSWER_TIMEOUT = timedelta(seconds=30)
-_RUN_WAIT = timedelta(milliseconds=250)
 _CONFLICT_PAUSE_SECONDS = 0.05
 
 _LEASE_LOST = "job.lease_owner_mismatch"
@@ -63,7 +63,7 @@ class WorkflowAccess:
         assert run_id is not None  # noqa: S101 (the context has looked)
         notices = Notices(is_sent_inside=False)
         append = workflows.append_workflow_steps_of_job(
-            run_id, request, execution.lease, lock_timeout=_RUN_WAIT, notices=notices
+            run_id, request, execution.lease, lock_timeout=BRIEF_LOCK_TIMEOUT, notices=notices
         )
         result = await self._run(execution, append, self._appends)
         key = execution.job.workflow_step_key
@@ -126,12 +126,16 @@ class _Turns:
     def __init__(self, connection: AsyncOwnConnection) -> None:
         self._connection = connection
         self._turn = asyncio.Lock()
+        self._is_closed = False
 
     async def run(self, operation: Operation[T]) -> T:
         async with self._turn:
+            if self._is_closed:  # while it waited; the connection would open again
+                raise asyncio.CancelledError
             return await self._connection.run(operation)
 
     async def close(self) -> None:
+        self._is_closed = True
         await self._connection.close()
 
 

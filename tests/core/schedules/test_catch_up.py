@@ -265,3 +265,23 @@ def test_what_was_missed_after_a_due_time_that_was_set_by_hand_is_caught_up_with
     assert found == FirePlan(
         due=(set_to, *caught_up), leaves_out=catch_up is not CatchUp.ALL, next_fire_at=NOON + 4 * HOUR
     )
+
+
+def test_a_time_whose_jitter_ends_after_another_was_set_by_hand_is_not_lost() -> None:
+    """It fires beside it, however late the scheduler comes by."""
+    jitter = fire_jitter(SCHEDULE_ID, NOON, max_jitter_seconds=3_000)
+    set_at = NOON + jitter / 2
+    set_to = NOON - timedelta(minutes=90)
+
+    found = plan("0 * * * *", next_fire_at=set_to, now=NOON + jitter, max_jitter_seconds=3_000, set_at=set_at)
+
+    assert found.due == (set_to, NOON + jitter)
+
+
+def test_a_time_that_was_due_before_another_was_set_by_hand_has_had_its_turn() -> None:
+    jitter = fire_jitter(SCHEDULE_ID, NOON, max_jitter_seconds=3_000)
+    set_to = NOON - timedelta(minutes=90)
+
+    found = plan("0 * * * *", next_fire_at=set_to, now=NOON + jitter, max_jitter_seconds=3_000, set_at=NOON + jitter)
+
+    assert found.due == (set_to,)

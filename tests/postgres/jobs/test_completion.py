@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from runledger.core import JobFailureKind, JobStatus, JsonValue
+from runledger.core import InvalidArgumentError, JobFailureKind, JobStatus, JsonValue
 from runledger.postgres import QueryError, jobs
 from tests.postgres.job_queue import WORKER, JobQueue
 
@@ -111,3 +111,12 @@ def test_a_batch_completes_the_neighbours_of_a_lost_job(queue: JobQueue) -> None
     assert queue.job(lost).status is JobStatus.LEASED
     assert queue.attempts(lost)[0].finished_at is None
     assert queue.event_types(lost) == ["ENQUEUED", "LEASED"]
+
+
+@pytest.mark.parametrize("run_wait", [timedelta(microseconds=500), timedelta(seconds=-1), timedelta(days=25)])
+def test_a_wait_that_postgresql_cannot_bound_is_refused(queue: JobQueue, run_wait: timedelta) -> None:
+    """Of half a millisecond none would be left, which is no bound at all."""
+    success = jobs.JobSuccess(lease=queue.enqueue_and_claim().lease)
+
+    with pytest.raises(InvalidArgumentError, match="run_wait: is too"):
+        queue.run(jobs.complete_jobs(WORKER, [success], run_wait=run_wait))

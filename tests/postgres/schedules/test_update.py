@@ -104,6 +104,21 @@ def test_new_times_end_what_was_deferred_and_others_do_not(queue: JobQueue) -> N
     assert (kept.deferred_due_at, ended.deferred_due_at) == (NOON, None)
 
 
+def test_new_times_are_none_that_somebody_set_by_hand(queue: JobQueue) -> None:
+    upsert(queue)
+    queue.run(schedules.set_schedule_next_fire(NAME, NOON + MINUTE, scope=ADMIN))
+
+    update(queue, overlap=Overlap.SKIP)
+    assert queue.sql("SELECT next_fire_set_at IS NOT NULL FROM job_schedules") == [(True,)]
+    update(queue, cron_expr=EVERY_MINUTE)
+    assert queue.sql("SELECT next_fire_set_at IS NOT NULL FROM job_schedules") == [(False,)]
+
+
+def test_a_name_that_cannot_be_stored_is_refused_before_anything_is_sent(queue: JobQueue) -> None:
+    with pytest.raises(InvalidArgumentError, match="name: contains a NUL"):
+        update(queue, "a\0b", overlap=Overlap.SKIP)
+
+
 def test_a_payload_can_become_null(queue: JobQueue) -> None:
     upsert(queue, payload_template={"version": 1})
     update(queue, payload_template=None)

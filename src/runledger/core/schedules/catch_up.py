@@ -66,7 +66,7 @@ def plan_fires(
     passed over: one whose cron time has come and whose jitter still lies ahead is the next.
 
     A ``next_fire_at`` that somebody has set by hand fires in any case, once. The catch-up is for the cron times after
-    it, and after the instant at which it was set: those in between had their turn already.
+    it that are due after the instant at which it was set: what was due before had its turn already.
 
     Args:
         expression: What :func:`runledger.core.parse_cron` made of the schedule's expression.
@@ -93,9 +93,11 @@ def plan_fires(
         expression=expression, zone=zone, schedule_id=schedule_id, max_jitter_seconds=max_jitter_seconds
     )
     limit = catch_up_limit if catch_up is CatchUp.ALL else 1
-    due_times = schedule.due_times_back(now, next_fire_at if set_at is None else max(next_fire_at, set_at))
     if set_at is None:
-        due_times = chain(due_times, [next_fire_at])
+        due_times = chain(schedule.due_times_back(now, next_fire_at), [next_fire_at])
+    else:
+        since = max(next_fire_at, set_at - schedule.longest_jitter)
+        due_times = (due_at for due_at in schedule.due_times_back(now, since) if due_at > set_at)
     # One more than can fire tells whether there are more; counting them all may take for ever.
     passed = sorted(islice(due_times, limit + 1))
     due = passed[-limit:]
@@ -143,6 +145,10 @@ class _Schedule:
     def due_at(self, cron_time: datetime) -> datetime:
         return cron_time + fire_jitter(self.schedule_id, cron_time, max_jitter_seconds=self.max_jitter_seconds)
 
+    @property
+    def longest_jitter(self) -> timedelta:
+        return timedelta(seconds=self.max_jitter_seconds)
+
     def due_times_back(self, now: datetime, since: datetime) -> Iterator[datetime]:
         """Yield what is due by now, from the latest cron time back to the first one after an instant."""
         cron_times = fires_back(self.expression, before=now + _RESOLUTION, zone=self.zone)
@@ -153,6 +159,5 @@ class _Schedule:
 
     def due_after(self, now: datetime, stored: datetime) -> datetime | None:
         # A cron time so long ago that its jitter is over in any case need not be looked at.
-        longest_jitter = timedelta(seconds=self.max_jitter_seconds)
-        cron_times = fires_ahead(self.expression, after=max(stored, now - longest_jitter), zone=self.zone)
+        cron_times = fires_ahead(self.expression, after=max(stored, now - self.longest_jitter), zone=self.zone)
         return next((due_at for due_at in map(self.due_at, cron_times) if due_at > now), None)

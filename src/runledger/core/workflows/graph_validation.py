@@ -85,7 +85,7 @@ def validate_workflow_run_enqueue(run: WorkflowRunEnqueue) -> None:
     if run.organization_id is not None:
         check_organization_id("organization_id", run.organization_id)
     if run.result_step_key is not None:
-        _check_name("result_step_key", run.result_step_key)
+        check_identifier_text("result_step_key", run.result_step_key)
         if all(step.step_key != run.result_step_key for step in run.steps):
             raise missing_result_step(run.result_step_key)
 
@@ -103,7 +103,7 @@ def validate_workflow_dag(workflow_type: str, steps: Sequence[WorkflowStepEnqueu
     """
     if _is_blank(workflow_type):
         raise blank_workflow_type()
-    _check_name("workflow_type", workflow_type)
+    check_identifier_text("workflow_type", workflow_type)
     _check_is_list("steps", steps)
     if not steps:
         raise empty_steps()
@@ -172,7 +172,7 @@ def _check_step(index: int | None, step: WorkflowStepEnqueue) -> None:
         raise InvalidArgumentError(place, f"is of type {type(step).__name__}", "pass a WorkflowStepEnqueue")
     if _is_blank(step.step_key):
         raise blank_step_key(index)
-    _check_name(step_place(index, "step_key"), step.step_key)
+    check_identifier_text(step_place(index, "step_key"), step.step_key)
     # By identity: the text "EXTERNAL" is equal to the member, and whoever stores the step would have to know of both.
     if step.execution_kind is WorkflowStepExecutionKind.JOB:
         _check_job(index, step)
@@ -190,7 +190,7 @@ def _check_step(index: int | None, step: WorkflowStepEnqueue) -> None:
 def _check_job(index: int | None, step: WorkflowStepEnqueue) -> None:
     if step.job_type is None or _is_blank(step.job_type):
         raise blank_job_type(index, step.step_key)
-    _check_name(step_place(index, "job_type"), step.job_type)
+    check_identifier_text(step_place(index, "job_type"), step.job_type)
     # As in a single enqueue: nearly all steps have no settings, and a comparison is all that they pay.
     if step.max_attempts is not None:
         if _is_non_positive(step.max_attempts):
@@ -311,9 +311,3 @@ def _check_is_list(field: str, value: object) -> None:
     # A text is a sequence too, and a generator would be empty when it is read for the second time.
     if not isinstance(value, (tuple, list)):
         raise InvalidArgumentError(field, f"is of type {type(value).__name__}", "pass a tuple or list")
-
-
-def _check_name(field: str, text: object) -> None:
-    if not isinstance(text, str):
-        raise InvalidArgumentError(field, f"is of type {type(text).__name__}", "pass a str")
-    check_identifier_text(field, text)

@@ -9,9 +9,9 @@ from uuid import UUID
 
 from runledger.core.jobs.records import LeaseIdentity
 from runledger.core.scope import Admin
-from runledger.postgres.document import check_duration, check_now, keyed_document, milliseconds
+from runledger.postgres.document import check_now, keyed_document, milliseconds
 from runledger.postgres.jobs.workflow_jobs import jobs_by_run, run_of, steps_of
-from runledger.postgres.locks import lock_job
+from runledger.postgres.locks import check_lock_timeout, lock_job
 from runledger.postgres.notices import Notices
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.sql_errors import lease_owner_mismatch
@@ -70,7 +70,8 @@ def complete_jobs(
         The ids that were completed. The others are held no longer, or they or their run are locked by another
         transaction: :func:`~runledger.postgres.jobs.lease.read_held_leases` tells which.
     """
-    check_duration("run_wait", run_wait)
+    if run_wait != timedelta():
+        check_lock_timeout("run_wait", run_wait)
     check_now(now)
     completed: set[UUID] = set()
     of_workflows: dict[UUID, list[JobSuccess]] = {}

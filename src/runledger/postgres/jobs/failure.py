@@ -13,7 +13,7 @@ from runledger.core.jobs.status import JobFailureKind
 from runledger.core.scope import Admin
 from runledger.postgres.document import check_duration, check_now, json_text, keyed_document, retry_delay_milliseconds
 from runledger.postgres.jobs.workflow_jobs import jobs_by_run, run_of, steps_of
-from runledger.postgres.locks import lock_job
+from runledger.postgres.locks import check_lock_timeout, lock_job
 from runledger.postgres.notices import Notices
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.sql_errors import lease_owner_mismatch
@@ -74,7 +74,8 @@ def fail_jobs(
     """
     if not failures:
         return {}
-    check_duration("run_wait", run_wait)
+    if run_wait != timedelta():
+        check_lock_timeout("run_wait", run_wait)
     check_now(now)
     rows = yield Statement(sql=_FAIL, document=_document(worker_id, failures, now=now), is_first_part=True)
     recorded = {row["job_id"]: row["is_dead_letter"] for row in rows if row["workflow_run_id"] is None}

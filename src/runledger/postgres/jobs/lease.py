@@ -18,7 +18,7 @@ from runledger.postgres.document import (
     worker_fields,
 )
 from runledger.postgres.locks import lock_job
-from runledger.postgres.operation import Rows, Statement, Steps, operation
+from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.row_decoding import job_ids
 from runledger.postgres.sql_errors import lease_owner_mismatch
 from runledger.postgres.sql_files import SqlFile
@@ -152,18 +152,3 @@ def check_lease_ttl(lease_ttl: timedelta) -> None:
         raise InvalidArgumentError("lease_ttl", "is not positive", "give the lease time to be renewed, such as 60 s")
     if lease_ttl > LONGEST_LEASE:
         raise InvalidArgumentError("lease_ttl", "is longer than 7 days", "renew the lease while its job runs")
-
-
-def run_on_locked_job(statement: Statement, job_id: UUID, *, lock_timeout: timedelta | None) -> Steps[Rows]:
-    """Run a statement on one job that skips its row when somebody has locked it, and wait for the lock only then.
-
-    Args:
-        statement: What to run; no row back is a row that is locked, or a lease that is not held.
-        job_id: The job.
-        lock_timeout: Bound on the wait; ``None`` leaves the transaction's setting alone.
-    """
-    rows = yield statement
-    if not rows:
-        yield from lock_job(job_id, lock_timeout=lock_timeout)
-        rows = yield statement
-    return rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from runledger.core.database_text import check_text
 from runledger.core.errors import InvalidArgumentError
 from runledger.core.json_value import encode_json
 from runledger.core.schedules.catch_up import first_fire_at
@@ -45,6 +46,7 @@ def update_schedule(
     """
     if not isinstance(changes, ScheduleChanges):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidArgumentError("changes", f"is of type {type(changes).__name__}", "pass ScheduleChanges")
+    check_text("name", name)
     check_now(now)
     job_type = changes.job_type
     enabled = {} if job_type is None else (yield from lock_definitions({job_type}))

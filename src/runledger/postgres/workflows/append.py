@@ -21,7 +21,8 @@ from runledger.core.workflows.records import WorkflowAppendOutcome, WorkflowAppe
 from runledger.core.workflows.run_outcome import StepCounts
 from runledger.core.workflows.status import WorkflowStepExecutionKind, WorkflowStepStatus
 from runledger.core.workflows.step_release import start_steps
-from runledger.postgres.document import check_duration, check_now, encode_document, lease_document
+from runledger.postgres.document import check_now, encode_document, lease_document
+from runledger.postgres.locks import check_lock_timeout
 from runledger.postgres.notices import Notices
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.sql_errors import QueryError, QueryErrorCategory, lease_owner_mismatch, refusal
@@ -129,7 +130,7 @@ def append_workflow_steps_of_job(
             more, that of the step's job.
     """
     _check(request, now)
-    check_duration("lock_timeout", lock_timeout)
+    check_lock_timeout("lock_timeout", lock_timeout)
     append = _Append(run_id, request, notices, now)
     run = yield from append.lock(Admin(), lock_timeout)
     yield from lock_job_of_run(lease.job_id, lock_timeout=lock_timeout)

@@ -162,7 +162,7 @@ def list_enqueued_workflow_steps(
         now: Instant to use instead of the database's clock, for tests.
     """
     check_now(now)
-    document = encode_document(run_id=run_id, now=now, **scope_fields(scope))
+    document = run_document(run_id, scope=scope, now=now)
     rows = yield Statement(sql=_LIST_ENQUEUED_STEPS, document=document, is_only=True)
     return [decode_enqueued_step(row) for row in rows]
 

@@ -72,7 +72,7 @@ class AsyncOwnConnection:
         """Execute an operation in a transaction of its own.
 
         Raises:
-            QueryError: The database or a rule refused it; nothing was written.
+            QueryError: The database or a rule refused it; nothing was written, but by parts before (decision 0030).
             DatabaseConnectionError: PostgreSQL cannot be reached, or the connection was lost on the way.
         """
         connection = await self._connected()
@@ -147,7 +147,7 @@ class SyncOwnConnection:
         """Execute an operation in a transaction of its own.
 
         Raises:
-            QueryError: The database or a rule refused it; nothing was written.
+            QueryError: The database or a rule refused it; nothing was written, but by parts before (decision 0030).
             DatabaseConnectionError: PostgreSQL cannot be reached, or the connection was lost on the way.
         """
         connection = self._connected()
