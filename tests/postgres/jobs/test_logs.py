@@ -51,23 +51,17 @@ def test_pages_go_on_after_a_line(queue: JobQueue) -> None:
     assert [line.message for line in [*first, *second]] == [f"line {number}" for number in range(5)]
 
 
-@pytest.mark.parametrize(
-    ("payload", "problem"),
-    [("[" * 5_000 + "]" * 5_000, "it is nested too deep"), ("1" + "0" * 5_000, "a number has too many digits")],
-    ids=["depth", "digits"],
-)
-def test_a_payload_that_python_cannot_read_does_not_hide_the_other_lines(
-    queue: JobQueue, payload: str, problem: str
-) -> None:
+def test_a_payload_that_python_cannot_read_does_not_hide_the_other_lines(queue: JobQueue) -> None:
     job_id = queue.enqueue()
     lines = [jobs.JobLogLine(job_id=job_id, message=message) for message in ("before", "state", "after")]
     queue.run(jobs.insert_job_logs(lines))
-    queue.sql("UPDATE job_logs SET payload = %s::jsonb WHERE message = 'state'", payload)
+    queue.sql("UPDATE job_logs SET payload = %s::jsonb WHERE message = 'state'", "9" * 5_000)
 
     before, state, after = queue.run(jobs.list_job_logs(job_id, scope=Admin()))
 
     assert (before.message, state.message, after.message) == ("before", "state", "after")
-    assert state.payload == {"runledger_undecodable": f"the stored JSON cannot be decoded: {problem}"}
+    problem = "the stored JSON cannot be decoded: a number has too many digits"
+    assert state.payload == {"runledger_undecodable": problem}
 
 
 def test_more_lines_than_a_statement_takes_are_written_in_their_order(queue: JobQueue) -> None:
