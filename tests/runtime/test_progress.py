@@ -125,7 +125,11 @@ UNSTORABLE: dict[str, tuple[Report, type[Exception], str]] = {
     "too many": (lambda context: context.progress(3, 2), InvalidArgumentError, "progress_done"),
     "none": (lambda context: context.checkpoint(None), InvalidArgumentError, "value: is None"),
     "no JSON": (lambda context: context.checkpoint({"a": float("nan")}), InvalidArgumentError, "checkpoint.a"),
-    "more than stored": (lambda context: context.progress(9), QueryError, "breaks a rule"),
+    "more than stored": (
+        lambda context: context.progress(9),
+        QueryError,
+        "report progress_done and progress_total together",
+    ),
 }
 
 

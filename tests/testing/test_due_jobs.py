@@ -94,7 +94,7 @@ async def test_as_many_attempts_as_are_allowed_are_no_error(
     assert len(await run_due_jobs(runledger_database.url, registry, max_attempts=3)) == 3
 
 
-@pytest.mark.parametrize(("count", "problem"), [(0, "is not a positive integer"), ("3", "is of type str")])
+@pytest.mark.parametrize(("count", "problem"), [(0, "is out of range"), ("3", "is of type str")])
 async def test_a_limit_that_is_none_is_refused_by_name(
     runledger_database: EphemeralDatabase, count: Any, problem: str
 ) -> None:
