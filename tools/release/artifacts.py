@@ -10,10 +10,10 @@ from pathlib import Path
 
 from packaging.metadata import Metadata
 
-from tools.release.steps import git, run_module
+from tools.release.package import package_files
+from tools.release.steps import run_module
 from tools.release.version import stated_version
 
-_PACKAGE = "runledger"
 # Kinds of files that belong into the package. Another kind is a file that somebody forgot there, or a new line here.
 _KINDS = {".py", ".sql", ".typed"}
 _BESIDE_THE_PACKAGE = {".gitignore", "CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"}
@@ -54,7 +54,7 @@ def build(root: Path, into: Path) -> Artifacts:
 def artifact_problems(artifacts: Artifacts, root: Path) -> list[str]:
     """Return what is missing in the artefacts, what does not belong there, and what an index would refuse."""
     stem = f"runledger_pg-{stated_version(root)}"
-    package = _files_for_git(root)
+    package = package_files(root)
     sdist, wheel = _members_of_sdist(artifacts.sdist), _members_of_wheel(artifacts.wheel)
     wanted = {
         artifacts.sdist: {f"{stem}/src/{name}" for name in package}
@@ -80,18 +80,6 @@ def artifact_problems(artifacts: Artifacts, root: Path) -> list[str]:
     if metadata[artifacts.sdist] != metadata[artifacts.wheel]:
         problems.append("the metadata of sdist and wheel differ")
     return problems
-
-
-def _files_for_git(root: Path) -> set[str]:
-    """Return the files of the package that are committed, or `git add` would take. A clean tree has only the former.
-
-    The builder takes what .gitignore lets through. Git leaves out, and `git status` does not show, what the lists of
-    the checkout and of its user ignore besides.
-    """
-    listed = git(
-        "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", f"src/{_PACKAGE}", root=root
-    ).split("\0")
-    return {name.removeprefix("src/") for name in listed if name}
 
 
 def _members_of_sdist(path: Path) -> dict[str, bytes]:

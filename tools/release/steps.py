@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tools.release.package import package_files
+
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout."""
 
@@ -68,6 +70,12 @@ def git(*arguments: str, root: Path) -> str:
 
 
 def tree_problems(root: Path) -> list[str]:
-    """Return the files that are not committed: what is released must be what a commit names."""
-    changed = git("status", "--porcelain", root=root).splitlines()
-    return [f"not committed: {line[3:]}" for line in changed]
+    """Return the files that are not committed: what is released must be what a commit names.
+
+    Also files of the package that the lists of this checkout or of its user ignore: `git status` does not show them,
+    and the builder, which reads .gitignore alone, takes them.
+    """
+    changed = [line[3:] for line in git("status", "--porcelain", root=root).splitlines()]
+    listed = git("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "src", root=root).split("\0")
+    hidden = {f"src/{name}" for name in package_files(root)} - set(listed)
+    return [f"not committed: {name}" for name in [*changed, *sorted(hidden)]]
