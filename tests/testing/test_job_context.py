@@ -8,7 +8,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from runledger.core import InvalidArgumentError, JobProgress, WorkflowAppend
+from runledger.core import InvalidArgumentError, JobProgress, WorkflowAppend, WorkflowPrerequisite, WorkflowStepStatus
 from runledger.runtime import AsyncJobContext, ThreadJobContext
 from runledger.testing import EphemeralDatabase, RecordingAsyncContext, RecordingThreadContext
 
@@ -66,8 +66,8 @@ async def test_a_report_that_a_worker_refuses_is_refused() -> None:
 
 async def test_a_step_gets_the_outputs_of_those_before_it() -> None:
     outputs = {"build": 17, "check": None}
-    assert await RecordingAsyncContext(prerequisite_outputs=outputs).prerequisite_outputs() == outputs
-    assert RecordingThreadContext(prerequisite_outputs=outputs).prerequisite_outputs() == outputs
+    assert await RecordingAsyncContext(prerequisites=outputs).prerequisite_outputs() == outputs
+    assert RecordingThreadContext(prerequisites=outputs).prerequisite_outputs() == outputs
     with pytest.raises(InvalidArgumentError, match="belongs to none"):
         await RecordingAsyncContext().prerequisite_outputs()
 
@@ -79,7 +79,7 @@ async def test_what_needs_a_ledger_says_so() -> None:
     more = WorkflowAppend()
     more.job("more", "release.build")
     with pytest.raises(InvalidArgumentError, match="let a worker carry out the job"):
-        await RecordingAsyncContext(prerequisite_outputs={}).append_steps(more)
+        await RecordingAsyncContext(prerequisites={}).append_steps(more)
 
 
 async def test_a_transaction_is_one_on_the_connection_of_the_test(runledger_database: EphemeralDatabase) -> None:
@@ -110,3 +110,20 @@ def test_a_thread_has_a_blocking_transaction(runledger_database: EphemeralDataba
         with pytest.raises(InvalidArgumentError, match="outside of the transaction"):
             context.set_output(3)
     assert context.recorded.outputs == [2]
+
+
+async def test_steps_before_may_have_failed() -> None:
+    failed = WorkflowPrerequisite(
+        step_key="pay",
+        status=WorkflowStepStatus.FAILED,
+        output=None,
+        status_reason="TERMINAL",
+        last_error_code="card.expired",
+        last_error_message="the card has expired",
+    )
+    given = {"pay": failed, "pack": 3}
+
+    seen = await RecordingAsyncContext(prerequisites=given).prerequisites()
+
+    assert seen == RecordingThreadContext(prerequisites=given).prerequisites()
+    assert (seen["pay"], seen["pack"].status, seen["pack"].output) == (failed, WorkflowStepStatus.SUCCEEDED, 3)

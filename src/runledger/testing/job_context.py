@@ -24,6 +24,7 @@ from runledger.core.workflows.status import WorkflowStepStatus
 from runledger.postgres.workflows import WorkflowAppendRequest
 from runledger.runtime import AsyncJobContext, ThreadJobContext
 from runledger.runtime.execution import CancelCause, Execution, monotonic
+from runledger.runtime.job_context import RunningJobContext
 
 T = TypeVar("T")
 
@@ -62,7 +63,17 @@ class HandlerRecord:
     outputs: list[JsonValue] = field(default_factory=list[JsonValue])
 
 
-class RecordingAsyncContext(AsyncJobContext):
+class _Recording(RunningJobContext):
+    """What both kinds of contexts have besides the real ones."""
+
+    recorded: HandlerRecord
+
+    def request_cancel(self) -> None:
+        """Let ``cancel_requested`` be true, as after a cancel of the job."""
+        self._execution.cancel(CancelCause.JOB_CANCELED)
+
+
+class RecordingAsyncContext(_Recording, AsyncJobContext):
     """The context for a test that calls an ``async`` handler.
 
     ::
@@ -88,7 +99,7 @@ class RecordingAsyncContext(AsyncJobContext):
         timeout: timedelta = timedelta(minutes=15),
         organization_id: UUID | None = None,
         saved_checkpoint: JsonValue | None = None,
-        prerequisite_outputs: Mapping[str, JsonValue] | None = None,
+        prerequisites: Mapping[str, JsonValue | WorkflowPrerequisite] | None = None,
         connection: AsyncConnection[Any] | None = None,
     ) -> None:
         """Make the context of an attempt.
@@ -102,8 +113,8 @@ class RecordingAsyncContext(AsyncJobContext):
             timeout: How far away ``deadline`` is.
             organization_id: See above.
             saved_checkpoint: See above.
-            prerequisite_outputs: What the steps before have put out, all of which have succeeded, for the handler of a
-                workflow's step; without it the job belongs to no workflow.
+            prerequisites: The steps before, by their keys, for the handler of a workflow's step: the output of one that
+                has succeeded, or how it ended. Without it the job belongs to no workflow.
             connection: What ``context.transaction()`` gives, in a transaction on it, as to a test database. It stays
                 the test's to close.
         """
@@ -117,22 +128,18 @@ class RecordingAsyncContext(AsyncJobContext):
             timeout=timeout,
             organization_id=organization_id,
             saved_checkpoint=saved_checkpoint,
-            is_in_workflow=prerequisite_outputs is not None,
+            is_in_workflow=prerequisites is not None,
         )
         super().__init__(
             execution,
             _RecordedTransaction(self.recorded, connection),
             _RecordedProgress(self.recorded),
-            _PreparedWorkflow(prerequisite_outputs or {}),
+            _PreparedWorkflow(prerequisites or {}),
             log=_RecordedLog(self.recorded),
         )
 
-    def request_cancel(self) -> None:
-        """Let ``cancel_requested`` be true, as after a cancel of the job."""
-        self._execution.cancel(CancelCause.JOB_CANCELED)
 
-
-class RecordingThreadContext(ThreadJobContext):
+class RecordingThreadContext(_Recording, ThreadJobContext):
     """The context for a test that calls a plain handler; otherwise the same as :class:`RecordingAsyncContext`.
 
     Attributes:
@@ -150,7 +157,7 @@ class RecordingThreadContext(ThreadJobContext):
         timeout: timedelta = timedelta(minutes=15),
         organization_id: UUID | None = None,
         saved_checkpoint: JsonValue | None = None,
-        prerequisite_outputs: Mapping[str, JsonValue] | None = None,
+        prerequisites: Mapping[str, JsonValue | WorkflowPrerequisite] | None = None,
         connection: Connection[Any] | None = None,
     ) -> None:
         """Make the context of an attempt; arguments are those of :class:`RecordingAsyncContext`."""
@@ -164,20 +171,16 @@ class RecordingThreadContext(ThreadJobContext):
             timeout=timeout,
             organization_id=organization_id,
             saved_checkpoint=saved_checkpoint,
-            is_in_workflow=prerequisite_outputs is not None,
+            is_in_workflow=prerequisites is not None,
         )
         super().__init__(
             execution,
             _RecordedTransaction(self.recorded, connection),
             _RecordedProgress(self.recorded),
-            _PreparedWorkflow(prerequisite_outputs or {}),
+            _PreparedWorkflow(prerequisites or {}),
             _ended,
             log=_RecordedLog(self.recorded),
         )
-
-    def request_cancel(self) -> None:
-        """Let ``cancel_requested`` be true, as after a cancel of the job."""
-        self._execution.cancel(CancelCause.JOB_CANCELED)
 
 
 def _execution(
@@ -246,24 +249,27 @@ class _RecordedProgress:
 
 
 class _PreparedWorkflow:
-    def __init__(self, outputs: Mapping[str, JsonValue]) -> None:
-        self._outputs = outputs
+    def __init__(self, prerequisites: Mapping[str, JsonValue | WorkflowPrerequisite]) -> None:
+        self._prerequisites = {key: _ended_step(key, value) for key, value in prerequisites.items()}
 
     async def append(self, execution: Execution, request: WorkflowAppendRequest) -> WorkflowAppendResult:  # noqa: ARG002
         raise InvalidArgumentError("append_steps", "is called without a ledger", _A_WORKER)
 
     async def prerequisites(self, execution: Execution) -> dict[str, WorkflowPrerequisite]:  # noqa: ARG002 (as above)
-        return {
-            key: WorkflowPrerequisite(
-                step_key=key,
-                status=WorkflowStepStatus.SUCCEEDED,
-                output=output,
-                status_reason=None,
-                last_error_code=None,
-                last_error_message=None,
-            )
-            for key, output in self._outputs.items()
-        }
+        return self._prerequisites
+
+
+def _ended_step(key: str, value: JsonValue | WorkflowPrerequisite) -> WorkflowPrerequisite:
+    if isinstance(value, WorkflowPrerequisite):
+        return value
+    return WorkflowPrerequisite(
+        step_key=key,
+        status=WorkflowStepStatus.SUCCEEDED,
+        output=value,
+        status_reason=None,
+        last_error_code=None,
+        last_error_message=None,
+    )
 
 
 class _RecordedTransaction:
