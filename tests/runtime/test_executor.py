@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 
-from runledger.core import ClaimedJob, JobContext, JobFailure, JobFailureKind
+from runledger.core import JobContext, JobFailure, JobFailureKind
 from runledger.postgres import Database, DatabaseConnectionError
 from runledger.runtime.execution import AttemptTimeouts, CancelCause, Execution, monotonic
 from runledger.runtime.executor import Dropped, Executor, Failed, Outcome, Succeeded
@@ -23,6 +23,7 @@ from runledger.runtime.log_writer import LogWriter
 from runledger.runtime.progress_writer import ProgressWriter
 from runledger.runtime.registry import JobRegistry
 from runledger.runtime.workflow_access import WorkflowAccess
+from tests.claimed_jobs import claimed_job
 
 JOB = UUID("018fa1f8-0000-7000-8000-000000000123")
 ORGANIZATION = UUID("018fa1f8-0000-7000-8000-0000000000aa")
@@ -51,22 +52,15 @@ class Bench:
         self.registry = JobRegistry()
         if handler is not None:
             self.registry.job("email.send", retry_on=retry_on)(handler)
-        now = datetime.now(UTC)
-        job = ClaimedJob(
+        job = claimed_job(
             job_id=JOB,
-            job_type="email.send",
             organization_id=ORGANIZATION,
             payload_json=payload_json,
             run_number=2,
             attempt=3,
             max_attempts=5,
             timeout_seconds=timeout_seconds,
-            priority=100,
-            next_run_at=now,
             checkpoint_json=checkpoint_json,
-            worker_id="worker-1",
-            leased_at=now,
-            lease_expires_at=now + timedelta(seconds=60),
         )
         self.execution = Execution(job, claimed_at=monotonic(), lease_ttl=60)
         self.ended = asyncio.Event()

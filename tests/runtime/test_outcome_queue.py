@@ -3,40 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
-from runledger.core import ClaimedJob
 from runledger.postgres.document import MAX_BATCH_BYTES
 from runledger.runtime.execution import Execution, monotonic
 from runledger.runtime.executor import Succeeded
 from runledger.runtime.outcome_batch import MAX_BATCH
 from runledger.runtime.outcome_queue import OutcomeQueue
 from runledger.runtime.unwritten_outcome import Unwritten
+from tests.claimed_jobs import claimed_job
 
-NOW = datetime(2026, 5, 26, 12, 0, tzinfo=UTC)
 EVEN_RUN = UUID("0197c1de-0000-7000-8000-000000000002")
 ODD_RUN = UUID("0197c1de-0000-7000-8000-000000000003")
 
 
 def outcome(*, run_id: UUID | None = None, job_id: UUID | None = None, output_json: str | None = None) -> Unwritten:
-    job = ClaimedJob(
-        job_id=job_id or uuid4(),
-        job_type="email.send",
-        organization_id=None,
-        payload_json="null",
-        run_number=1,
-        attempt=1,
-        max_attempts=1,
-        timeout_seconds=60,
-        priority=100,
-        next_run_at=NOW,
-        checkpoint_json=None,
-        worker_id="worker-1",
-        leased_at=NOW,
-        lease_expires_at=NOW,
-        workflow_run_id=run_id,
-    )
+    job = claimed_job(job_id=job_id or uuid4(), workflow_run_id=run_id)
     return Unwritten(Execution(job, claimed_at=monotonic(), lease_ttl=60), Succeeded(output_json=output_json))
 
 

@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from uuid import uuid4
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runledger.core import ClaimedJob
 from runledger.runtime.slots import ClaimTurns, Turn, TypeLimits
-
-NOW = datetime(2026, 5, 26, 12, 0, tzinfo=UTC)
+from tests.claimed_jobs import claimed_job
 
 
 def job(job_type: str) -> ClaimedJob:
-    return ClaimedJob(
-        job_id=uuid4(),
-        job_type=job_type,
-        organization_id=None,
-        payload_json="null",
-        run_number=1,
-        attempt=1,
-        max_attempts=1,
-        timeout_seconds=60,
-        priority=100,
-        checkpoint_json=None,
-        next_run_at=NOW,
-        worker_id="worker-1",
-        leased_at=NOW,
-        lease_expires_at=NOW,
-    )
+    return claimed_job(job_type=job_type)
 
 
 def some_turn(turns: ClaimTurns, *, free: int = 8) -> Turn:

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from runledger.core.errors import BlankJobTypeError, InvalidArgumentError, UndecodableJsonError
 from runledger.core.jobs.records import (
-    ClaimedJob,
     JobAttempt,
     JobDeadLetter,
     JobDefinition,
@@ -22,26 +21,14 @@ from runledger.core.jobs.records import (
     LeaseIdentity,
 )
 from runledger.core.jobs.status import JobClaimOrigin, JobEventType, JobFailureKind, JobStatus
+from tests.claimed_jobs import claimed_job
 
 NOON = datetime(2026, 5, 26, 12, tzinfo=UTC)
 JOB = UUID("018fa1f8-0000-7000-8000-000000000123")
 SECRET = "4111-secret"
 
-CLAIMED = ClaimedJob(
-    job_id=JOB,
-    job_type="email.send",
-    organization_id=None,
-    payload_json='{"card": "4111-secret"}',
-    run_number=2,
-    attempt=3,
-    max_attempts=8,
-    timeout_seconds=900,
-    priority=100,
-    next_run_at=NOON,
-    checkpoint_json='["4111-secret"]',
-    worker_id="worker-1",
-    leased_at=NOON,
-    lease_expires_at=NOON + timedelta(seconds=60),
+CLAIMED = claimed_job(
+    job_id=JOB, run_number=2, attempt=3, payload_json=f'{{"card": "{SECRET}"}}', checkpoint_json=f'["{SECRET}"]'
 )
 RECORD = JobRecord(
     id=JOB,
