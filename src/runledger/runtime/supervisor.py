@@ -19,6 +19,7 @@ from runledger.runtime.observer_feed import ObserverFeed
 from runledger.runtime.reaper import Reaper
 from runledger.runtime.registry import JobRegistry
 from runledger.runtime.scheduler import Scheduler
+from runledger.runtime.service import Service
 from runledger.runtime.settlement import SettlementReport, WorkerSettlement
 from runledger.runtime.stop_signals import calling_at_signals
 from runledger.runtime.worker import Worker
@@ -149,7 +150,7 @@ class Supervisor:
         if not self._parts:
             raise InvalidArgumentError("supervisor", "has no part", "leave runs_reaper=True, or add a worker")
         self._was_started = True
-        started: list[Worker | Scheduler | Reaper] = []
+        started: list[Service] = []
         try:
             for part in self._parts:
                 started.append(part)
@@ -259,9 +260,7 @@ class Supervisor:
 
     async def _until_shutdown(self) -> None:
         """Wait until somebody asks for a stop, or a part ends by itself."""
-        ends: dict[asyncio.Task[Any], Worker | Scheduler | Reaper] = {
-            asyncio.create_task(part.until_ended()): part for part in self._parts
-        }
+        ends: dict[asyncio.Task[Any], Service] = {asyncio.create_task(part.until_ended()): part for part in self._parts}
         asked: asyncio.Task[Any] = asyncio.create_task(self._shutdown.wait())
         try:
             ended, _ = await asyncio.wait([asked, *ends], return_when=asyncio.FIRST_COMPLETED)
@@ -274,10 +273,10 @@ class Supervisor:
                 task.cancel()
 
     @property
-    def _parts(self) -> list[Worker | Scheduler | Reaper]:
+    def _parts(self) -> list[Service]:
         return [*self._workers, *(part for part in (self._scheduler, self._reaper) if part is not None)]
 
-    def _note(self, part: Worker | Scheduler | Reaper, error: BaseException) -> None:
+    def _note(self, part: Service, error: BaseException) -> None:
         """Note that a part failed."""
         self._errors.append(error)
         worker_id = part.worker_id if isinstance(part, Worker) else None
