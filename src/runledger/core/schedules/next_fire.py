@@ -102,8 +102,9 @@ def fires_ahead(expression: CronExpression, *, after: datetime, zone: tzinfo) ->
     fire = next_fire(expression, after=after, zone=zone)
     while fire is not None:
         yield fire
-        for fire in _plain_fires_ahead(expression, fire, zone):  # noqa: B020 (goes on from the last one)
-            yield fire
+        for plain in _plain_fires_ahead(expression, fire, zone):
+            yield plain
+            fire = plain  # the next search goes on from the last one
         fire = next_fire(expression, after=fire, zone=zone)
 
 
@@ -118,8 +119,9 @@ def fires_back(expression: CronExpression, *, before: datetime, zone: tzinfo) ->
     fire = previous_fire(expression, before=before, zone=zone)
     while fire is not None:
         yield fire
-        for fire in _plain_fires_back(expression, fire, zone):  # noqa: B020 (goes on from the last one)
-            yield fire
+        for plain in _plain_fires_back(expression, fire, zone):
+            yield plain
+            fire = plain  # as above
         fire = previous_fire(expression, before=fire, zone=zone)
 
 

@@ -4,8 +4,9 @@
 -- by a transaction that had its own id (xid) before, since our statements write to other rows before they insert an
 -- event; so a transaction id that is given out now, to this statement, is greater than all of those
 -- (docs/decisions/0093). pg_snapshot_xmin is the oldest that still runs.
--- A mark at or beyond pg_snapshot_xmax that is not reached is set anew and decides nothing: this statement's transaction would be over, and its
--- id below, had a crash not taken it back. Waiting for such an id would last until as many others have been given out.
+-- A mark at or beyond pg_snapshot_xmax that is not reached is set anew and decides nothing: the transaction that set it
+-- would be over, and its id below, had a crash not taken it back. Waiting for such an id would last until as many others
+-- have been given out.
 -- given_id is the last id that was given out, however its transaction ended; NULL to who may not read the sequence. A
 -- cursor beyond it is of another time, and the caller refuses it.
 -- was_written: the transaction has an id from before, which says nothing. The caller refuses it.

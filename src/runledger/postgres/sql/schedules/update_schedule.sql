@@ -1,5 +1,6 @@
 -- Change single settings of a schedule; fields absent from the document keep their value. With a new next_fire_at, what was
--- deferred is over, and so is a time that somebody had set by hand. Guard: the caller holds the lock (lock_schedules). Index: primary key.
+-- deferred is over, and so is a time that somebody had set by hand.
+-- Guard: the caller holds the lock (lock_schedules). Index: primary key.
 WITH input AS (SELECT $1::jsonb AS doc)
 UPDATE {schema}.job_schedules AS s
    SET job_type = coalesce((SELECT doc ->> 'job_type' FROM input), s.job_type),
