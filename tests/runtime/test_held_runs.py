@@ -11,7 +11,10 @@ from psycopg.sql import SQL, Literal
 
 from runledger.client import WorkflowRunHandle
 from runledger.core import JobContext, JobFailure, JobStatus, Workflow, WorkflowAppend, WorkflowRunStatus
+from runledger.runtime.held_outcomes import HeldOutcomes
 from runledger.runtime.job_context import AsyncJobContext
+from runledger.runtime.outcome_queue import OutcomeQueue
+from runledger.runtime.unwritten_outcome import Unwritten
 from tests.runtime.app import App
 from tests.runtime.gate import Gate
 from tests.runtime.log_watch import LogWatch
@@ -40,7 +43,11 @@ async def test_other_runs_and_plain_jobs_go_on(app: App) -> None:
     """More of its steps than the worker may have unwritten outcomes: they do not count."""
     no_op(app, "step", "plain", "other")
     locked = await start(app, "locked", "step", 20)
-    async with app.observer.locked_run(locked.id), app.worker(max_global_concurrency=3) as worker:
+    async with (
+        asyncio.timeout(60),
+        app.observer.locked_run(locked.id),
+        app.worker(max_global_concurrency=3) as worker,
+    ):
         for _ in range(10):
             await worker.run_once()
         for _ in range(7):
@@ -69,19 +76,62 @@ async def test_what_was_held_is_written_together_when_the_run_is_free(app: App) 
     assert await app.observer.value("SELECT count(DISTINCT finished_at) FROM runledger.job_queue") == 1
 
 
-async def test_a_run_that_is_free_again_does_not_wait_for_one_that_stays_locked(app: App) -> None:
+async def test_a_run_that_is_free_again_does_not_wait_for_one_that_stays_locked(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even for its turn, which it never has here."""
     no_op(app, "step")
     locked = await start(app, "locked", "step", 20)
     freed = await start(app, "freed", "step", 1)
+    are_all_held = asyncio.Event()
+    add = HeldOutcomes.add
+
+    def note(held: HeldOutcomes, item: Unwritten) -> None:
+        add(held, item)
+        if held.count == 21:
+            are_all_held.set()
+
+    def locked_group(held: HeldOutcomes) -> list[Unwritten]:
+        items = held.batches()[0]
+        return [item for item in items if item.execution.job.workflow_run_id == locked.id] or items
+
+    monkeypatch.setattr(HeldOutcomes, "add", note)
+    monkeypatch.setattr(HeldOutcomes, "next_group", locked_group)
     async with (
         app.worker(max_global_concurrency=21, claim_batch_size=21) as worker,
         app.observer.locked_run(locked.id),
     ):
         async with app.observer.locked_run(freed.id):
             assert await worker.run_once() == 21
-            await app.observer.until_blocked()
+            await asyncio.wait_for(are_all_held.wait(), 20)
         assert (await freed.wait(timeout=timedelta(seconds=20))).status is WorkflowRunStatus.SUCCEEDED
         assert await locked.status() is WorkflowRunStatus.RUNNING
+
+
+async def test_what_comes_later_of_a_held_run_is_held_without_a_try(
+    app: App, log: LogWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch would wait for the run in vain, and hold up the others in it."""
+    monkeypatch.setattr("runledger.runtime.write_trouble._HELD_SECONDS", 0.0)
+    tried: list[Unwritten] = []
+    add = OutcomeQueue.add
+
+    def note(queue: OutcomeQueue, item: Unwritten) -> None:
+        tried.append(item)
+        add(queue, item)
+
+    monkeypatch.setattr(OutcomeQueue, "add", note)
+    no_op(app, "step")
+    locked = await start(app, "locked", "step", 6)
+    async with app.worker(max_global_concurrency=6, claim_batch_size=3) as worker:
+        async with app.observer.locked_run(locked.id):
+            await worker.run_once()
+            await log.wait_for("worker.outcomes_held")
+            await worker.run_once()
+        await asyncio.wait_for(worker.finish_running(), 20)
+
+    assert len(tried) == 3
+    assert await locked.status() is WorkflowRunStatus.SUCCEEDED
 
 
 async def test_failures_of_a_held_run_are_held_too(app: App) -> None:
@@ -160,7 +210,7 @@ async def test_appends_to_a_locked_run_hold_up_no_call_of_other_handlers(app: Ap
         reading = await start(app, "reading", "reader", 1)
         appending = await start(app, "appending", "other", 1)
         for run in (reading, appending):
-            assert (await run.wait(timeout=MINUTE)).status is WorkflowRunStatus.SUCCEEDED
+            assert (await run.wait(timeout=timedelta(seconds=20))).status is WorkflowRunStatus.SUCCEEDED
         assert await locked.status() is WorkflowRunStatus.RUNNING
     assert (await locked.wait(timeout=MINUTE)).status is WorkflowRunStatus.SUCCEEDED
     await worker.stop()
