@@ -22,7 +22,7 @@ from runledger.core import (
     JobStatus,
 )
 from runledger.postgres import Database, DatabaseConnectionError
-from runledger.runtime import completer
+from runledger.runtime import outcome_writer
 from tests.runtime.app import App
 from tests.runtime.gate import Gate
 from tests.runtime.log_watch import LogWatch
@@ -159,14 +159,14 @@ async def test_an_outcome_of_which_no_statement_can_be_made_fails_alone(
     app: App, log: LogWatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A defect of ours in one outcome must not keep 499 others from the ledger."""
-    original: Callable[[Any], Any] = vars(completer)["_success"]
+    original: Callable[[Any], Any] = vars(outcome_writer)["_success"]
 
     def defect(item: Any) -> Any:
         if item.execution.job.payload == 123:
             raise TypeError("no such thing")
         return original(item)
 
-    monkeypatch.setattr(completer, "_success", defect)
+    monkeypatch.setattr(outcome_writer, "_success", defect)
 
     ids = await run_together(app, 500)
 
@@ -412,7 +412,7 @@ async def test_rows_that_were_locked_for_a_moment_are_written_together(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the claim of another worker locks them, which came a moment too late."""
-    monkeypatch.setattr("runledger.runtime.completer._BUSY_PAUSES_SECONDS", (0.5,))
+    monkeypatch.setattr("runledger.runtime.outcome_places._BUSY_PAUSES_SECONDS", (0.5,))
     gate = Gate()
     app.registry.job(TYPE)(gate.handle)
     await app.enqueue_many(TYPE, 10)
@@ -455,7 +455,7 @@ async def test_a_failure_of_a_locked_row_is_written_when_the_lock_goes(app: App)
 async def test_a_row_that_stays_locked_does_not_hold_up_another_that_was(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runledger.runtime.completer._LOCK_TIMEOUT", timedelta(milliseconds=20))
+    monkeypatch.setattr("runledger.runtime.outcome_writer.LOCK_TIMEOUT", timedelta(milliseconds=20))
     gate = Gate()
     app.registry.job(TYPE)(gate.handle)
     first, second = await app.enqueue_many(TYPE, 2)
