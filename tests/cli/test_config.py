@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from runledger import SyncLedger
@@ -52,6 +53,24 @@ def test_configs_are_listed_without_what_is_in_them(ledger: SyncLedger, run_comm
     assert listed.splitlines()[0].split() == ["type", "schema", "version", "changed"]
     assert listed.splitlines()[1].split()[:2] == ["mail.newsletter", "1"]
     assert "news@example.com" not in listed
+
+
+def test_a_config_that_python_cannot_read_is_listed_shown_and_replaced(
+    ledger: SyncLedger, run_command: RunCommand, runledger_database: EphemeralDatabase
+) -> None:
+    ledger.upsert_runtime_config("mail.newsletter", {"mails_per_minute": 10})
+    unreadable = f'{{"mails_per_minute": {"9" * 5_000}}}'
+    with psycopg.connect(runledger_database.url) as connection:
+        connection.execute("UPDATE runledger.job_runtime_configs SET config = %s::jsonb", [unreadable])
+
+    assert "mail.newsletter" in run_command("config", "list").out
+    assert run_command("config", "show", "mail.newsletter").out.endswith(f"Z\n\n{unreadable}\n")
+    for arguments in (["list"], ["show", "mail.newsletter"]):
+        refused = run_command("config", *arguments, "--json")
+        assert refused.exit_code == 1
+        assert "of type mail.newsletter cannot be shown as JSON" in refused.err
+        assert "a number has too many digits; leave --json out" in refused.err
+    assert run_command("config", "set", "mail.newsletter", "{}").exit_code == 0
 
 
 def test_json_has_the_whole_config(ledger: SyncLedger, run_command: RunCommand) -> None:

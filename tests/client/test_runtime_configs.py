@@ -113,6 +113,19 @@ async def test_a_config_of_another_shape_is_refused_at_first_and_later_changes_n
     assert events == ["runtime_config.refresh_failed", "runtime_config.refresh_recovered"]
 
 
+async def test_a_config_that_python_cannot_read_is_told_as_one_of_another_shape(
+    ledger: Ledger, reader: Read, observer: Observer
+) -> None:
+    await ledger.upsert_runtime_config(TYPE, {"host": "a"})
+    config = await reader(refresh_interval=ALWAYS)
+    await observer.execute(f"UPDATE runledger.job_runtime_configs SET config = '{{\"rate\": {'9' * 5_000}}}'")
+
+    with pytest.raises(ConfigError, match="a number has too many digits") as caught:
+        await config.get()
+
+    assert caught.value.code == "job.runtime_config_invalid"
+
+
 async def test_a_database_that_refuses_changes_nothing(ledger: Ledger, reader: Read, observer: Observer) -> None:
     await ledger.upsert_runtime_config(TYPE, {"host": "a"})
     config = await reader(refresh_interval=ALWAYS)

@@ -12,7 +12,7 @@ from runledger.cli.place import Place, naming_options, open_place
 from runledger.cli.plain_text import print_columns
 from runledger.cli.times import describe_instant
 from runledger.client import SyncLedger
-from runledger.core import JobRuntimeConfig
+from runledger.core import JobRuntimeConfig, JsonValue, UndecodableJsonError
 from runledger.core.printable import printable, printable_lines
 
 _PAGE = 1_000
@@ -36,7 +36,8 @@ def _list(ledger: SyncLedger, arguments: argparse.Namespace) -> _Print:
     while page := ledger.list_runtime_configs(limit=_PAGE, offset=len(found)):
         found += page
     if arguments.json:
-        return lambda: print(json.dumps({"configs": [_document(config) for config in found]}, indent=2))
+        document = {"configs": [_document(config) for config in found]}
+        return lambda: print(json.dumps(document, indent=2))
     return lambda: _print_all(found)
 
 
@@ -77,7 +78,8 @@ def _no_such_config(job_type: str, place: Place) -> CommandError:
 
 def _printing(config: JobRuntimeConfig, arguments: argparse.Namespace) -> _Print:
     if arguments.json:
-        return lambda: print(json.dumps(_document(config), indent=2))
+        document = _document(config)
+        return lambda: print(json.dumps(document, indent=2))
     return lambda: _print(config)
 
 
@@ -97,14 +99,31 @@ def _print(config: JobRuntimeConfig) -> None:
     print_columns(rows)
     print()
     # For a person, so letters of every language as they are; a program reads `--json`.
-    print("\n".join(printable_lines(json.dumps(config.config, indent=2, ensure_ascii=False))))
+    print("\n".join(printable_lines(_readable(config))))
+
+
+def _readable(config: JobRuntimeConfig) -> str:
+    try:
+        return json.dumps(config.config, indent=2, ensure_ascii=False)
+    except (UndecodableJsonError, RecursionError):
+        return config.config_json  # a person may still see what is wrong with it
+
+
+def _value(config: JobRuntimeConfig) -> JsonValue:
+    try:
+        return config.config
+    except UndecodableJsonError as error:
+        raise CommandError(
+            f"the runtime config of type {printable(config.job_type)} cannot be shown as JSON: {error}; leave --json"
+            " out, or set another one with `runledger config set`"
+        ) from None
 
 
 def _document(config: JobRuntimeConfig) -> dict[str, object]:
     return {
         "job_type": config.job_type,
         "schema_version": config.schema_version,
-        "config": config.config,
+        "config": _value(config),
         "updated_by_user_id": None if config.updated_by_user_id is None else str(config.updated_by_user_id),
         "created_at": describe_instant(config.created_at),
         "updated_at": describe_instant(config.updated_at),

@@ -11,7 +11,13 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from runledger.client.sync_ledger_part import SyncLedgerPart
-from runledger.core.errors import ConfigError, InvalidArgumentError, PayloadMismatchError, RunledgerError
+from runledger.core.errors import (
+    ConfigError,
+    InvalidArgumentError,
+    PayloadMismatchError,
+    RunledgerError,
+    UndecodableJsonError,
+)
 from runledger.core.jobs.records import JobRuntimeConfig
 from runledger.core.json_annotation import shape_of
 from runledger.core.json_form import JsonEncodable
@@ -208,5 +214,5 @@ class SyncRuntimeConfig(Generic[T]):
             return self._default
         try:
             return decode_as(self._shape, stored.config, field="config")
-        except PayloadMismatchError as error:
+        except (PayloadMismatchError, UndecodableJsonError) as error:
             raise ConfigError(str(error), code="job.runtime_config_invalid") from None

@@ -135,10 +135,8 @@ def decode_dead_letter(row: Row) -> JobDeadLetter:
 
 
 def decode_runtime_config(row: Row) -> JobRuntimeConfig:
-    """Return a row of ``job_runtime_configs``."""
-    fields = dict(row)
-    fields["config"] = _json(fields.pop("config_json"))
-    return JobRuntimeConfig(**fields)
+    """Return a row of ``job_runtime_configs``; the config stays text until somebody asks for it."""
+    return JobRuntimeConfig(**row)
 
 
 def decode_job_summary(row: Row) -> JobSummary:

@@ -8,9 +8,11 @@ from uuid import uuid4
 
 import pytest
 
-from runledger.core import BlankJobTypeError, InvalidArgumentError
+from runledger.core import BlankJobTypeError, InvalidArgumentError, UndecodableJsonError
 from runledger.postgres import QueryError, jobs
 from tests.postgres.job_queue import JOB_TYPE, JobQueue
+
+_UNREADABLE = f'{{"rate": {"9" * 5_000}}}'
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,20 @@ def test_a_list_is_ordered_by_type_and_its_filter_is_exact(queue: JobQueue) -> N
     assert [config.job_type for config in everything] == ["a.on", "a.one", "b.two"]
     assert [config.job_type for config in page] == ["a.one"]
     assert [config.job_type for config in filtered] == ["a.on"]
+
+
+def test_a_config_that_python_cannot_read_does_not_hide_the_others(queue: JobQueue) -> None:
+    for job_type in ("a.one", "b.two"):
+        queue.define(job_type)
+        queue.run(jobs.upsert_job_runtime_config(job_type, {"of": job_type}))
+    queue.sql("UPDATE job_runtime_configs SET config = %s::jsonb WHERE job_type = 'a.one'", _UNREADABLE)
+
+    unreadable, readable = queue.run(jobs.list_job_runtime_configs())
+
+    assert readable.config == {"of": "b.two"}
+    assert unreadable.config_json == _UNREADABLE
+    with pytest.raises(UndecodableJsonError, match="a number has too many digits"):
+        _ = unreadable.config
 
 
 def test_a_config_is_deleted_alone_and_with_its_definition(queue: JobQueue) -> None:

@@ -352,7 +352,7 @@ class JobRuntimeConfig:
     Attributes:
         job_type: The type.
         schema_version: A number of the application's own, for changes of its form.
-        config: The settings, an object.
+        config_json: The settings, an object, as JSON text.
         updated_by_user_id: Who changed it last, where that was said.
         created_at: When it was stored first.
         updated_at: When it was changed last.
@@ -360,10 +360,19 @@ class JobRuntimeConfig:
 
     job_type: str
     schema_version: int
-    config: JsonValue = field(repr=False)
+    config_json: str = field(repr=False)
     updated_by_user_id: UUID | None
     created_at: datetime
     updated_at: datetime
+
+    @property
+    def config(self) -> JsonValue:
+        """The settings, decoded anew.
+
+        Raises:
+            UndecodableJsonError: Python cannot read them.
+        """
+        return decode_json(self.config_json)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
