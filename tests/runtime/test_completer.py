@@ -351,7 +351,7 @@ async def test_an_outcome_whose_answer_and_lease_are_gone_is_known_to_be_written
 async def test_an_outcome_about_which_nobody_can_be_asked_is_given_up_as_unconfirmed(
     app: App, log: LogWatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runledger.runtime.completer._SHORTEST_ANSWER_TIMEOUT", timedelta(milliseconds=500))
+    monkeypatch.setattr("runledger.runtime.clock._SHORTEST_ANSWER_TIMEOUT", timedelta(milliseconds=500))
     gate = Gate()
     app.registry.job(TYPE)(gate.handle)
     await app.enqueue(TYPE)

@@ -14,12 +14,14 @@ import pytest
 
 from runledger.core import JobContext, JobFailure, JobFailureKind
 from runledger.postgres import Database, DatabaseConnectionError
-from runledger.runtime.execution import AttemptTimeouts, CancelCause, Execution, monotonic
-from runledger.runtime.executor import Dropped, Executor, Failed, Outcome, Succeeded
+from runledger.runtime.clock import monotonic
+from runledger.runtime.execution import AttemptTimeouts, CancelCause, Execution
+from runledger.runtime.executor import Executor
 from runledger.runtime.handler_pools import HandlerPools
 from runledger.runtime.handler_threads import HandlerThreads
 from runledger.runtime.job_context import RunningJobContext, ThreadJobContext
 from runledger.runtime.log_writer import LogWriter
+from runledger.runtime.outcome import Dropped, Failed, Outcome, Succeeded
 from runledger.runtime.progress_writer import ProgressWriter
 from runledger.runtime.registry import JobRegistry
 from runledger.runtime.workflow_access import WorkflowAccess

@@ -6,9 +6,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from runledger.runtime.execution import Execution, monotonic
-from runledger.runtime.executor import Succeeded
+from runledger.runtime.clock import monotonic
+from runledger.runtime.execution import Execution
 from runledger.runtime.held_outcomes import HeldOutcomes
+from runledger.runtime.outcome import Succeeded
 from runledger.runtime.unwritten_outcome import Unwritten
 from tests.claimed_jobs import claimed_job
 

@@ -16,7 +16,8 @@ import pytest
 from runledger.core import ClaimedJob, JobContext, JobEventType, JobStatus
 from runledger.postgres import Database, DatabaseConnectionError, jobs
 from runledger.runtime import Reaper, Worker
-from runledger.runtime.execution import CancelCause, Execution, monotonic
+from runledger.runtime.clock import monotonic
+from runledger.runtime.execution import CancelCause, Execution
 from runledger.runtime.lease_keeper import LeaseKeeper
 from runledger.runtime.worker_identity import worker_identity
 from runledger.testing import EphemeralDatabase

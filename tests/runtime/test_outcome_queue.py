@@ -6,8 +6,9 @@ import asyncio
 from uuid import UUID, uuid4
 
 from runledger.postgres.document import MAX_BATCH_BYTES
-from runledger.runtime.execution import Execution, monotonic
-from runledger.runtime.executor import Succeeded
+from runledger.runtime.clock import monotonic
+from runledger.runtime.execution import Execution
+from runledger.runtime.outcome import Succeeded
 from runledger.runtime.outcome_batch import MAX_BATCH
 from runledger.runtime.outcome_queue import OutcomeQueue
 from runledger.runtime.unwritten_outcome import Unwritten

@@ -13,7 +13,8 @@ import pytest
 from runledger.core import InvalidArgumentError, JobEventType, JobFailure, JobProgress, JobStatus
 from runledger.postgres import QueryError, jobs
 from runledger.runtime import AsyncJobContext, ThreadJobContext
-from runledger.runtime.execution import Execution, monotonic
+from runledger.runtime.clock import monotonic
+from runledger.runtime.execution import Execution
 from runledger.runtime.progress_writer import ProgressWriter
 from tests.runtime.app import App
 from tests.runtime.gate import Gate

@@ -16,6 +16,9 @@ from runledger.core.errors import RunledgerError
 COMMIT_UNCONFIRMED = "db.transaction_commit_unconfirmed"
 """Code of a commit whose answer was lost."""
 
+LEASE_LOST = "job.lease_owner_mismatch"
+"""Code of every failed fence: whoever asks does not hold the lease."""
+
 LOCK_NOT_AVAILABLE = "55P03"
 """SQLSTATE of a wait for a lock that took longer than ``lock_timeout``."""
 
@@ -282,7 +285,7 @@ def lease_owner_mismatch(operation_name: str) -> QueryError:
     """Return the one error of every failed fence. It does not say which condition failed (ERR-007)."""
     return refusal(
         QueryErrorCategory.FORBIDDEN,
-        "job.lease_owner_mismatch",
+        LEASE_LOST,
         "the worker does not currently hold the lease of this job",
         internal=f"{operation_name}: no leased row with this job, run, attempt, worker and a live expiry",
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from runledger.runtime.execution import CancelCause, Execution, monotonic
+from runledger.runtime.clock import monotonic
+from runledger.runtime.execution import CancelCause, Execution
 from runledger.runtime.stack_place import stack_place
 from runledger.runtime.worker_log import WorkerLog
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from runledger.core.errors import RunledgerError
 from runledger.runtime.backoff import Backoff
 from runledger.runtime.claimer import Claim, Claimer
-from runledger.runtime.execution import monotonic
+from runledger.runtime.clock import monotonic
 from runledger.runtime.slots import ClaimTurns, Turn, TypeLimits
 from runledger.runtime.wait import Eagerness, WakeableWait
 from runledger.runtime.worker_log import WorkerLog

@@ -16,14 +16,13 @@ from runledger.postgres.compatibility import ensure_schema_serves
 from runledger.postgres.jobs import ClaimedBatch
 from runledger.postgres.uuid7 import uuid7
 from runledger.runtime.claim_cursor import ClaimCursor
+from runledger.runtime.clock import answer_timeout, monotonic
 from runledger.runtime.config import JobsConfig
 from runledger.runtime.error_judgement import meets_any_statement
-from runledger.runtime.execution import monotonic
 from runledger.runtime.worker_log import WorkerLog
 
 T = TypeVar("T")
 
-_SHORTEST_ANSWER_TIMEOUT_SECONDS = 5.0
 _REFUSED_SECONDS = 60.0
 _MAX_REFUSED = 500
 _RECONCILE_PAUSE_SECONDS = 1.0
@@ -70,7 +69,7 @@ class Claimer:
         self._logger = WorkerLog("worker", config.worker_id)
         self._lease_ttl = config.lease_ttl.total_seconds()
         self._connection = database.own_connection(
-            answer_timeout_seconds=max(_SHORTEST_ANSWER_TIMEOUT_SECONDS, self._lease_ttl)
+            answer_timeout_seconds=answer_timeout(config.lease_ttl).total_seconds()
         )
         self._refused_until: dict[UUID, float] = {}
         self._lost_until: dict[UUID, float] = {}

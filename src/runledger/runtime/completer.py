@@ -9,10 +9,12 @@ from datetime import timedelta
 from runledger.core.jobs.handler import JobFailure
 from runledger.postgres import Database, DatabaseConnectionError
 from runledger.postgres.notices import Notices
+from runledger.postgres.sql_errors import LEASE_LOST
 from runledger.runtime.backoff import Backoff
+from runledger.runtime.clock import answer_timeout
 from runledger.runtime.execution import Execution
-from runledger.runtime.executor import Dropped, Finished, Outcome
 from runledger.runtime.lifecycle import LifecycleEventKind
+from runledger.runtime.outcome import Dropped, Finished, Outcome
 from runledger.runtime.outcome_line import OutcomeLine
 from runledger.runtime.outcome_places import OutcomePlaces
 from runledger.runtime.outcome_settler import OutcomeSettler
@@ -22,7 +24,6 @@ from runledger.runtime.write_trouble import WriteTrouble
 
 _WRITERS = 2
 _HELD_PAUSE_SECONDS = 0.1
-_SHORTEST_ANSWER_TIMEOUT = timedelta(seconds=5)
 _LARGE_RELEASE_TIMEOUT = timedelta(minutes=5)
 
 
@@ -55,7 +56,7 @@ class Completer:
     ) -> None:
         self._database = database
         self._worker_id = worker_id
-        self._answer_timeout = max(lease_ttl, _SHORTEST_ANSWER_TIMEOUT)
+        self._answer_timeout = answer_timeout(lease_ttl)
         self._on_advanced = on_advanced
         self._trouble = WriteTrouble(worker_id)
         self._settler = OutcomeSettler(
@@ -91,9 +92,9 @@ class Completer:
         """Take the outcome of an execution."""
         if isinstance(outcome, Finished):
             self._settler.finished(execution)
-        elif isinstance(outcome, Dropped):
+        elif isinstance(outcome, Dropped) and outcome.code != LEASE_LOST:
             self._settler.dropped(execution, outcome.code)
-        else:
+        else:  # also of a lost lease: the job may have been canceled, and who found it lost does not know
             self._settler.expect()
             self._places.add(Unwritten(execution, outcome))
 
@@ -198,9 +199,9 @@ class Completer:
         finally:
             await writer.close()
 
-    def _writer(self, answer_timeout: timedelta) -> OutcomeWriter:
+    def _writer(self, timeout: timedelta) -> OutcomeWriter:
         return OutcomeWriter(
-            self._database.own_connection(answer_timeout_seconds=answer_timeout.total_seconds()),
+            self._database.own_connection(answer_timeout_seconds=timeout.total_seconds()),
             worker_id=self._worker_id,
             places=self._places,
             settler=self._settler,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
-import time
 from collections.abc import Iterable
 from enum import Enum, auto
 from typing import Any, Protocol
 
 from runledger.core.jobs.records import ClaimedJob, LeaseIdentity
+from runledger.runtime.clock import monotonic
 
 
 class CancelCause(Enum):
@@ -237,8 +237,3 @@ class AttemptTimeouts:
                 next_seconds = min(next_seconds, self._seconds - age)
         if self._members:
             self._timer = asyncio.get_running_loop().call_later(next_seconds, self._expire)
-
-
-def monotonic() -> float:
-    """Return the clock that leases and timeouts are measured by."""
-    return time.monotonic()

@@ -7,7 +7,6 @@ import contextlib
 import inspect
 import threading
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
@@ -18,6 +17,7 @@ from runledger.core.jobs.status import JobFailureKind
 from runledger.core.json_form import JsonEncodable
 from runledger.core.json_value import encode_json
 from runledger.postgres import DatabaseConnectionError
+from runledger.postgres.sql_errors import LEASE_LOST
 from runledger.runtime.execution import CancelCause, Execution
 from runledger.runtime.handler_pools import HandlerPools
 from runledger.runtime.handler_threads import HandlerThreads, NoThreadError
@@ -25,60 +25,15 @@ from runledger.runtime.handler_transaction import HandlerTransaction
 from runledger.runtime.job_context import AsyncJobContext, ThreadJobContext, WaitInThread
 from runledger.runtime.job_log import RunningJobLog, running_job_log
 from runledger.runtime.log_writer import LogWriter
+from runledger.runtime.outcome import JOB_CANCELED, SHUTDOWN_CODE, Dropped, Failed, Finished, Outcome, Succeeded
 from runledger.runtime.progress_writer import ProgressWriter
 from runledger.runtime.registry import JobRegistry, RegisteredJob
 from runledger.runtime.worker_log import WorkerLog
 from runledger.runtime.workflow_access import WorkflowAccess
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Succeeded:
-    """The handler returned.
-
-    Attributes:
-        output_json: Its return value as JSON text; ``None`` when it returned nothing.
-    """
-
-    output_json: str | None = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
-    """The attempt failed.
-
-    Attributes:
-        failure: What is recorded.
-        retry_delay: Time until the next attempt, if there is one.
-    """
-
-    failure: JobFailure
-    retry_delay: timedelta
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dropped:
-    """The lease is not ours any more, so nothing may be written.
-
-    Attributes:
-        code: Why.
-    """
-
-    code: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    """The handler's own transaction has written the success, so nothing else is written."""
-
-
-Outcome = Succeeded | Failed | Dropped | Finished
-
 T = TypeVar("T")
 # A handler of either kind, called with the context that belongs to it.
 _Function = Callable[[AsyncJobContext | ThreadJobContext, Any], T]
-
-SHUTDOWN_CODE = "job.worker_shutdown"
-"""The code of an attempt that the end of the worker cut short."""
 
 _NOT_CALLED = object()
 _PANIC_PLACEHOLDER = "the handler raised an exception whose text could not be read"
@@ -283,11 +238,11 @@ class Executor:
                 )
                 return Failed(failure=failure, retry_delay=timedelta())
             case CancelCause.JOB_CANCELED:
-                return Dropped(code="job.canceled")
+                return Dropped(code=JOB_CANCELED)
             case CancelCause.LEASE_MAINTENANCE_FAILED:
                 return Dropped(code="job.lease_maintenance_failed")
             case _:
-                return Dropped(code="job.lease_owner_mismatch")
+                return Dropped(code=LEASE_LOST)
 
     def _retried(self, execution: Execution, error: BaseException) -> Failed | None:
         """Return the failure of an exception that passes by itself; ``None`` for any other."""

@@ -25,7 +25,7 @@ from runledger.postgres.drivers.psycopg.handler_transaction import (
 )
 from runledger.postgres.drivers.psycopg.own_connection import shut_down
 from runledger.postgres.notices import Notices
-from runledger.postgres.sql_errors import COMMIT_UNCONFIRMED
+from runledger.postgres.sql_errors import COMMIT_UNCONFIRMED, LEASE_LOST
 from runledger.runtime.backoff import Backoff
 from runledger.runtime.error_judgement import is_systemic
 from runledger.runtime.execution import WatchedTransaction
@@ -34,8 +34,6 @@ from runledger.runtime.handler_pools import HandlerPools
 _LOCK_TIMEOUT = timedelta(seconds=5)
 _ANSWER_TIMEOUT_SECONDS = 15.0
 _IDLE_TIMEOUT = timedelta(seconds=15)
-
-_LEASE_LOST = "job.lease_owner_mismatch"
 
 
 class Attempt(Protocol):
@@ -220,7 +218,7 @@ class HandlerTransaction:
         )
 
     def _raise_refused(self, error: RunledgerError) -> None:
-        if error.code == _LEASE_LOST:
+        if error.code == LEASE_LOST:
             self._attempt.lose_lease()
             raise error
         if isinstance(error, QueryError | DatabaseConnectionError):

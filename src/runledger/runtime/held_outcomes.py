@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from runledger.runtime.execution import monotonic
+from runledger.runtime.clock import monotonic
 from runledger.runtime.outcome_batch import OutcomeBatch
 from runledger.runtime.unwritten_outcome import Unwritten
 

@@ -19,7 +19,8 @@ from runledger.core.workflows.records import WorkflowAppendResult, WorkflowPrere
 from runledger.core.workflows.workflow import WorkflowAppend
 from runledger.postgres.drivers.psycopg import AsyncConnection, Connection
 from runledger.postgres.workflows import WorkflowAppendRequest
-from runledger.runtime.execution import Execution, monotonic
+from runledger.runtime.clock import monotonic
+from runledger.runtime.execution import Execution
 from runledger.runtime.logged_values import logged_text
 from runledger.runtime.workflow_access import not_in_a_workflow
 

@@ -16,7 +16,8 @@ from runledger.core.workers import WorkerIdentity
 from runledger.postgres import Database, Operation, jobs, workers
 from runledger.postgres.document import MAX_BATCH_ROWS
 from runledger.postgres.drivers.psycopg.own_connection import SyncOwnConnection
-from runledger.runtime.execution import CancelCause, Execution, monotonic
+from runledger.runtime.clock import monotonic
+from runledger.runtime.execution import CancelCause, Execution
 from runledger.runtime.stall_watch import StallWatch, watch_of_running_loop
 from runledger.runtime.worker_identity import is_known_dead
 from runledger.runtime.worker_log import WorkerLog

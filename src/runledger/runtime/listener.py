@@ -12,7 +12,7 @@ from runledger.core.errors import RunledgerError
 from runledger.postgres import Database
 from runledger.postgres.notices import Cancellation, InvalidNoticeError, WakeUp, decode_notice
 from runledger.runtime.backoff import Backoff
-from runledger.runtime.execution import monotonic
+from runledger.runtime.clock import monotonic
 from runledger.runtime.wait import WakeableWait
 from runledger.runtime.worker_log import WorkerLog
 

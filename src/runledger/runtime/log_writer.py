@@ -11,8 +11,8 @@ from datetime import timedelta
 from runledger.core.errors import RunledgerError
 from runledger.postgres import Database, DatabaseConnectionError, QueryError, jobs
 from runledger.runtime.backoff import Backoff
+from runledger.runtime.clock import answer_timeout, monotonic
 from runledger.runtime.error_judgement import is_systemic
-from runledger.runtime.execution import monotonic
 from runledger.runtime.worker_log import WorkerLog
 
 _MAX_BATCH = 500
@@ -21,7 +21,6 @@ _MAX_WAITING_CHARACTERS = 8 * 1024 * 1024
 # Lines gather for so long after a write: a chatty handler costs ten commits a second at most, not one a line.
 _GATHER_SECONDS = 0.1
 _STOP_SECONDS = 2.0
-_SHORTEST_ANSWER_TIMEOUT = timedelta(seconds=5)
 _SECONDS_BETWEEN_REPORTS = 60.0
 
 
@@ -39,8 +38,7 @@ class LogWriter:
 
     def __init__(self, database: Database, *, worker_id: str, lease_ttl: timedelta) -> None:
         self._logger = WorkerLog("worker", worker_id)
-        answer_timeout = max(lease_ttl, _SHORTEST_ANSWER_TIMEOUT).total_seconds()
-        self._connection = database.own_connection(answer_timeout_seconds=answer_timeout)
+        self._connection = database.own_connection(answer_timeout_seconds=answer_timeout(lease_ttl).total_seconds())
         # A garbage collection in `add` may call a destructor that logs.
         self._lock = threading.RLock()
         self._waiting: deque[jobs.JobLogLine] = deque()
@@ -82,16 +80,17 @@ class LogWriter:
 
     def lose_line(self) -> None:
         """Count a line that could not be made."""
-        with self._lock:
-            self._lost += 1
+        self._lose(1)
 
     async def flush(self) -> None:
         """Wait until what was taken so far is written, or given up."""
         self._is_hurried.set()
-        while self._waiting or self._in_flight:
-            self._batch_done.clear()
-            await self._batch_done.wait()
-        self._is_hurried.clear()
+        try:
+            while self._waiting or self._in_flight:
+                self._batch_done.clear()
+                await self._batch_done.wait()
+        finally:
+            self._is_hurried.clear()
 
     async def stop(self) -> None:
         """Write what waits, for a moment, and close the connection. Lines that come later are lost."""
@@ -150,17 +149,21 @@ class LogWriter:
                     parts.append(part)
                     await asyncio.sleep(backoff.failed())
                 elif len(part) == 1:
-                    self._lost += 1
+                    self._lose(1)
                 else:
                     middle = len(part) // 2
                     parts += [part[middle:], part[:middle]]
             except Exception:
                 self._logger.exception("worker.log_write_crashed")
-                self._lost += len(part)
+                self._lose(len(part))
             else:
                 if not backoff.is_first:
                     self._logger.info("worker.log_write_recovered")
                 backoff.succeeded()
+
+    def _lose(self, count: int) -> None:
+        with self._lock:
+            self._lost += count
 
     def _say_loss(self) -> None:
         with self._lock:

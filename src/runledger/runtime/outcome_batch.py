@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from runledger.postgres.document import MAX_BATCH_BYTES
-from runledger.runtime.executor import Failed
+from runledger.runtime.outcome import Succeeded
 from runledger.runtime.unwritten_outcome import Unwritten
 
 MAX_BATCH = 500
@@ -37,6 +37,6 @@ class OutcomeBatch:
 
 def _output_size(item: Unwritten) -> int:
     outcome = item.outcome
-    if isinstance(outcome, Failed) or outcome.output_json is None:
+    if not isinstance(outcome, Succeeded) or outcome.output_json is None:
         return 0  # the text of a failure is cut when it is stored
     return len(outcome.output_json.encode())

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Iterable
 from datetime import timedelta
 
-from runledger.runtime.executor import Succeeded
 from runledger.runtime.held_outcomes import HeldOutcomes
+from runledger.runtime.outcome import Succeeded
 from runledger.runtime.outcome_line import OutcomeLine
 from runledger.runtime.outcome_queue import OutcomeQueue
 from runledger.runtime.unwritten_outcome import Unwritten

@@ -9,13 +9,10 @@ from datetime import timedelta
 from runledger.core.jobs.handler import JobFailure
 from runledger.postgres.sql_errors import COMMIT_UNCONFIRMED
 from runledger.runtime.execution import Execution
-from runledger.runtime.executor import Succeeded
 from runledger.runtime.lifecycle import LifecycleEventKind
+from runledger.runtime.outcome import JOB_CANCELED, Dropped, Failed
 from runledger.runtime.unwritten_outcome import Unwritten
 from runledger.runtime.worker_log import WorkerLog
-
-LEASE_LOST = "job.lease_owner_mismatch"
-JOB_CANCELED = "job.canceled"
 
 
 class OutcomeSettler:
@@ -71,7 +68,7 @@ class OutcomeSettler:
         """Settle what is in the ledger."""
         outcome = item.outcome
         self._settle(item)
-        if isinstance(outcome, Succeeded):
+        if not isinstance(outcome, Failed):
             self._on_settled(item.execution, LifecycleEventKind.SUCCEEDED, None)
             return
         kind = LifecycleEventKind.DEAD_LETTERED if is_dead_letter else LifecycleEventKind.RETRY_SCHEDULED
@@ -89,7 +86,7 @@ class OutcomeSettler:
         unsettled = [item for item in items if not item.is_settled]
         for item in unsettled:
             if item.seconds_late() >= self._silence_seconds:
-                self.lost(item, COMMIT_UNCONFIRMED)
+                self.lost(item, item.outcome.code if isinstance(item.outcome, Dropped) else COMMIT_UNCONFIRMED)
         return [item for item in unsettled if not item.is_settled]
 
     def _settle(self, item: Unwritten) -> None:

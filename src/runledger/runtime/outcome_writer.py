@@ -12,12 +12,12 @@ from runledger.core.jobs.handler import JobFailure
 from runledger.postgres import DatabaseConnectionError, Operation, QueryError, jobs
 from runledger.postgres.drivers.psycopg.own_connection import AsyncOwnConnection
 from runledger.postgres.notices import Notices
-from runledger.postgres.sql_errors import LOCK_NOT_AVAILABLE
+from runledger.postgres.sql_errors import LEASE_LOST, LOCK_NOT_AVAILABLE
 from runledger.postgres.workflows.run_lock import BRIEF_LOCK_TIMEOUT
 from runledger.runtime.error_judgement import is_systemic, meets_any_statement
-from runledger.runtime.executor import Failed, Succeeded
+from runledger.runtime.outcome import JOB_CANCELED, Failed, Succeeded
 from runledger.runtime.outcome_places import OutcomePlaces
-from runledger.runtime.outcome_settler import JOB_CANCELED, LEASE_LOST, OutcomeSettler
+from runledger.runtime.outcome_settler import OutcomeSettler
 from runledger.runtime.unwritten_outcome import Unwritten
 from runledger.runtime.worker_log import WorkerLog
 
@@ -73,9 +73,9 @@ class OutcomeWriter:
             DatabaseConnectionError: The connection was lost. Parts of the batch may be settled.
             QueryError: No statement would be answered now, whatever it says. As above.
         """
-        late = [item for item in batch if item.seconds_late() >= 0]
-        if late:
-            await self._settle_ended(late)
+        ended = [item for item in batch if item.has_lost_lease()]
+        if ended:
+            await self._settle_ended(ended)
         successes = [item for item in batch if isinstance(item.outcome, Succeeded) and not item.is_settled]
         plain = [item for item in successes if item.is_plain]
         if plain:
@@ -94,7 +94,7 @@ class OutcomeWriter:
             DatabaseConnectionError: The connection was lost.
             QueryError: Another one may be answered in a moment, so it can be tried again.
         """
-        if item.seconds_late() >= 0:
+        if item.has_lost_lease():
             await self._settle_ended([item])
             return
         try:

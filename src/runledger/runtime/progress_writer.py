@@ -13,17 +13,16 @@ from runledger.core.errors import RunledgerError
 from runledger.core.jobs.handler import JobProgress
 from runledger.postgres import Database, DatabaseConnectionError, QueryError, jobs
 from runledger.postgres.document import MAX_BATCH_BYTES
+from runledger.postgres.sql_errors import LEASE_LOST
 from runledger.runtime.backoff import Backoff
+from runledger.runtime.clock import answer_timeout, monotonic
 from runledger.runtime.error_judgement import is_systemic
-from runledger.runtime.execution import CancelCause, Execution, monotonic
+from runledger.runtime.execution import CancelCause, Execution
 from runledger.runtime.worker_log import WorkerLog
 
 _MAX_BATCH = 500
 _LOCK_TIMEOUT = timedelta(seconds=5)
 _STOP_SECONDS = 1.0
-_SHORTEST_ANSWER_TIMEOUT = timedelta(seconds=5)
-
-_LEASE_LOST = "job.lease_owner_mismatch"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,9 +50,9 @@ class ProgressWriter:
     def __init__(self, database: Database, *, worker_id: str, lease_ttl: timedelta) -> None:
         self._worker_id = worker_id
         self._logger = WorkerLog("worker", worker_id)
-        answer_timeout = max(lease_ttl, _SHORTEST_ANSWER_TIMEOUT).total_seconds()
-        self._together = database.own_connection(answer_timeout_seconds=answer_timeout)
-        self._alone = database.own_connection(answer_timeout_seconds=answer_timeout + _LOCK_TIMEOUT.total_seconds())
+        timeout = answer_timeout(lease_ttl)
+        self._together = database.own_connection(answer_timeout_seconds=timeout.total_seconds())
+        self._alone = database.own_connection(answer_timeout_seconds=(timeout + _LOCK_TIMEOUT).total_seconds())
         self._alone_turn = asyncio.Lock()
         self._pending: deque[_Waiting] = deque()
         self._batches: asyncio.Task[None] | None = None
@@ -102,13 +101,13 @@ class ProgressWriter:
             except DatabaseConnectionError as error:
                 delaying = error
             except QueryError as error:
-                if error.code != _LEASE_LOST and not is_systemic(error):
+                if error.code != LEASE_LOST and not is_systemic(error):
                     raise
                 delaying = error
             else:
                 return
-            if delaying.code == _LEASE_LOST:
-                await _cancel(execution, await self._cause_of_loss(execution))
+            if delaying.code == LEASE_LOST:
+                await _cancel(execution, CancelCause.LEASE_LOST)
             if execution.lease_good_until <= monotonic():
                 await _cancel(execution, CancelCause.LEASE_MAINTENANCE_FAILED)
             if backoff.is_first:
@@ -136,14 +135,6 @@ class ProgressWriter:
             for waiting in batch:
                 if not waiting.is_written.done():  # its handler may have been canceled meanwhile
                     waiting.is_written.set_result(waiting.update.lease.job_id in written)
-
-    async def _cause_of_loss(self, execution: Execution) -> CancelCause:
-        try:
-            async with self._alone_turn:
-                canceled = await self._alone.run(jobs.read_canceled_leases(self._worker_id, [execution.lease]))
-        except RunledgerError:
-            return CancelCause.LEASE_LOST
-        return CancelCause.JOB_CANCELED if canceled else CancelCause.LEASE_LOST
 
 
 async def _cancel(execution: Execution, cause: CancelCause) -> NoReturn:

@@ -7,7 +7,8 @@ import logging
 import threading
 from collections.abc import Set as AbstractSet
 
-from runledger.runtime.execution import Execution, monotonic
+from runledger.runtime.clock import monotonic
+from runledger.runtime.execution import Execution
 from runledger.runtime.per_loop import PerLoop
 from runledger.runtime.stack_place import stack_place
 

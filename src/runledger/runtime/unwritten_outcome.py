@@ -7,8 +7,9 @@ from uuid import UUID
 
 from runledger.core.jobs.failure_text import clean_error_text
 from runledger.postgres import jobs
-from runledger.runtime.execution import Execution, monotonic
-from runledger.runtime.executor import Failed, Succeeded
+from runledger.runtime.clock import monotonic
+from runledger.runtime.execution import Execution
+from runledger.runtime.outcome import Dropped, Failed, Succeeded
 
 _MANY_DEPENDENTS = 1_000
 
@@ -19,14 +20,14 @@ class Unwritten:
 
     Attributes:
         execution: Whose.
-        outcome: How it ended.
+        outcome: How it ended. Of one that was dropped the ledger is still to tell why its lease was lost.
         is_settled: Whether nothing is left to do about it here.
         is_held: Whether it waits for whoever keeps its job or its run locked.
         busy_count: How often somebody had locked its row when it was written with others.
     """
 
     execution: Execution
-    outcome: Succeeded | Failed
+    outcome: Succeeded | Failed | Dropped
     is_settled: bool = False
     is_held: bool = False
     busy_count: int = 0
@@ -56,8 +57,14 @@ class Unwritten:
         """How long ago its lease was last sure to be held; negative while it is."""
         return monotonic() - self.execution.lease_good_until
 
+    def has_lost_lease(self) -> bool:
+        """Whether it may not be written any more, so that only the ledger can tell what became of the attempt."""
+        return isinstance(self.outcome, Dropped) or self.seconds_late() >= 0
+
     def is_recorded_as(self, recorded: jobs.AttemptOutcome) -> bool:
         """Whether the attempt ended in the ledger as it did here, so that an earlier write of it arrived."""
+        if isinstance(self.outcome, Dropped):
+            return False
         if isinstance(self.outcome, Succeeded):
             return recorded.failure_kind is None
         failure = self.outcome.failure

@@ -23,7 +23,7 @@ from runledger.runtime.completer import Completer
 from runledger.runtime.config import JobsConfig
 from runledger.runtime.dead_letter_hooks import DeadLetterHooks
 from runledger.runtime.execution import AttemptTimeouts, CancelCause, Execution
-from runledger.runtime.executor import SHUTDOWN_CODE, Executor
+from runledger.runtime.executor import Executor
 from runledger.runtime.handler_pools import HandlerPool, HandlerPools
 from runledger.runtime.handler_threads import HandlerThreads
 from runledger.runtime.lease_keeper import LeaseKeeper, worker_id_taken
@@ -31,6 +31,7 @@ from runledger.runtime.lifecycle import LifecycleEvent, LifecycleEventKind
 from runledger.runtime.listener import Listener
 from runledger.runtime.log_writer import LogWriter
 from runledger.runtime.observer_feed import ObserverFeed
+from runledger.runtime.outcome import SHUTDOWN_CODE
 from runledger.runtime.progress_writer import ProgressWriter
 from runledger.runtime.registry import JobRegistry
 from runledger.runtime.settlement import WorkerSettlement

@@ -12,19 +12,18 @@ from runledger.core.workflows.records import WorkflowAppendResult, WorkflowPrere
 from runledger.postgres import Database, DatabaseConnectionError, Operation, QueryError, workflows
 from runledger.postgres.drivers.psycopg.own_connection import AsyncOwnConnection
 from runledger.postgres.notices import Notices
-from runledger.postgres.workflows.run_lock import BRIEF_LOCK_TIMEOUT
+from runledger.postgres.sql_errors import LEASE_LOST
+from runledger.postgres.workflows.run_lock import BRIEF_LOCK_TIMEOUT, RELEASE_CONFLICT
 from runledger.runtime.backoff import Backoff
+from runledger.runtime.clock import monotonic
 from runledger.runtime.error_judgement import is_systemic
-from runledger.runtime.execution import CancelCause, Execution, monotonic
+from runledger.runtime.execution import CancelCause, Execution
 from runledger.runtime.worker_log import WorkerLog
 
 T = TypeVar("T")
 
 _SHORTEST_ANSWER_TIMEOUT = timedelta(seconds=30)
 _CONFLICT_PAUSE_SECONDS = 0.05
-
-_LEASE_LOST = "job.lease_owner_mismatch"
-_RELEASE_CONFLICT = "workflow.release_conflict"
 
 
 class WorkflowAccess:
@@ -37,7 +36,8 @@ class WorkflowAccess:
     Args:
         database: Where the workflows are.
         worker_id: Whose handlers they are.
-        lease_ttl: Time to live of leases. A call without an answer for so long is given up with its connection.
+        lease_ttl: Time to live of leases. A call without an answer for so long, and for half a minute, is given up with
+            its connection: many steps may be appended at once.
         on_advanced: Called after the commit with what appended steps have to tell.
     """
 
@@ -99,7 +99,7 @@ class WorkflowAccess:
             except DatabaseConnectionError as error:
                 delaying = error
             except QueryError as error:
-                if error.code == _LEASE_LOST:
+                if error.code == LEASE_LOST:
                     execution.cancel(CancelCause.LEASE_LOST)
                     await asyncio.sleep(0)  # in the handler's own task the cancellation arrives here
                     raise asyncio.CancelledError from None
@@ -117,7 +117,7 @@ class WorkflowAccess:
                     extra={"job_id": str(execution.job.job_id), "code": delaying.code},
                 )
             # A run that is locked may be free in a moment, or wanted by many.
-            await asyncio.sleep(_CONFLICT_PAUSE_SECONDS if delaying.code == _RELEASE_CONFLICT else backoff.failed())
+            await asyncio.sleep(_CONFLICT_PAUSE_SECONDS if delaying.code == RELEASE_CONFLICT else backoff.failed())
 
 
 class _Turns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runledger.postgres import DatabaseConnectionError, QueryError
-from runledger.runtime.execution import monotonic
+from runledger.runtime.clock import monotonic
 from runledger.runtime.held_outcomes import HeldOutcomes
 from runledger.runtime.worker_log import WorkerLog
 

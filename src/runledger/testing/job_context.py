@@ -23,7 +23,8 @@ from runledger.core.workflows.records import WorkflowAppendResult, WorkflowPrere
 from runledger.core.workflows.status import WorkflowStepStatus
 from runledger.postgres.workflows import WorkflowAppendRequest
 from runledger.runtime import AsyncJobContext, ThreadJobContext
-from runledger.runtime.execution import CancelCause, Execution, monotonic
+from runledger.runtime.clock import monotonic
+from runledger.runtime.execution import CancelCause, Execution
 from runledger.runtime.job_context import RunningJobContext
 
 T = TypeVar("T")

@@ -26,9 +26,12 @@ LOCK_TIMEOUT = timedelta(seconds=5)
 BRIEF_LOCK_TIMEOUT = timedelta(milliseconds=250)
 """How long a batch waits for runs that others advance just now, which takes milliseconds."""
 
-_RELEASE_CONFLICT = ErrorClass(
+RELEASE_CONFLICT = "workflow.release_conflict"
+"""Code of a run that another transaction keeps locked."""
+
+_CONFLICT = ErrorClass(
     QueryErrorCategory.CONFLICT,
-    "workflow.release_conflict",
+    RELEASE_CONFLICT,
     "another transaction is changing this workflow run; try again",
 )
 
@@ -66,7 +69,7 @@ def lock_run(
         lock_timeout_ms=None if lock_timeout is None else milliseconds(lock_timeout),
         **scope_fields(scope),
     )
-    rows = yield Statement(sql=_WAIT, document=document, lock_conflict=_RELEASE_CONFLICT)
+    rows = yield Statement(sql=_WAIT, document=document, lock_conflict=_CONFLICT)
     _check_isolation(rows, isolation_code)
     if rows[0]["run_id"] is None:
         return None
@@ -84,7 +87,7 @@ def lock_job_of_run(job_id: UUID, *, lock_timeout: timedelta = LOCK_TIMEOUT) -> 
         QueryError: ``workflow.release_conflict``: it was not had in time.
     """
     document = encode_document(job_id=job_id, lock_timeout_ms=milliseconds(lock_timeout))
-    yield Statement(sql=_WAIT_FOR_JOB, document=document, lock_conflict=_RELEASE_CONFLICT)
+    yield Statement(sql=_WAIT_FOR_JOB, document=document, lock_conflict=_CONFLICT)
 
 
 def lock_jobs_of_run(run_id: UUID) -> Steps[None]:
@@ -94,7 +97,7 @@ def lock_jobs_of_run(run_id: UUID) -> Steps[None]:
         QueryError: ``workflow.release_conflict``: the ``lock_timeout`` of the transaction was over before.
     """
     document = encode_document(run_id=run_id)
-    yield Statement(sql=_WAIT_FOR_JOBS, document=document, lock_conflict=_RELEASE_CONFLICT)
+    yield Statement(sql=_WAIT_FOR_JOBS, document=document, lock_conflict=_CONFLICT)
 
 
 def try_lock_runs(run_ids: Iterable[UUID], *, isolation_code: str, opens_part: bool = False) -> Steps[set[UUID]]:
@@ -125,11 +128,9 @@ def lock_runs_soon(run_ids: Iterable[UUID], lock_timeout: timedelta) -> Steps[se
         run_ids=_texts(run_ids), lock_timeout_ms=milliseconds(lock_timeout), **scope_fields(Admin())
     )
     try:
-        rows = yield Statement(
-            sql=_WAIT, document=document, lock_conflict=_RELEASE_CONFLICT, is_guarded=True, opens_part=True
-        )
+        rows = yield Statement(sql=_WAIT, document=document, lock_conflict=_CONFLICT, is_guarded=True, opens_part=True)
     except QueryError as error:
-        if error.code != _RELEASE_CONFLICT.code:
+        if error.code != _CONFLICT.code:
             raise
         return set()
     return _run_ids(rows)
