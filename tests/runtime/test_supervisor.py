@@ -182,6 +182,22 @@ async def test_a_supervisor_that_never_started_may_be_stopped(app: App) -> None:
     await Supervisor(app.database, app.registry, quiet_config()).stop()
 
 
+async def test_a_stop_while_it_starts_leaves_nothing(app: App, log: LogWatch) -> None:
+    app.registry.job(TYPE)(echo)
+    supervisor = Supervisor(app.database, app.registry, quiet_config())
+    async with app.observer.locked("job_workers"):
+        start = asyncio.create_task(supervisor.start())
+        await app.observer.until_blocked()
+        stop = asyncio.create_task(supervisor.stop())
+        await asyncio.wait([start, stop], timeout=0.1)
+
+    await asyncio.wait_for(asyncio.gather(start, stop), 20)
+
+    assert not supervisor.is_live
+    assert log.named("supervisor.started") == []
+    await until_nobody_is_connected(app)
+
+
 async def test_outside_the_main_thread_signals_are_left_to_the_host(app: App) -> None:
     app.registry.job(TYPE)(echo)
     await app.enqueue(TYPE)

@@ -11,7 +11,7 @@ import contextlib
 import threading
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString
 from uuid import uuid4
 
 import pytest
@@ -519,6 +519,38 @@ async def test_a_claim_that_cannot_end_does_not_hold_up_a_stop(app: App, monkeyp
 
     assert (await app.job(job_id)).status is JobStatus.PENDING
     await app.observer.until_sessions(at_most=0)
+
+
+async def test_a_stop_while_it_starts_leaves_nothing(app: App) -> None:
+    others = asyncio.all_tasks()
+    worker = app.new_worker()
+
+    await asyncio.gather(worker.start(), worker.stop())
+
+    await assert_nothing_is_left(app, worker, others)
+
+
+@pytest.mark.parametrize("table", ["job_definitions", "job_workers"])
+async def test_a_stop_while_its_start_waits_for_the_database_leaves_nothing(app: App, table: LiteralString) -> None:
+    app.registry.job(TYPE)(echo)
+    others = asyncio.all_tasks()
+    worker = app.new_worker()
+    async with app.observer.locked(table):
+        start = asyncio.create_task(worker.start())
+        await app.observer.until_blocked()
+        stop = asyncio.create_task(worker.stop())
+        await asyncio.wait([start, stop], timeout=0.1)
+
+    await asyncio.wait_for(asyncio.gather(start, stop), 20)
+
+    await assert_nothing_is_left(app, worker, others)
+
+
+async def assert_nothing_is_left(app: App, worker: Worker, others: set[asyncio.Task[Any]]) -> None:
+    assert not worker.is_live
+    assert await app.observer.value("SELECT count(*) FROM runledger.job_workers") == 0
+    await app.observer.until_sessions(at_most=0)
+    assert asyncio.all_tasks() <= others
 
 
 async def test_a_stop_before_the_start_is_harmless(app: App) -> None:

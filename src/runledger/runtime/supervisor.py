@@ -153,6 +153,8 @@ class Supervisor:
         started: list[Service] = []
         try:
             for part in self._parts:
+                if self._is_stopping:
+                    break
                 started.append(part)
                 await part.start()
         except BaseException:
@@ -161,6 +163,8 @@ class Supervisor:
             await self._observers.stop()
             self._is_stopped = True
             raise
+        if self._is_stopping:  # meanwhile
+            return
         self._turned_at = time.monotonic()
         self._pulse = asyncio.create_task(self._feel_pulse())
         for worker in self._workers:

@@ -88,6 +88,7 @@ class Worker:
         self._observers = observers or ObserverFeed()
         self._is_stopping = False
         self._is_closed = False
+        self._closing = asyncio.Lock()
         self._failure: RunledgerError | None = None
         self._finished_count = self._returned_count = self._abandoned_count = 0
         self._threads = HandlerThreads()
@@ -192,7 +193,7 @@ class Worker:
             QueryError: The role may not use them.
         """
         await self.open()
-        if self._config.listens:
+        if self._config.listens and not self._is_stopping:
             self._listener = Listener(
                 self._database,
                 job_types=self._job_types,
@@ -201,6 +202,9 @@ class Worker:
                 worker_id=self.worker_id,
             )
             await self._listener.start()
+        if self._is_stopping:  # meanwhile, and has not seen what was opened since
+            await self._close()
+            return
         self._claims.start()
 
     async def open(self) -> None:
@@ -230,9 +234,13 @@ class Worker:
             await self._keeper.start(identity)  # before the first claim: a lease nobody can renew must not exist
             await self._completer.start()
             self._log_writer.start()
-        except BaseException:
+        except BaseException as error:
             await self._close()
+            if self._is_stopping and isinstance(error, RunledgerError):
+                return  # the stop has closed the connections under it
             raise
+        if self._is_stopping:  # meanwhile, and has not seen what was opened since
+            await self._close()
 
     def wake(self, due_at: datetime | None = None) -> None:
         """Claim now, or as soon as there is a free slot.
@@ -318,7 +326,7 @@ class Worker:
 
     async def _close(self) -> None:
         # Each is closed although one before it fails or is canceled: a keeper that goes on would keep the leases.
-        async with contextlib.AsyncExitStack() as stack:
+        async with self._closing, contextlib.AsyncExitStack() as stack:
             stack.callback(self._note_closed)
             stack.push_async_callback(self._claimer.close)
             stack.push_async_callback(self._pools.close)
