@@ -15,6 +15,7 @@ LOCK = read_lock()
 
 UNREAD_COLUMNS: Mapping[str, set[str]] = {
     # A SELECT returns something; that it came back is all that matters.
+    "connection/restore_lock_timeout": {"lock_timeout"},
     "connection/set_local_lock_timeout": {"lock_timeout"},
     "migrations/lock_migrations": {"locked"},
     "jobs/lock_job": {"job_id"},

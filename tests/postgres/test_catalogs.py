@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 
 from runledger.core import (
@@ -18,7 +19,7 @@ from runledger.core import (
     ScheduleOwner,
     ScheduleRequest,
 )
-from runledger.postgres import QueryError, admin, catalogs, jobs, schedules
+from runledger.postgres import QueryError, admin, catalogs, jobs, run_sync, schedules
 from runledger.postgres.catalogs import CatalogSyncResult
 from runledger.postgres.schedules import CatalogSync
 from tests.postgres.job_queue import JobQueue
@@ -307,3 +308,17 @@ def test_a_scope_can_be_renamed_with_all_it_owns(queue: JobQueue) -> None:
         queue.sql(f"UPDATE {table} SET catalog_scope = 'store' WHERE catalog_scope = 'shop'")
 
     assert sync(queue, dataclasses.replace(declared, scope="store"), mode=EXACT) == result()
+
+
+def test_the_bound_of_the_callers_transaction_counts_and_stays(queue: JobQueue) -> None:
+    sync(queue, declaration("a"))
+    change = catalogs.sync_catalog(declaration("a", max_attempts=3), lock_timeout=timedelta(minutes=10))
+    with psycopg.connect(queue.url) as other, psycopg.connect(queue.url) as connection:
+        other.execute("SELECT FROM runledger.job_definitions FOR UPDATE")
+        connection.execute("SET LOCAL lock_timeout = '20ms'")
+        with refused("job_definition.lock_timeout"), connection.transaction():
+            run_sync(connection, change)
+        other.rollback()
+        run_sync(connection, change)
+
+        assert connection.execute("SHOW lock_timeout").fetchone() == ("20ms",)

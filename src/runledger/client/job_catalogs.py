@@ -35,7 +35,7 @@ class JobCatalogs(LedgerPart):
                 schedules; ``ADDITIVE`` leaves them alone.
             keeps_enabled: Whether a type that an operator has disabled stays disabled, and a schedule that an operator
                 has paused stays paused. Otherwise they become what is declared.
-            lock_timeout: Bound on each wait for a lock; in the caller's transaction also on the waits after this.
+            lock_timeout: Bound on each wait for a lock, unless the caller's transaction has a shorter one.
             connection: The caller's open transaction.
 
         Raises:

@@ -177,7 +177,8 @@ class SyncAdministration(SyncLedgerPart):
             members: What to set; other members stay.
             removed: The names of members to remove.
             scope: Whose jobs may be changed.
-            connection: The caller's open transaction; its later waits for locks are bounded by five seconds as well.
+            connection: The caller's open transaction. It waits five seconds for the job, unless its own
+                ``lock_timeout`` is shorter.
 
         Returns:
             ``PayloadUpdated``, ``PayloadNotFound``, or ``PayloadRejected`` with the reason: the job belongs to a

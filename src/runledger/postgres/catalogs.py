@@ -16,7 +16,7 @@ from runledger.core.errors import InvalidArgumentError
 from runledger.core.jobs.records import JobDefinition
 from runledger.postgres.document import check_now, encode_document
 from runledger.postgres.jobs.definitions import check_no_active_schedule, definition_fields
-from runledger.postgres.locks import set_lock_timeout
+from runledger.postgres.locks import restore_lock_timeout, set_lock_timeout
 from runledger.postgres.operation import Row, Statement, Steps, operation
 from runledger.postgres.row_decoding import decode_definition
 from runledger.postgres.schedules.catalog import AbsentSchedules, CatalogSync, sync_catalog_schedules
@@ -89,7 +89,7 @@ def sync_catalog(
         mode: What becomes of types and schedules that the catalog owns and does not declare any more.
         keeps_enabled: Whether a type that an operator has disabled stays disabled, and a schedule that an operator has
             paused stays paused.
-        lock_timeout: Bound on each wait for a lock, of this and of what follows in the transaction.
+        lock_timeout: Bound on each wait for a lock, unless the transaction has a shorter one.
         now: Instant to use instead of the database's clock for schedules, for tests.
 
     Raises:
@@ -108,7 +108,7 @@ def sync_catalog(
         raise InvalidArgumentError("mode", f"is of type {type(mode).__name__}", "pass a CatalogSyncMode")
     check_now(now)
     is_exact = mode is CatalogSyncMode.EXACT
-    yield from set_lock_timeout(lock_timeout)
+    former = yield from set_lock_timeout(lock_timeout)
     inserted = yield from _insert_missing(declaration, is_exact=is_exact)
     changes = yield from _change_existing(declaration, inserted, is_exact=is_exact, keeps_enabled=keeps_enabled)
     # The locks of definitions come before those of schedules.
@@ -122,6 +122,7 @@ def sync_catalog(
     disabled = [change.job_type for change in changes if change.is_disabled]
     if disabled:
         yield from check_no_active_schedule(_NAME, disabled)
+    yield from restore_lock_timeout(former)
     return CatalogSyncResult(
         inserted=tuple(sorted(inserted)),
         updated=tuple(change.job_type for change in changes if change.is_update),

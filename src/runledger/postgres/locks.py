@@ -15,6 +15,7 @@ _SHORTEST_LOCK_TIMEOUT = timedelta(milliseconds=1)
 _LONGEST_LOCK_TIMEOUT = timedelta(days=24)
 
 _SET_LOCK_TIMEOUT = SqlFile("connection", "set_local_lock_timeout")
+_RESTORE_LOCK_TIMEOUT = SqlFile("connection", "restore_lock_timeout")
 
 
 def lock_job(job_id: UUID, *, lock_timeout: timedelta | None = None) -> Steps[None]:
@@ -29,14 +30,23 @@ def lock_job(job_id: UUID, *, lock_timeout: timedelta | None = None) -> Steps[No
     yield Statement(sql=_LOCK_JOB, document=encode_document(job_id=job_id))
 
 
-def set_lock_timeout(lock_timeout: timedelta) -> Steps[None]:
-    """Bound this and the later waits for locks of the transaction.
+def set_lock_timeout(lock_timeout: timedelta) -> Steps[str]:
+    """Bound this and the later waits for locks of the transaction, and return the former setting.
+
+    A shorter bound that the transaction has stays.
 
     Raises:
         InvalidArgumentError: PostgreSQL knows no such bound.
     """
     check_lock_timeout("lock_timeout", lock_timeout)
-    yield Statement(sql=_SET_LOCK_TIMEOUT, document=encode_document(lock_timeout_ms=milliseconds(lock_timeout)))
+    rows = yield Statement(sql=_SET_LOCK_TIMEOUT, document=encode_document(lock_timeout_ms=milliseconds(lock_timeout)))
+    former: str = rows[0]["former"]
+    return former
+
+
+def restore_lock_timeout(former: str) -> Steps[None]:
+    """Put back what :func:`set_lock_timeout` has returned: the transaction may be the caller's, and go on."""
+    yield Statement(sql=_RESTORE_LOCK_TIMEOUT, document=encode_document(lock_timeout=former))
 
 
 def check_lock_timeout(field: str, lock_timeout: timedelta) -> None:

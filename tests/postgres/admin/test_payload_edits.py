@@ -21,7 +21,7 @@ from runledger.core import (
     PayloadUpdated,
     Scope,
 )
-from runledger.postgres import admin, jobs
+from runledger.postgres import admin, jobs, run_sync
 from runledger.postgres.sql_files import SqlFile
 from tests.postgres.admin.test_job_lists import settle
 from tests.postgres.job_queue import JOB_TYPE, JobQueue
@@ -109,6 +109,31 @@ def test_a_job_that_stays_locked_is_left_as_it_is(queue: JobQueue) -> None:
         outcome = edit(queue, job_id, lock_timeout=timedelta(milliseconds=20))
 
     assert outcome == PayloadRejected(reason=PayloadRejection.LOCKED)
+
+
+@pytest.mark.parametrize("is_locked", [False, True])
+def test_the_bound_of_the_callers_transaction_counts_and_stays(queue: JobQueue, *, is_locked: bool) -> None:
+    job_id = queue.enqueue({"to": "a"})
+    with psycopg.connect(queue.url) as other, psycopg.connect(queue.url) as connection:
+        if is_locked:
+            other.execute("SELECT FROM runledger.job_queue WHERE id = %s FOR UPDATE", [job_id])
+        connection.execute("SET LOCAL lock_timeout = '20ms'")
+        edit_job = admin.edit_job_payload(
+            job_id, members={"to": "b"}, scope=EVERYBODY, lock_timeout=timedelta(minutes=10)
+        )
+        outcome = run_sync(connection, edit_job)
+        bound = connection.execute("SHOW lock_timeout").fetchone()
+
+    assert isinstance(outcome, PayloadRejected if is_locked else PayloadUpdated)
+    assert bound == ("20ms",)
+
+
+def test_the_callers_transaction_waits_as_before_afterwards(queue: JobQueue) -> None:
+    job_id = queue.enqueue({"to": "a"})
+    with psycopg.connect(queue.url) as connection:
+        run_sync(connection, admin.edit_job_payload(job_id, members={"to": "b"}, scope=EVERYBODY))
+
+        assert connection.execute("SHOW lock_timeout").fetchone() == ("0",)
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {

@@ -19,8 +19,8 @@ from runledger.core.json_value import encode_json
 from runledger.core.scope import Scope
 from runledger.postgres.document import check_now, job_document
 from runledger.postgres.jobs.locking import read_changed_job
-from runledger.postgres.locks import set_lock_timeout
-from runledger.postgres.operation import Statement, Steps, operation
+from runledger.postgres.locks import restore_lock_timeout, set_lock_timeout
+from runledger.postgres.operation import Rows, Statement, Steps, operation
 from runledger.postgres.sql_errors import QueryError
 from runledger.postgres.sql_files import SqlFile
 
@@ -69,18 +69,26 @@ def edit_job_payload(
     removed_json = encode_json(removed, field="removed")
     head = job_document(job_id, scope=scope, now=now)
     document = f'{head[:-1]},"members":{members_json},"removed":{removed_json}}}'
-    yield from set_lock_timeout(lock_timeout)
-    try:
-        rows = yield Statement(sql=_EDIT, document=document, is_guarded=True)
-    except QueryError as error:
-        if error.sqlstate != _LOCK_NOT_AVAILABLE:
-            raise
+    former = yield from set_lock_timeout(lock_timeout)
+    rows = yield from _edit(document)
+    yield from restore_lock_timeout(former)
+    if rows is None:
         return PayloadRejected(reason=PayloadRejection.LOCKED)
     if not rows:
         return PayloadNotFound()
     if rows[0]["edit_verdict"] != _UPDATED:
         return PayloadRejected(reason=PayloadRejection(rows[0]["edit_verdict"]))
     return PayloadUpdated(job=(yield from read_changed_job(job_id, scope=scope)))
+
+
+def _edit(document: str) -> Steps[Rows | None]:
+    """Return the row with the verdict, no row without the job, or ``None`` when somebody keeps it locked."""
+    try:
+        return (yield Statement(sql=_EDIT, document=document, is_guarded=True))
+    except QueryError as error:
+        if error.sqlstate != _LOCK_NOT_AVAILABLE:
+            raise
+        return None
 
 
 def _checked_members(members: Mapping[str, JsonEncodable] | None) -> Mapping[str, JsonEncodable]:
