@@ -19,6 +19,7 @@ from runledger.core import (
     JobHandler,
     JobStatus,
     JsonValue,
+    Workflow,
 )
 from runledger.runtime import JobRegistry, Reaper
 from runledger.runtime.dead_letter_hooks import DeadLetterHooks
@@ -195,6 +196,30 @@ async def test_the_reaper_calls_the_hook_of_a_job_it_gives_up(app: App) -> None:
     assert payload == "RETRYABLE"
     assert (info.reason, info.max_attempts) == (JobDeadLetterReason.LEASE_EXPIRED, None)
     assert (info.failure.kind, info.failure.code) == (JobFailureKind.LEASE_EXPIRED, "job.lease_expired")
+
+
+@pytest.mark.parametrize("who", ["worker", "reaper"])
+async def test_a_hook_is_told_of_the_workflow_of_its_job(app: App, who: str) -> None:
+    mailer = Mailer()
+    app.registry.register(mailer, max_attempts=1)
+    await app.ledger.ensure_job_definitions(app.registry.definitions())
+    workflow = Workflow("letters")
+    workflow.job("first", TYPE, "TERMINAL")
+    run = await app.ledger.enqueue_workflow(workflow)
+
+    if who == "worker":
+        async with app.worker() as worker:
+            await worker.run_once()
+            await worker.finish_running()
+    else:
+        await app.expire_claim()
+        reaper = Reaper(app.database, app.registry, quiet_config())
+        await reaper.run_once()
+        await reaper.finish_hooks()
+        await reaper.stop()
+
+    ((context, _, _),) = mailer.called
+    assert (context.workflow_run_id, context.workflow_step_key) == (run.id, "first")
 
 
 async def test_the_reaper_calls_no_hook_for_a_retry(app: App) -> None:

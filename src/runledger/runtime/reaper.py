@@ -214,6 +214,8 @@ class Reaper:
             max_attempts=dead_letter.max_attempts,
             organization_id=dead_letter.organization_id,
             worker_id=_WORKER_ID,
+            workflow_run_id=dead_letter.workflow_run_id,
+            workflow_step_key=dead_letter.workflow_step_key,
         )
         failure = JobFailure.lease_expired("job.lease_expired", "the lease expired before the job was completed")
         info = JobDeadLetterInfo(failure=failure, reason=JobDeadLetterReason.LEASE_EXPIRED)

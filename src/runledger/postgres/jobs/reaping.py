@@ -45,6 +45,8 @@ class ReapedDeadLetter:
     run_number: int
     attempt: int
     max_attempts: int
+    workflow_run_id: UUID | None
+    workflow_step_key: str | None
     payload_json: str = field(repr=False)
 
     @property

@@ -156,5 +156,9 @@ event AS (
      ORDER BY e.id, v.position
 )
 SELECT e.id AS job_id, e.job_type, e.organization_id, e.worker_id, e.run_number, e.attempt, e.max_attempts, e.action,
-       e.workflow_step_id, CASE WHEN e.action = 'DEAD_LETTER' THEN e.payload::text END AS payload_json
+       e.workflow_step_id, s.workflow_run_id, s.step_key AS workflow_step_key,
+       CASE WHEN e.action = 'DEAD_LETTER' THEN e.payload::text END AS payload_json
   FROM expired AS e
+  LEFT JOIN LATERAL (
+       SELECT w.workflow_run_id, w.step_key FROM {schema}.workflow_steps AS w WHERE w.id = e.workflow_step_id) AS s
+    ON true
