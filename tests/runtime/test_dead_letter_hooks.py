@@ -198,6 +198,32 @@ async def test_the_reaper_calls_the_hook_of_a_job_it_gives_up(app: App) -> None:
     assert (info.failure.kind, info.failure.code) == (JobFailureKind.LEASE_EXPIRED, "job.lease_expired")
 
 
+async def test_what_a_worker_gives_up_is_logged(app: App, log: LogWatch) -> None:
+    app.registry.register(Mailer(), max_attempts=2)
+    first = await app.run(TYPE, "TERMINAL")
+    second = await app.run(TYPE, "RETRYABLE")
+
+    (record,) = log.named("worker.job_dead_lettered")
+    facts = {name: vars(record)[name] for name in ("job_id", "job_type", "attempt", "code")}
+    assert facts == {"job_id": str(first.id), "job_type": TYPE, "attempt": 1, "code": "smtp.failed"}
+    assert record.levelname == "WARNING"
+    assert second.status is JobStatus.PENDING
+
+
+async def test_what_a_reaper_gives_up_is_logged_together(app: App, log: LogWatch) -> None:
+    app.registry.register(Mailer(), max_attempts=1)
+    await app.ledger.ensure_job_definitions(app.registry.definitions())
+    await app.enqueue_many(TYPE, 12)
+    await app.expire_claim()
+    reaper = Reaper(app.database, app.registry, quiet_config())
+    await reaper.run_once()
+    await reaper.stop()
+
+    (record,) = log.named("reaper.jobs_dead_lettered")
+    assert vars(record)["job_count"] == 12
+    assert len(vars(record)["job_ids"]) == 10
+
+
 @pytest.mark.parametrize("who", ["worker", "reaper"])
 async def test_a_hook_is_told_of_the_workflow_of_its_job(app: App, who: str) -> None:
     mailer = Mailer()

@@ -74,6 +74,8 @@ class OutcomeSettler:
         kind = LifecycleEventKind.DEAD_LETTERED if is_dead_letter else LifecycleEventKind.RETRY_SCHEDULED
         self._on_settled(item.execution, kind, outcome.failure.code)
         if is_dead_letter:
+            facts = _facts(item.execution) | {"code": outcome.failure.code}
+            self._logger.warning("worker.job_dead_lettered", extra=facts)
             self._on_dead_letter(item.execution, outcome.failure)
 
     def lost(self, item: Unwritten, code: str) -> None:
@@ -96,11 +98,15 @@ class OutcomeSettler:
             self._is_empty.set()
 
     def _tell_lost(self, execution: Execution, code: str) -> None:
-        job = execution.job
-        facts = {"job_id": str(job.job_id), "job_type": job.job_type, "attempt": job.attempt}
+        facts = _facts(execution)
         if code == JOB_CANCELED:  # somebody wanted it so
             self._logger.info("worker.job_canceled", extra=facts)
             self._on_settled(execution, LifecycleEventKind.CANCELED, code)
         else:
             self._logger.warning("worker.outcome_not_written", extra=facts | {"code": code})
             self._on_settled(execution, LifecycleEventKind.LEASE_LOST, code)
+
+
+def _facts(execution: Execution) -> dict[str, object]:
+    job = execution.job
+    return {"job_id": str(job.job_id), "job_type": job.job_type, "attempt": job.attempt}

@@ -175,6 +175,10 @@ class Reaper:
                 _logger.error("reaper.job_deferred", extra={"job_id": str(job_id)})
             for job_id in result.stuck_job_ids:
                 _logger.error("reaper.job_stuck", extra={"job_id": str(job_id)})
+            if result.dead_letters:
+                job_ids = [str(dead_letter.job_id) for dead_letter in result.dead_letters]
+                facts = {"job_count": len(job_ids), "job_ids": job_ids[:_MOST_NAMED]}
+                _logger.warning("reaper.jobs_dead_lettered", extra=facts)
             for dead_letter in result.dead_letters:
                 self._tell(dead_letter)
                 self._call_hook(dead_letter)
