@@ -187,6 +187,8 @@ def test_a_validation_holds_up_neither_writers_nor_readers(
         sql.execute("SET lock_timeout = '5s'")
         sql.execute("INSERT INTO job_queue (job_type, max_attempts) VALUES ('a', 1)")
         sql.execute("UPDATE job_queue SET priority = 1")
+        for table in ("job_queue", "workflow_runs"):
+            sql.execute(f"SELECT FROM {table} FOR UPDATE".encode())
 
 
 @pytest.mark.parametrize("target", Target)

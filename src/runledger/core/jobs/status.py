@@ -167,7 +167,7 @@ class JobTransition:
     Attributes:
         from_status: The status it comes from; ``None`` for creation.
         to_status: The status it leads to.
-        operation: The operation that makes it.
+        operation: What makes it: a verb for all operations that do it, or the name of the only one.
         note: The guard or effect that the statuses do not show.
     """
 

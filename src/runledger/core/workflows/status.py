@@ -111,7 +111,7 @@ class WorkflowStepTransition:
     Attributes:
         from_status: The status it comes from; ``None`` for creation.
         to_status: The status it leads to.
-        operation: The operation that makes it.
+        operation: What makes it, as in transitions of jobs, or the part of operations that does.
         note: The guard or effect that the statuses do not show.
     """
 
@@ -128,7 +128,7 @@ class WorkflowRunTransition:
     Attributes:
         from_status: The status it comes from; ``None`` for creation.
         to_status: The status it leads to.
-        operation: The operation that makes it.
+        operation: What makes it, as in transitions of jobs, or the part of operations that does.
         note: The guard or effect that the statuses do not show.
     """
 
