@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from runledger.core import ConfigError, InvalidArgumentError, JobContext, JobFailure
 from runledger.postgres import Database, IncompatibleSchemaError, MissingMigrationHistoryError
-from runledger.runtime import JobRegistry, JobsConfig, Reaper, Supervisor, Worker
+from runledger.runtime import JobRegistry, JobsConfig, Reaper, Scheduler, Supervisor, Worker
 from tests.runtime.app import App, quiet_config
 from tests.runtime.log_watch import LogWatch
 
@@ -137,18 +137,27 @@ def test_a_second_handler_for_a_type_is_told(log: LogWatch) -> None:
     assert vars(record)["job_type"] == "email.send"
 
 
-@pytest.mark.parametrize("make", [Worker, Reaper])
-def test_a_loop_takes_a_database_and_a_registry(make: Any) -> None:
-    with pytest.raises(InvalidArgumentError, match="database: is of type str; pass Database"):
-        make("postgresql:///app", JobRegistry(), JobsConfig())
+@pytest.mark.parametrize("make", [Worker, Reaper, Supervisor])
+def test_a_loop_takes_a_database_or_its_url_and_a_registry(make: Any) -> None:
+    make("postgresql:///app", JobRegistry(), JobsConfig())
+    with pytest.raises(InvalidArgumentError, match="database: is of type int; pass its URL, Database"):
+        make(5, JobRegistry(), JobsConfig())
     with pytest.raises(InvalidArgumentError, match="registry: is the class"):
         make(NOWHERE, JobRegistry, JobsConfig())
 
 
-@pytest.mark.parametrize("make", [Worker, Supervisor])
+@pytest.mark.parametrize("make", [Worker, Reaper, Supervisor])
 def test_settings_of_another_type_are_refused(make: Any) -> None:
     with pytest.raises(ConfigError, match="config is of type dict; pass a JobsConfig"):
         make(NOWHERE, JobRegistry(), {"a": 1})
+
+
+def test_a_scheduler_takes_a_database_or_its_url_and_settings() -> None:
+    Scheduler("postgresql:///app", JobsConfig())
+    with pytest.raises(InvalidArgumentError, match="database: is of type NoneType; pass its URL"):
+        Scheduler(cast("Any", None), JobsConfig())
+    with pytest.raises(ConfigError, match="config is of type dict; pass a JobsConfig"):
+        Scheduler(NOWHERE, cast("Any", {}))
 
 
 async def test_a_worker_without_a_handler_says_so_once(app: App, log: LogWatch) -> None:
@@ -167,7 +176,7 @@ async def test_a_worker_with_a_handler_has_nothing_to_say(app: App, log: LogWatc
 
 @pytest.mark.parametrize("url", [None, 5])
 def test_a_supervisor_without_a_url_is_refused(url: Any) -> None:
-    with pytest.raises(InvalidArgumentError, match="database_url: is of type"):
+    with pytest.raises(InvalidArgumentError, match="database: is of type"):
         Supervisor(url, JobRegistry())
 
 

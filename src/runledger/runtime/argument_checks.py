@@ -1,4 +1,4 @@
-"""Refuse what is handed to the loops by mistake, at the place of the mistake and not when it is first used."""
+"""Refuse what is handed to loops by mistake, at the place of the mistake and not when it is first used."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ from runledger.runtime.config import JobsConfig
 from runledger.runtime.registry import JobRegistry
 
 
-def check_database(database: object) -> None:
-    """Refuse what is no database.
+def database_of(database: object) -> Database:
+    """Return the database that is meant by it or by its URL.
 
     Raises:
-        InvalidArgumentError: It is something else, such as its URL.
+        InvalidArgumentError: It is something else, such as a pool, or libpq does not understand the URL.
     """
-    if not isinstance(database, Database):
-        raise InvalidArgumentError(
-            "database", f"is of type {type(database).__name__}", "pass Database(url), or Database.of_pool(pool)"
-        )
+    if isinstance(database, Database):
+        return database
+    if isinstance(database, str):
+        return Database(database)
+    raise InvalidArgumentError(
+        "database",
+        f"is of type {type(database).__name__}",
+        "pass its URL, Database(url), or Database.of_pool(pool)",
+    )
 
 
 def check_registry(registry: object) -> None:

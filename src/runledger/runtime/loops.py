@@ -15,7 +15,7 @@ from runledger.runtime.worker import Worker
 
 
 async def run_worker_loop(
-    database: Database,
+    database: Database | str,
     registry: JobRegistry,
     config: JobsConfig,
     shutdown: asyncio.Event,
@@ -25,7 +25,7 @@ async def run_worker_loop(
     """Run a worker until ``shutdown`` is set, then wait for its running jobs as long as the configuration allows.
 
     Args:
-        database: Where the jobs are; ``Database.of_pool(pool)`` takes the place from an application's pool. The
+        database: Where the jobs are, or its URL; ``Database.of_pool(pool)`` takes it from an application's pool. The
             worker opens connections of its own, so that handlers have the pool to themselves.
         registry: Handlers.
         config: Settings.
@@ -44,11 +44,11 @@ async def run_worker_loop(
         await worker.stop()
 
 
-async def run_scheduler_loop(database: Database, config: JobsConfig, shutdown: asyncio.Event) -> None:
+async def run_scheduler_loop(database: Database | str, config: JobsConfig, shutdown: asyncio.Event) -> None:
     """Run a scheduler until ``shutdown`` is set.
 
     Args:
-        database: Where the schedules are.
+        database: Where the schedules are, or its URL.
         config: Settings.
         shutdown: Set it to stop.
 
@@ -64,12 +64,12 @@ async def run_scheduler_loop(database: Database, config: JobsConfig, shutdown: a
 
 
 async def run_reaper_loop(
-    database: Database, registry: JobRegistry, config: JobsConfig, shutdown: asyncio.Event
+    database: Database | str, registry: JobRegistry, config: JobsConfig, shutdown: asyncio.Event
 ) -> None:
     """Run a reaper until ``shutdown`` is set.
 
     Args:
-        database: Where the jobs are.
+        database: Where the jobs are, or its URL.
         registry: Handlers, for their dead-letter hooks.
         config: Settings.
         shutdown: Set it to stop.

@@ -14,7 +14,7 @@ from runledger.core.jobs.records import LeaseIdentity
 from runledger.core.jobs.status import JobDeadLetterReason
 from runledger.postgres import Database, jobs, workers
 from runledger.postgres.notices import Notices, send_notices
-from runledger.runtime.argument_checks import check_database, check_registry
+from runledger.runtime.argument_checks import check_config, check_registry, database_of
 from runledger.runtime.backoff import Backoff
 from runledger.runtime.config import JobsConfig
 from runledger.runtime.dead_letter_hooks import DeadLetterHooks
@@ -38,7 +38,7 @@ class Reaper:
     Workers that died an hour ago leave the table of workers; until then it tells who died.
 
     Args:
-        database: Where the jobs are.
+        database: Where the jobs are, or its URL.
         registry: Handlers, for their dead-letter hooks; or several registries, the first of which that knows a type
             has its hook.
         config: Settings.
@@ -47,20 +47,20 @@ class Reaper:
 
     def __init__(
         self,
-        database: Database,
+        database: Database | str,
         registry: JobRegistry | Sequence[JobRegistry],
         config: JobsConfig,
         *,
         observers: ObserverFeed | None = None,
     ) -> None:
-        check_database(database)
         registries = registry if isinstance(registry, Sequence) else [registry]
         for one in registries:
             check_registry(one)
+        check_config(config)
         config.validate()
         self._observers = observers or ObserverFeed()
         self._config = config
-        self._connection = database.own_connection(answer_timeout_seconds=_ANSWER_TIMEOUT_SECONDS)
+        self._connection = database_of(database).own_connection(answer_timeout_seconds=_ANSWER_TIMEOUT_SECONDS)
         self._hooks = DeadLetterHooks(registries)
         self._backoff = Backoff()
         self._wait = WakeableWait()

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from runledger.core.errors import RunledgerError
 from runledger.postgres import Database, schedules
 from runledger.postgres.notices import send_notices
-from runledger.runtime.argument_checks import check_database
+from runledger.runtime.argument_checks import check_config, database_of
 from runledger.runtime.backoff import Backoff
 from runledger.runtime.config import JobsConfig
 from runledger.runtime.wait import WakeableWait
@@ -33,15 +33,15 @@ class Scheduler:
     ``schedule_poll_interval``, since schedules may be changed meanwhile.
 
     Args:
-        database: Where the schedules are.
+        database: Where the schedules are, or its URL.
         config: Settings.
     """
 
-    def __init__(self, database: Database, config: JobsConfig) -> None:
-        check_database(database)
+    def __init__(self, database: Database | str, config: JobsConfig) -> None:
+        check_config(config)
         config.validate()
         self._config = config
-        self._connection = database.own_connection(answer_timeout_seconds=_ANSWER_TIMEOUT_SECONDS)
+        self._connection = database_of(database).own_connection(answer_timeout_seconds=_ANSWER_TIMEOUT_SECONDS)
         self._grace = max(_SHORTEST_GRACE, 2 * config.schedule_poll_interval)
         self._backoff = Backoff()
         self._wait = WakeableWait()

@@ -11,7 +11,7 @@ from typing import Any
 
 from runledger.core.errors import ConfigError, InvalidArgumentError
 from runledger.postgres import Database
-from runledger.runtime.argument_checks import check_config
+from runledger.runtime.argument_checks import check_config, database_of
 from runledger.runtime.config import JobsConfig
 from runledger.runtime.handler_pools import HandlerPool
 from runledger.runtime.lifecycle import LifecycleObserver
@@ -67,7 +67,7 @@ class Supervisor:
         runs_reaper: bool = True,
         observers: Sequence[LifecycleObserver] = (),
     ) -> None:
-        self._database = database if isinstance(database, Database) else Database(database)
+        self._database = database_of(database)
         self._config = JobsConfig.from_env() if config is None else config
         check_config(self._config)
         self._config.validate()

@@ -15,7 +15,7 @@ from runledger.postgres import Database
 from runledger.postgres.catalogs import CatalogSyncResult
 from runledger.runtime.abandoned_threads import AbandonedThreads
 from runledger.runtime.announcer import Announcer
-from runledger.runtime.argument_checks import check_config, check_database, check_registry
+from runledger.runtime.argument_checks import check_config, check_registry, database_of
 from runledger.runtime.catalog import starting_operation
 from runledger.runtime.claim_loop import ClaimLoop
 from runledger.runtime.claimer import Claim, Claimer
@@ -52,7 +52,7 @@ class Worker:
     The claim itself marks the jobs as started. Claim, outcomes and lease renewal have connections of their own.
 
     Args:
-        database: Where the jobs are.
+        database: Where the jobs are, or its URL.
         registry: Handlers. The set of types is read once, when the worker starts.
         config: Settings.
         pool: The application's pool, open, for the transactions of handlers (``context.transaction()``): an
@@ -63,20 +63,19 @@ class Worker:
 
     def __init__(
         self,
-        database: Database,
+        database: Database | str,
         registry: JobRegistry,
         config: JobsConfig,
         *,
         pool: HandlerPool | None = None,
         observers: ObserverFeed | None = None,
     ) -> None:
-        check_database(database)
         check_registry(registry)
         check_config(config)
         config.validate()
         self._config = config
         self._logger = WorkerLog("worker", config.worker_id)
-        self._database = database
+        self._database = database = database_of(database)
         self._registry = registry
         self._job_types: list[str] = []
         self._lease_ttl = config.lease_ttl.total_seconds()
