@@ -1,4 +1,4 @@
-"""Runledger: durable jobs in the application's own PostgreSQL.
+"""Runledger: durable jobs and workflows in the application's own PostgreSQL.
 
 The names most programs need. Packages, lowest layer first:
 
@@ -30,12 +30,16 @@ if TYPE_CHECKING:
         JobStatus,
         Organization,
         RunledgerError,
+        Workflow,
+        WorkflowAppend,
+        WorkflowRunFailedError,
     )
     from runledger.postgres import Database, DatabaseConnectionError, QueryError
-    from runledger.runtime import JobCatalog, JobRegistry, JobsConfig, Supervisor
+    from runledger.runtime import AsyncJobContext, JobCatalog, JobRegistry, JobsConfig, Supervisor, ThreadJobContext
 
 __all__ = [
     "Admin",
+    "AsyncJobContext",
     "Database",
     "DatabaseConnectionError",
     "EnqueueRequest",
@@ -55,6 +59,10 @@ __all__ = [
     "RunledgerError",
     "Supervisor",
     "SyncLedger",
+    "ThreadJobContext",
+    "Workflow",
+    "WorkflowAppend",
+    "WorkflowRunFailedError",
 ]
 
 # The imports above once more, for the running program; a test compares the two.
@@ -72,9 +80,19 @@ _PACKAGES = {
         "JobStatus",
         "Organization",
         "RunledgerError",
+        "Workflow",
+        "WorkflowAppend",
+        "WorkflowRunFailedError",
     ),
     "runledger.postgres": ("Database", "DatabaseConnectionError", "QueryError"),
-    "runledger.runtime": ("JobCatalog", "JobRegistry", "JobsConfig", "Supervisor"),
+    "runledger.runtime": (
+        "AsyncJobContext",
+        "JobCatalog",
+        "JobRegistry",
+        "JobsConfig",
+        "Supervisor",
+        "ThreadJobContext",
+    ),
 }
 _PACKAGE_OF = {name: package for package, names in _PACKAGES.items() for name in names}
 
