@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
 
+from runledger.core import JobFailure
 from runledger.runtime.clock import monotonic
 from runledger.runtime.execution import Execution
 from runledger.runtime.held_outcomes import HeldOutcomes
-from runledger.runtime.outcome import Succeeded
+from runledger.runtime.outcome import Failed, Succeeded
 from runledger.runtime.unwritten_outcome import Unwritten
 from tests.claimed_jobs import claimed_job
 
@@ -76,6 +78,17 @@ def test_what_is_settled_is_let_go() -> None:
 @pytest.mark.parametrize(("count", "uncounted"), [(0, 0), (3, 3), (1_000, 1_000), (1_001, 1_000)])
 def test_so_many_do_not_count(count: int, uncounted: int) -> None:
     assert held(*(outcome() for _ in range(count))).uncounted == uncounted
+
+
+def test_what_was_refused_and_exchanged_leaves_no_bytes_behind() -> None:
+    large = outcome(output_json="9" * 16 * 1024 * 1024)
+    outcomes = held(large)
+    large.outcome = Failed(failure=JobFailure.terminal("job.output_refused", "too large"), retry_delay=timedelta())
+    large.is_settled = True
+    outcomes.let_go_settled()
+    outcomes.add(outcome())
+
+    assert outcomes.uncounted == 1
 
 
 def test_all_count_where_they_are_large() -> None:

@@ -14,6 +14,7 @@ from runledger.core import JobContext, JobFailure, JobStatus, Workflow, Workflow
 from runledger.runtime.held_outcomes import HeldOutcomes
 from runledger.runtime.job_context import AsyncJobContext
 from runledger.runtime.outcome_queue import OutcomeQueue
+from runledger.runtime.outcome_writer import LOCK_TIMEOUT, OutcomeWriter
 from runledger.runtime.unwritten_outcome import Unwritten
 from tests.runtime.app import App
 from tests.runtime.gate import Gate
@@ -61,6 +62,22 @@ async def test_other_runs_and_plain_jobs_go_on(app: App) -> None:
         assert await app.observer.value("SELECT count(*) FROM runledger.job_queue WHERE status = 'LEASED'") == 20
 
     assert (await locked.status()) is WorkflowRunStatus.RUNNING
+
+
+async def test_a_worker_by_itself_goes_on_claiming_behind_a_locked_run(app: App) -> None:
+    """What becomes held gives room, though nobody is done: the loop that waits for room must hear of it."""
+    no_op(app, "step", "plain")
+    locked = await start(app, "locked", "step", 20)
+    worker = app.new_worker(max_global_concurrency=4)
+    async with app.observer.locked_run(locked.id):
+        await worker.start()
+        await app.observer.until("(SELECT count(*) = 20 FROM runledger.job_queue WHERE status = 'LEASED')")
+        plain = [await app.enqueue("plain", priority=1_000) for _ in range(5)]
+        await app.observer.until("(SELECT count(*) = 5 FROM runledger.job_queue WHERE status = 'SUCCEEDED')")
+    assert (await locked.wait(timeout=MINUTE)).status is WorkflowRunStatus.SUCCEEDED
+    await worker.stop()
+
+    assert [(await app.job(job_id)).status for job_id in plain] == [JobStatus.SUCCEEDED] * 5
 
 
 async def test_what_was_held_is_written_together_when_the_run_is_free(app: App) -> None:
@@ -148,6 +165,35 @@ async def test_failures_of_a_held_run_are_held_too(app: App) -> None:
 
     assert await locked.status() is WorkflowRunStatus.COMPLETED_WITH_ERRORS
     assert await app.count("DEAD_LETTERED") == 3
+
+
+async def test_a_turn_waits_once_for_successes_and_failures(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[set[type[object]]] = []
+    has_had_two = asyncio.Event()
+    write = OutcomeWriter.write
+
+    async def note(writer: OutcomeWriter, batch: list[Unwritten], **options: Any) -> None:
+        if options.get("run_wait") == LOCK_TIMEOUT:
+            turns.append({type(item.outcome) for item in batch})
+            if len(turns) == 2:
+                has_had_two.set()
+        await write(writer, batch, **options)
+
+    @app.registry.job("step", max_attempts=1)
+    async def handle(context: JobContext, _payload: Any) -> None:
+        if context.workflow_step_key == "locked-0":
+            raise JobFailure.terminal("smtp.rejected", "no such mailbox")
+
+    monkeypatch.setattr(OutcomeWriter, "write", note)
+    locked = await start(app, "locked", "step", 3)
+    async with app.worker() as worker:
+        async with app.observer.locked_run(locked.id):
+            await worker.run_once()
+            await asyncio.wait_for(has_had_two.wait(), 20)
+        await asyncio.wait_for(worker.finish_running(), 20)
+
+    assert all(len(kinds) == 1 for kinds in turns)
+    assert await locked.status() is WorkflowRunStatus.COMPLETED_WITH_ERRORS
 
 
 async def test_who_keeps_a_run_locked_is_warned_of_once(

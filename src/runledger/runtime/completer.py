@@ -42,6 +42,7 @@ class Completer:
             failure, or of what kept it from being written.
         on_dead_letter: Called after the commit for each failure that became a dead letter.
         on_advanced: Called after the commit with what the ends of workflow steps have to tell.
+        on_relief: Called when :attr:`burden` has become less, though nothing was settled.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Completer:
         on_settled: Callable[[Execution, LifecycleEventKind, str | None], None],
         on_dead_letter: Callable[[Execution, JobFailure], None],
         on_advanced: Callable[[Notices], None],
+        on_relief: Callable[[], None],
     ) -> None:
         self._database = database
         self._worker_id = worker_id
@@ -66,6 +68,7 @@ class Completer:
             _WRITERS,
             single_timeout=self._answer_timeout + LOCK_TIMEOUT,
             large_release_timeout=self._answer_timeout + _LARGE_RELEASE_TIMEOUT,
+            on_held=on_relief,
         )
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -173,11 +176,13 @@ class Completer:
             await writer.close()
 
     async def _write_next_group(self, writer: OutcomeWriter) -> None:
-        group = self._places.held.next_group()
-        if group[0].is_plain:
-            await writer.write_single(group[0])
+        first, *others = self._places.held.next_group()
+        if first.is_plain:
+            await writer.write_single(first)
         else:
-            await writer.write(group, run_wait=LOCK_TIMEOUT)
+            # Successes and failures are written one after the other, and would wait for the run twice.
+            alike = [item for item in others if type(item.outcome) is type(first.outcome)]
+            await writer.write([first, *alike], run_wait=LOCK_TIMEOUT)
 
     async def _write_line(self, line: OutcomeLine) -> None:
         writer = self._writer(line.answer_timeout)

@@ -74,14 +74,12 @@ class HeldOutcomes:
 
     def let_go_settled(self) -> None:
         """Keep no longer what has been settled."""
-        for key, group in list(self._groups.items()):
-            for item in group.items:
-                if item.is_settled:
-                    self._count -= 1
-                    self._bytes -= item.size
+        for group in self._groups.values():
             group.items = [item for item in group.items if not item.is_settled]
-            if not group.items:
-                del self._groups[key]
+        self._groups = {key: group for key, group in self._groups.items() if group.items}
+        # Anew: an outcome that was refused was exchanged for a smaller one.
+        self._count = sum(len(group.items) for group in self._groups.values())
+        self._bytes = sum(item.size for group in self._groups.values() for item in group.items)
         if not self._groups:
             self._is_filled.clear()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 from runledger.runtime.held_outcomes import HeldOutcomes
@@ -28,20 +28,29 @@ class OutcomePlaces:
         writer_count: How many writers the queue has.
         single_timeout: How long the write of a single one may take.
         large_release_timeout: How long that of one may take for which many steps wait.
+        on_held: Called when one is held from now on, and no longer in the way of others.
     """
 
-    def __init__(self, writer_count: int, *, single_timeout: timedelta, large_release_timeout: timedelta) -> None:
+    def __init__(
+        self,
+        writer_count: int,
+        *,
+        single_timeout: timedelta,
+        large_release_timeout: timedelta,
+        on_held: Callable[[], None],
+    ) -> None:
         self.queue = OutcomeQueue(writer_count)
         self.held = HeldOutcomes()
         self.singles = OutcomeLine(single_timeout)
         self.large_releases = OutcomeLine(large_release_timeout)
+        self._on_held = on_held
 
     def add(self, item: Unwritten) -> None:
         """Put a new one where it belongs."""
         if item.releases_many:
             self._stand_in_line(item)
         elif self.held.holds_run_of(item) and isinstance(item.outcome, Succeeded):
-            self.held.add(item)  # a batch would wait for the run in vain; a failure may need only the job
+            self._add_to_held(item)  # a batch would wait for the run in vain; a failure may need only the job
         else:
             self.queue.add(item)
 
@@ -68,7 +77,7 @@ class OutcomePlaces:
         if again.releases_many:
             self._stand_in_line(again)  # at its end, so that the others get their turn
         else:
-            self.held.add(again)
+            self._add_to_held(again)
 
     def halve(self, group: Iterable[Unwritten]) -> list[list[Unwritten]]:
         """Return the halves of what is still to write. An item that stands alone goes on in the line of its own."""
@@ -79,6 +88,10 @@ class OutcomePlaces:
         for item in rest:
             self._stand_in_line(_leave_batch(item))
         return []
+
+    def _add_to_held(self, item: Unwritten) -> None:
+        self.held.add(item)
+        self._on_held()
 
     def _stand_in_line(self, item: Unwritten) -> None:
         (self.large_releases if item.releases_many else self.singles).add(item)

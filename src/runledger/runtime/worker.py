@@ -120,14 +120,6 @@ class Worker:
             held=self._held,
             on_id_taken=self._fail_over_taken_id,
         )
-        self._completer = Completer(
-            database,
-            worker_id=config.worker_id,
-            lease_ttl=config.lease_ttl,
-            on_settled=self._settled,
-            on_dead_letter=self._dead_lettered,
-            on_advanced=self._announcer.announce,
-        )
         self._claims = ClaimLoop(
             self._claimer,
             ClaimTurns(self._limits, self._job_types),
@@ -138,6 +130,15 @@ class Worker:
             capacity=self._free_capacity,
             begin=self._begin,
             worker_id=config.worker_id,
+        )
+        self._completer = Completer(
+            database,
+            worker_id=config.worker_id,
+            lease_ttl=config.lease_ttl,
+            on_settled=self._settled,
+            on_dead_letter=self._dead_lettered,
+            on_advanced=self._announcer.announce,
+            on_relief=self._claims.has_room,
         )
         self._is_open = False
         self._listener: Listener | None = None
