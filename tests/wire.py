@@ -50,6 +50,8 @@ class Wire:
         self._pumps: set[asyncio.Task[None]] = set()
         self._flows = asyncio.Event()
         self._flows.set()
+        self._held_count = 0
+        self._has_held = asyncio.Event()
         self._links: set[_Link] = set()
         self._loses_next_answer = False
         self._breaks: list[tuple[bytes, Loss]] = []
@@ -84,6 +86,14 @@ class Wire:
     def freeze(self) -> None:
         """Let nothing pass any more, and tell nobody."""
         self._flows.clear()
+        self._held_count = 0
+
+    async def until_held(self, count: int) -> None:
+        """Wait until so many requests and answers were held back since the freeze."""
+        async with asyncio.timeout(20):
+            while self._held_count < count:
+                self._has_held.clear()
+                await self._has_held.wait()
 
     def thaw(self) -> None:
         """Let everything pass again, also what was held back."""
@@ -159,6 +169,9 @@ class Wire:
     ) -> None:
         with contextlib.suppress(OSError):
             while data := await source.read(_CHUNK):
+                if not self._flows.is_set():
+                    self._held_count += 1
+                    self._has_held.set()
                 await self._flows.wait()
                 await link.flows.wait()
                 if is_answer and (self._loses_next_answer or link.loses_next_answer):

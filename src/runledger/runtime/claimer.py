@@ -26,7 +26,7 @@ T = TypeVar("T")
 _REFUSED_SECONDS = 60.0
 _MAX_REFUSED = 500
 _RECONCILE_PAUSE_SECONDS = 1.0
-_LAST_RECONCILE_SECONDS = 2.0
+_LAST_RECONCILE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

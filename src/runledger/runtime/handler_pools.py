@@ -10,6 +10,8 @@ from runledger.core.errors import ConfigError
 from runledger.postgres import Database
 from runledger.postgres.drivers.psycopg import AsyncConnectionPool, ConnectionPool
 
+_CLOSE_SECONDS = 1.0
+
 HandlerPool: TypeAlias = AsyncConnectionPool[Any] | ConnectionPool[Any]
 """A pool for ``async`` handlers, or one for handlers in threads."""
 
@@ -72,6 +74,6 @@ class HandlerPools:
     async def close(self) -> None:
         """Close our own pools. A handler that still has a connection keeps it until it is done."""
         if self._own_async is not None:
-            await self._own_async.close()
+            await self._own_async.close(timeout=_CLOSE_SECONDS)
         if self._own_sync is not None:
-            self._own_sync.close()
+            self._own_sync.close(timeout=_CLOSE_SECONDS)

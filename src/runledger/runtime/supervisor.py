@@ -216,8 +216,8 @@ class Supervisor:
         _logger.info("supervisor.stopping", extra={"job_count": self._running_count()})
         self._shutdown.set()
         self._is_stopping = True
-        # What is due from now on is another process's, or waits.
-        scheduler_stop = asyncio.create_task(self._stop_quietly(self._scheduler))
+        # What is due or expires from now on is another process's, or waits.
+        other_stops = [asyncio.create_task(self._stop_quietly(part)) for part in (self._scheduler, self._reaper)]
         stops = [asyncio.create_task(worker.stop(handler_timeout=handler_timeout)) for worker in self._workers]
         impatience = asyncio.create_task(self._shutdown_now.wait())
         settlements: list[WorkerSettlement] = []
@@ -233,7 +233,7 @@ class Supervisor:
                     self._note(worker, outcome)
         finally:
             impatience.cancel()
-            await scheduler_stop
+            await asyncio.wait(other_stops)
             await self._stop_rest()
         report = SettlementReport(workers=tuple(settlements), errors=tuple(self._errors))
         _logger.info(
@@ -256,7 +256,6 @@ class Supervisor:
             self._note(part, error)
 
     async def _stop_rest(self) -> None:
-        await self._stop_quietly(self._reaper)
         await self._observers.stop()
         if self._pulse is not None:
             self._pulse.cancel()

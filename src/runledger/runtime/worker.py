@@ -19,6 +19,7 @@ from runledger.runtime.argument_checks import check_config, check_registry, data
 from runledger.runtime.catalog import starting_operation
 from runledger.runtime.claim_loop import ClaimLoop
 from runledger.runtime.claimer import Claim, Claimer
+from runledger.runtime.clock import monotonic
 from runledger.runtime.completer import Completer
 from runledger.runtime.config import JobsConfig
 from runledger.runtime.dead_letter_hooks import DeadLetterHooks
@@ -287,10 +288,11 @@ class Worker:
                 it is abandoned, and the reaper returns its job when the lease ends.
         """
         seconds = (self._config.shutdown_timeout if handler_timeout is None else handler_timeout).total_seconds()
+        cancel_at = monotonic() + seconds
         try:
             await self.stop_claiming()
             if self._running:
-                await asyncio.wait(self._running, timeout=seconds)
+                await asyncio.wait(self._running, timeout=max(0.0, cancel_at - monotonic()))
             await self.cancel_running()
         finally:
             await self._close()

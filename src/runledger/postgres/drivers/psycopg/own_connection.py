@@ -17,7 +17,7 @@ from runledger.postgres.drivers.psycopg.connecting import ConnectionParameters, 
 from runledger.postgres.drivers.psycopg.errors import speaks_of_session
 from runledger.postgres.drivers.psycopg.sync_runner import run_sync_on_own
 from runledger.postgres.operation import Operation
-from runledger.postgres.sql_errors import QueryError
+from runledger.postgres.sql_errors import DatabaseConnectionError, QueryError
 
 T = TypeVar("T")
 
@@ -42,7 +42,24 @@ _SETTINGS = {
 }
 _SET_ALL = "SELECT set_config(key, value, false) FROM jsonb_each_text(%s::text::jsonb)"
 
+_CANCEL_SECONDS = 1.0
 _INT32_MAX = 2**31 - 1
+
+
+class _PromptConnection(psycopg.AsyncConnection[Any]):
+    """A connection on which who is canceled does not wait for a server that is silent.
+
+    The driver asks the server to cancel the statement and waits for its end, five seconds for each. What has not taken
+    the first after one second is not there to do the second.
+    """
+
+    async def cancel_safe(self, *, timeout: float = _CANCEL_SECONDS) -> None:  # noqa: ASYNC109 (as the driver has it)
+        """Ask the server to cancel the statement, or cut the connection off. Called by the driver, too."""
+        try:
+            async with asyncio.timeout(_CANCEL_SECONDS):
+                await super().cancel_safe(timeout=min(timeout, _CANCEL_SECONDS))
+        except (psycopg.Error, OSError, TimeoutError):
+            shut_down(self)
 
 
 class AsyncOwnConnection:
@@ -75,6 +92,18 @@ class AsyncOwnConnection:
             QueryError: The database or a rule refused it; nothing was written, but by parts before (decision 0030).
             DatabaseConnectionError: PostgreSQL cannot be reached, or the connection was lost on the way.
         """
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 (a coroutine runs in a task)
+        cancellations = task.cancelling()
+        try:
+            return await self._run(operation)
+        except DatabaseConnectionError:
+            if task.cancelling() > cancellations:
+                # The server was silent when we were canceled, so the connection was cut off (see _PromptConnection).
+                raise asyncio.CancelledError from None
+            raise
+
+    async def _run(self, operation: Operation[T]) -> T:
         connection = await self._connected()
         alarm = None
         if self._answer_timeout_seconds is not None:
@@ -233,7 +262,7 @@ async def connect_configured(
     parameters: ConnectionParameters, statement_timeout_seconds: float | None
 ) -> tuple[psycopg.AsyncConnection[Any], bool]:
     """Open a connection with our settings, and tell whether it reaches the server without a pooler."""
-    connection = await psycopg.AsyncConnection.connect(autocommit=True, **parameters)
+    connection = await _PromptConnection.connect(autocommit=True, **parameters)
     try:
         connection.prepare_threshold = 0  # few statements, run often: prepare each at its first use
         # A session setting would leak to other clients of a pooler's server connection.
