@@ -35,6 +35,9 @@ JOB_ID = "0197c1de-6f3a-7c01-9b6e-6b1f2f3c4d5e"
             "argument --concurrency: '²' is no whole number of at least",
         ),
         (["worker", "app:registry", "--batch-size", "many"], "argument --batch-size: 'many' is no whole number"),
+        (["jobs", "--limit", "9" * 5_000], f"argument --limit: '{'9' * 97}...' is no whole number of at least 1"),
+        (["logs", JOB_ID, "--after", "9" * 5_000], f"argument --after: '{'9' * 97}...' is no id of a line"),
+        (["metrics", "\x1b[31mred\u202e"], "unrecognized arguments: \\x1b[31mred\\u202e"),
         (
             ["worker", "app:registry", "--poll-interval", "soon"],
             "argument --poll-interval: 'soon' is no duration; write",

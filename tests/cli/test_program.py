@@ -43,13 +43,29 @@ def test_a_reader_that_has_gone_ends_the_program_silently(
     assert (ended.returncode, ended.stderr) == (141, "")
 
 
-def test_a_closed_output_is_no_error(runledger_database: EphemeralDatabase) -> None:
-    migrate = [*COMMAND, "migrate", "--database-url", runledger_database.url]
-    command = ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *migrate]
-
-    ended = subprocess.run(command, env=ENVIRONMENT, stderr=subprocess.PIPE, check=False, text=True)
+@pytest.mark.parametrize("words", ["migrate", "jobs", "payload ID", "job ID --show-payload"])
+def test_a_closed_output_is_no_error(runledger_database: EphemeralDatabase, words: str) -> None:
+    ended = redirected(runledger_database, words, ">&-")
 
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("words", ["jobs", "jobs --json", "payload ID", "job ID --show-payload"])
+def test_an_output_that_cannot_be_written_is_told(runledger_database: EphemeralDatabase, words: str) -> None:
+    ended = redirected(runledger_database, words, ">/dev/full")
+
+    told = "runledger: error: the output cannot be written: No space left on device\n"
+    assert (ended.returncode, ended.stderr) == (1, told)
+
+
+def redirected(database: EphemeralDatabase, words: str, redirection: str) -> subprocess.CompletedProcess[str]:
+    """Run a command about a job with a payload of a megabyte."""
+    with SyncLedger.connect(database.url) as ledger:
+        ledger.ensure_job_definitions([JobDefinition(job_type="email.send")])
+        job_id = ledger.enqueue("email.send", {"text": "x" * 1_000_000})
+    command = [*COMMAND, *words.replace("ID", str(job_id)).split(), "--database-url", database.url]
+    shell = ["/bin/sh", "-c", f'exec "$@" {redirection}', "sh", *command]
+    return subprocess.run(shell, env=ENVIRONMENT, stderr=subprocess.PIPE, check=False, text=True)
 
 
 def test_an_interrupt_ends_a_command_that_waits(runledger_database: EphemeralDatabase, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import re
 import sys
@@ -11,11 +12,12 @@ from importlib import import_module
 from itertools import pairwise
 
 from runledger.cli.arguments import build_parser, check_together
-from runledger.cli.failures import BAD_INPUT, BROKEN_PIPE, DONE, INTERRUPTED, BadInputError, CommandError
+from runledger.cli.failures import BAD_INPUT, BROKEN_PIPE, DONE, FAILED, INTERRUPTED, BadInputError, CommandError
 
 # Where a command is that is not `run` of the module of its name.
 _COMMANDS = {"cancel": ("control", "run_cancel"), "requeue": ("control", "run_requeue")}
 
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 _NEGATIVE = re.compile(r"-[0-9]")
 
 
@@ -26,6 +28,8 @@ def main(words: Sequence[str] | None = None) -> int:
         words: The arguments; those of the process when not given.
     """
     words = sys.argv[1:] if words is None else words
+    if sys.stdout is None:  # it was closed
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - until the end; pathlib loads slowly
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         # The ledger holds every language, the terminal's encoding may not: an escaped letter is better than none.
@@ -35,8 +39,8 @@ def main(words: Sequence[str] | None = None) -> int:
             exit_code = _run(words)
         finally:
             # Flushed here, so that a reader who has gone is noticed now and not by the interpreter, at its end and
-            # aloud. By print, which does not mind a standard output that was closed.
-            print(end="", flush=True)
+            # aloud.
+            sys.stdout.flush()
     except CommandError as error:
         print(f"runledger: error: {error}", file=sys.stderr)
         return error.exit_code
@@ -45,6 +49,12 @@ def main(words: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _discard_output()
         return BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        _discard_output()
+        print(f"runledger: error: the output cannot be written: {error.strerror}", file=sys.stderr)
+        return FAILED
     return exit_code
 
 

@@ -78,7 +78,9 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Refuse the arguments in one line, as every other error is told; argparse would print the usage first."""
-        raise BadInputError(f"{message}; see `{self.prog} --help`")
+        from runledger.core.printable import printable  # of a package that the start does not wait for
+
+        raise BadInputError(f"{printable(message)}; see `{self.prog} --help`")
 
 
 class _ShowVersion(argparse.Action):

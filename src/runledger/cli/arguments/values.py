@@ -12,6 +12,8 @@ from runledger.cli.times import parse_duration
 if TYPE_CHECKING:
     from uuid import UUID  # 8 ms, and few commands need it
 
+_MOST_DIGITS = 100
+
 
 def parse_text(text: str) -> str:
     """Return a text that is not blank."""
@@ -22,22 +24,22 @@ def parse_text(text: str) -> str:
 
 def parse_count(text: str) -> int:
     """Return a whole number of at least 1."""
-    if not (text.isascii() and text.isdecimal()) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    if not _is_number(text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{_shown(text)} is no whole number of at least 1")
     return int(text)
 
 
 def parse_line_id(text: str) -> int:
     """Return the id of a line of a log."""
-    if not (text.isascii() and text.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} is no id of a line; --json shows them")
+    if not _is_number(text):
+        raise argparse.ArgumentTypeError(f"{_shown(text)} is no id of a line; --json shows them")
     return int(text)
 
 
 def parse_integer(text: str) -> int:
     """Return a whole number."""
-    if not (text.isascii() and text.removeprefix("-").isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+    if not _is_number(text.removeprefix("-")):
+        raise argparse.ArgumentTypeError(f"{_shown(text)} is no whole number")
     return int(text)
 
 
@@ -90,6 +92,17 @@ def parse_run_id(text: str) -> UUID:
 def parse_organization_id(text: str) -> UUID:
     """Return the id of an organization."""
     return _uuid(text, what="organization", remedy="give the UUID that the job was enqueued with")
+
+
+def _is_number(text: str) -> bool:
+    """Whether a text is a whole number. Python reads none of thousands of digits, and no option takes one."""
+    return text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
+
+
+def _shown(text: str) -> str:
+    from runledger.core.printable import shortened  # of a package that the start of the program does not wait for
+
+    return repr(shortened(text))
 
 
 def _uuid(text: str, *, what: str, remedy: str) -> UUID:
