@@ -39,10 +39,10 @@ class ClaimCursor:
     """Keeps the position of the last claim, for each set of types that was claimed. One claim is in flight at a time.
 
     Nothing depends on it but speed. A sweep, which is a claim from the start, is made at first, after :meth:`forget`
-    and a failed claim, and whenever a second and twenty times the duration of the last sweep have gone by, fifteen
-    seconds at most. It finds what lies behind the position: jobs that were committed late or were locked by somebody,
-    and everything if a clock was moved. Each claim goes on where the one before it ended, a sweep or not, so
-    however many jobs come late, one sweep gets at them.
+    and a failed claim, and whenever a second has gone by since the last one, or twenty times its duration if that is
+    longer, but never more than fifteen seconds. It finds what lies behind the position: jobs that were committed late
+    or were locked by somebody, and everything if a clock was moved. Each claim goes on where the one before it ended, a
+    sweep or not, so however many jobs come late, one sweep gets at them.
     """
 
     def __init__(self) -> None:
