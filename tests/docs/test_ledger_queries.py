@@ -43,6 +43,26 @@ def test_what_holds_steps_up_names_steps_only(runledger_database: EphemeralDatab
     assert (steps["approve"]["due_at"], steps["approve"]["type_paused_at"]) == (None, None)
 
 
+@pytest.mark.parametrize("way", ["RUNNING", "RETRYABLE", "CANCELED", "SUCCEEDED"])
+def test_an_attempt_tells_how_it_ended(way: str, runledger_database: EphemeralDatabase) -> None:
+    """One of a canceled job has no outcome, as one that succeeded."""
+    (query,) = (query for query in _QUERIES if "AS ended_as" in query.text)
+    with psycopg.connect(runledger_database.url) as connection:
+        run_sync(connection, jobs.upsert_job_definitions([JobDefinition(job_type="email.send")]))
+        run_sync(connection, jobs.enqueue_job(EnqueueRequest("email.send", {})))
+        (claimed,) = run_sync(connection, jobs.claim_jobs("worker-1", lease_ttl=timedelta(minutes=1), limit=1))
+        if way == "RETRYABLE":
+            run_sync(connection, jobs.fail_job(_failure(claimed, JobFailureKind.RETRYABLE)))
+            # The event of this one has the number of the attempt that failed.
+            run_sync(connection, jobs.cancel_job(claimed.job_id, scope=Admin()))
+        elif way == "CANCELED":
+            run_sync(connection, jobs.cancel_job(claimed.job_id, scope=Admin()))
+        elif way == "SUCCEEDED":
+            run_sync(connection, jobs.complete_job(jobs.JobSuccess(lease=claimed.lease)))
+
+        assert [row["ended_as"] for row in _rows(connection, query, job_id=claimed.job_id)] == [way]
+
+
 def test_the_inbox_has_the_gates_that_wait_and_those_that_wait_longest_first(
     runledger_database: EphemeralDatabase,
 ) -> None:
