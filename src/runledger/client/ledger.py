@@ -64,8 +64,10 @@ class Ledger(
                 await connection.execute("INSERT INTO orders ...")
                 await ledger.enqueue("order.confirm", {"order_id": 17}, connection=connection)
 
-    Every method takes ``connection=``: the caller's own open psycopg connection. The call is then part of the
-    caller's transaction and commits or rolls back with it. Without it the call has a transaction of its own.
+    A method that takes ``connection=``, as nearly all do, becomes part of the transaction of the caller's own open
+    psycopg connection, and commits or rolls back with it. Without it the call has a transaction of its own. What has no
+    such argument opens, closes and follows: :meth:`connect`, :meth:`close`, :meth:`transaction`, :meth:`tail_events`,
+    :meth:`workflow_run`, whose handle takes it in its methods, and :meth:`runtime_config`.
 
     :class:`SyncLedger` is the same for blocking code.
     """
