@@ -22,7 +22,13 @@ that of the step that failed, with the error code that its handler chose.
     │   ├── WorkflowRunFailedError            workflow.run_failed
     │   ├── QueryError                        one code per failure; in runledger.postgres
     │   ├── DatabaseConnectionError           in runledger.postgres
-    │   └── SchemaCompatibilityError          one class per case; in runledger.postgres
+    │   ├── SchemaCompatibilityError          in runledger.postgres
+    │   │   ├── MissingMigrationHistoryError            schema.missing_migration_history
+    │   │   ├── IncompatibleSchemaError                 schema.incompatible
+    │   │   └── LegacyIdempotencySnapshotsMissingError  schema.legacy_idempotency_snapshots_missing
+    │   ├── EmbeddedServerError               one code per case; in runledger.embedded
+    │   ├── EphemeralDatabaseError            one code per case; in runledger.testing
+    │   └── EndlessJobsError                  testing.jobs_without_end; in runledger.testing
     └── JobFailure                            raised by handlers; in runledger.core.jobs.handler
 
 ``JobFailure`` stands outside the tree on purpose: it is the outcome of an application's own work, so a
