@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+import inspect
+import re
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -67,16 +69,46 @@ def operations() -> set[str]:
 
 def operations_of_the_ledger() -> set[str]:
     """Return the operations that the ledger's modules call."""
+    return set[str]().union(*(_operations_called_in(module) for module in _modules()))
+
+
+def _modules() -> Iterator[ast.Module]:
+    for module in MODULES:
+        yield ast.parse(CLIENT.joinpath(f"{module}.py").read_text(encoding="utf-8"))
+
+
+def _operations_called_in(tree: ast.AST) -> set[str]:
     return {
         node.func.attr
-        for module in MODULES
-        for node in ast.walk(ast.parse(CLIENT.joinpath(f"{module}.py").read_text(encoding="utf-8")))
+        for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and isinstance(node.func.value, ast.Name)
         and node.func.value.id in PACKAGES
         and node.func.attr in operations()
     }
+
+
+def operations_of_methods() -> dict[str, set[str]]:
+    """Return the operations that each method of the ledger calls, where it calls one."""
+    return {
+        function.name: called
+        for module in _modules()
+        for function in ast.walk(module)
+        if isinstance(function, ast.AsyncFunctionDef)
+        and hasattr(Ledger, function.name)
+        and (called := _operations_called_in(function))
+    }
+
+
+def _told_codes(documented: object, others: Mapping[str, object]) -> set[str]:
+    """Return the codes in the part of a docstring about errors, and those of what it refers to there."""
+    raises = (inspect.getdoc(documented) or "").partition("\nRaises:\n")[2]
+    codes = set(re.findall(r"``([a-z_]+\.[a-z_]+)``", raises)) - {"error.field"}
+    for name in re.findall(r":(?:meth|func):`(?:[\w~.]*\.)?(\w+)`", raises):
+        if name in others and others[name] is not documented:
+            codes |= _told_codes(others[name], others)
+    return codes
 
 
 @pytest.mark.parametrize("operation", sorted(operations()))
@@ -91,3 +123,16 @@ def test_only_operations_have_reasons() -> None:
 def test_the_ledger_offers_the_methods_of_this_list_and_no_others() -> None:
     """A change here is a change for applications: it needs a line in the changelog."""
     assert sorted(name for name in dir(Ledger) if not name.startswith("_")) == sorted(LEDGER_METHODS.split())
+
+
+@pytest.mark.parametrize(("method", "called"), sorted(operations_of_methods().items()))
+def test_a_method_tells_of_every_code_that_its_operations_tell_of(method: str, called: set[str]) -> None:
+    all_operations = {name: getattr(package, name) for package in PACKAGES.values() for name in package.__all__}
+    methods = {name: getattr(Ledger, name) for name in LEDGER_METHODS.split()}
+    expected = set[str]().union(*(_told_codes(all_operations[name], all_operations) for name in called))
+    assert sorted(expected - _told_codes(methods[method], methods)) == []
+
+
+def test_the_codes_of_these_methods_are_compared() -> None:
+    """That of a batch refers to that of one request, and that of a failure to that of a success."""
+    assert {"cancel_job", "complete_job_failure", "enqueue_many"} <= operations_of_methods().keys()

@@ -192,7 +192,9 @@ class HeldJobs(LedgerPart):
 
         Raises:
             InvalidArgumentError: The output is no JSON that PostgreSQL can store.
-            QueryError: ``job.lease_owner_mismatch``: the lease is not held any more; nothing was written.
+            QueryError: Nothing was written: ``job.lease_owner_mismatch``: the lease is not held any more. For the step
+                of a workflow also ``workflow.release_conflict``: another transaction kept its run locked for five
+                seconds; and ``workflow.terminal_completion_unsupported_isolation`` above READ COMMITTED.
             DatabaseConnectionError: ``db.transaction_commit_unconfirmed``: the connection was lost, and whether the
                 outcome is there is not known. With any other code it is not.
         """
@@ -230,7 +232,9 @@ class HeldJobs(LedgerPart):
 
         Raises:
             InvalidArgumentError: The kind is none, or the code is blank.
-            QueryError: ``job.lease_owner_mismatch``: the lease is not held any more; nothing was written.
+            QueryError: Nothing was written: ``job.lease_owner_mismatch``: the lease is not held any more. For the step
+                of a workflow also ``workflow.release_conflict``: another transaction kept its run locked for five
+                seconds; and ``workflow.terminal_completion_unsupported_isolation`` above READ COMMITTED.
             DatabaseConnectionError: ``db.transaction_commit_unconfirmed``: the connection was lost, and whether the
                 outcome is there is not known. With any other code it is not.
         """

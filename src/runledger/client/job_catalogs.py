@@ -39,10 +39,12 @@ class JobCatalogs(LedgerPart):
             connection: The caller's open transaction.
 
         Raises:
-            InvalidArgumentError: The catalog is empty, or a schedule of it cannot be; ``error.code`` tells.
+            InvalidArgumentError: The catalog is empty, or a schedule of it cannot be; ``error.code`` tells, such as
+                ``argument.invalid`` or ``job_schedule.invalid_timezone``.
             QueryError: Nothing was written: ``job_definition.owner_mismatch``: another catalog owns a type;
                 ``job_definition.active_schedule_exists``: active schedules of others need a type that is to be
                 disabled; ``job_definition.lock_timeout``; ``job_schedule.owner_mismatch``;
+                ``job_schedule.name_taken``; ``job_schedule.concurrent_change``;
                 ``job_schedule.definition_not_found_or_disabled``.
         """
         check_catalog(catalog)

@@ -186,7 +186,10 @@ class SingleJobs(LedgerPart):
             connection: The caller's open transaction.
 
         Raises:
-            QueryError: ``job.not_found``: there is none in the scope. ``job.invalid_state_transition``: it has ended.
+            QueryError: Nothing was written: ``job.not_found``: there is none in the scope.
+                ``job.invalid_state_transition``: it has ended. For the step of a workflow also
+                ``workflow.release_conflict``: another transaction kept its run locked for five seconds; and
+                ``workflow.terminal_completion_unsupported_isolation`` above READ COMMITTED.
         """
         notices = self._notices(connection)
         operation = jobs.cancel_job(job_id, scope=scope, reason=reason, notices=notices)

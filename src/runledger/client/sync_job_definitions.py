@@ -29,7 +29,12 @@ class SyncJobDefinitions(SyncLedgerPart):
     def upsert_job_definitions(
         self, definitions: Iterable[JobDefinition], *, connection: Connection[Any] | None = None
     ) -> None:
-        """Insert definitions, or overwrite all fields of those that exist. Existing jobs are untouched."""
+        """Insert definitions, or overwrite all fields of those that exist. Existing jobs are untouched.
+
+        Raises:
+            QueryError: ``job_definition.active_schedule_exists``: one is to be disabled, and an active schedule needs
+                it. Nothing was written.
+        """
         self._run(jobs.upsert_job_definitions(definitions), connection)
 
     def update_job_definition(
@@ -44,7 +49,21 @@ class SyncJobDefinitions(SyncLedgerPart):
     ) -> JobDefinition | None:
         """Change the given fields of a definition and return it, or ``None`` when the type is unknown.
 
-        A type that is disabled takes no new jobs; those that it has still run.
+        A type that is disabled takes no new jobs; those that it has still run. Jobs keep the values that they were
+        enqueued with.
+
+        Args:
+            job_type: The type; one that is unknown is not made.
+            max_attempts: Attempts of a job; 1 or more.
+            default_timeout: How long one attempt may take, in whole seconds.
+            default_priority: Higher runs first.
+            is_enabled: Whether new jobs are taken.
+            connection: The caller's open transaction.
+
+        Raises:
+            InvalidArgumentError: A value breaks a rule; ``error.field`` names it.
+            QueryError: ``job_definition.active_schedule_exists``: the type is to be disabled, and an active schedule
+                needs it. Nothing was written.
         """
         operation = jobs.update_job_definition(
             job_type,

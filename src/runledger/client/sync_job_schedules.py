@@ -63,7 +63,8 @@ class SyncJobSchedules(SyncLedgerPart):
 
         Raises:
             InvalidArgumentError: An argument breaks a rule; ``error.field`` names it. So does the ``organization_id``
-                of a new schedule that is outside a ``scope`` that is given.
+                of a new schedule that is outside a ``scope`` that is given (``argument.invalid``), and a time zone that
+                this host does not know (``job_schedule.invalid_timezone``).
             QueryError: Nothing was written: ``job_schedule.definition_not_found_or_disabled``;
                 ``job_schedule.name_taken`` by a schedule outside the scope; ``job_schedule.owner_mismatch``: a catalog
                 declares it; ``job_schedule.concurrent_change``.
@@ -119,7 +120,8 @@ class SyncJobSchedules(SyncLedgerPart):
             connection: The caller's open transaction.
 
         Raises:
-            InvalidArgumentError: An argument breaks a rule; ``error.field`` names it.
+            InvalidArgumentError: An argument breaks a rule; ``error.field`` names it. So does a time zone that this
+                host does not know (``job_schedule.invalid_timezone``).
             QueryError: Nothing was written: ``job_schedule.definition_not_found_or_disabled``: of another job type;
                 ``job_schedule.owner_mismatch``: a catalog declares the schedule.
         """

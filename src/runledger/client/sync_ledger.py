@@ -230,8 +230,8 @@ class SyncLedger(
         Raises:
             InvalidArgumentError: An argument breaks a rule; ``error.field`` names it.
             QueryError: Nothing was written: ``job.definition_not_found_or_disabled``; with a key
-                ``job.idempotency_conflict`` or, in a transaction above READ COMMITTED,
-                ``job.enqueue_idempotency_unsupported_isolation``.
+                ``job.idempotency_conflict``, ``job.legacy_idempotency_snapshot_missing`` or, in a transaction above
+                READ COMMITTED, ``job.enqueue_idempotency_unsupported_isolation``.
             DatabaseConnectionError: ``db.transaction_commit_unconfirmed``: the connection was lost, and whether the
                 job is there is not known. With any other code it is not.
         """

@@ -51,8 +51,8 @@ class SyncWorkflowRuns(SyncLedgerPart):
         Raises:
             WorkflowBuildError: It is no workflow; the database was not asked.
             QueryError: Nothing was written: ``workflow.definition_not_found_or_disabled``; with a key
-                ``workflow.enqueue_conflicting_retry`` or, in a transaction above READ COMMITTED,
-                ``workflow.enqueue_idempotency_unsupported_isolation``.
+                ``workflow.enqueue_conflicting_retry``, ``workflow.legacy_idempotency_snapshot_missing`` or, in a
+                transaction above READ COMMITTED, ``workflow.enqueue_idempotency_unsupported_isolation``.
             DatabaseConnectionError: ``db.transaction_commit_unconfirmed``: the connection was lost, and whether the run
                 is there is not known. With any other code it is not.
         """
@@ -313,8 +313,13 @@ class SyncWorkflowRuns(SyncLedgerPart):
             scope: Whose runs may be changed.
             connection: The caller's open transaction.
 
+        Returns:
+            ``False`` if there is no such step in the scope, or its job is held by a worker, or it has ended; nothing is
+            changed then. A job that waits for another attempt gets the new payload.
+
         Raises:
-            QueryError: ``workflow.release_conflict``, or ``workflow.append_unsupported_isolation``.
+            QueryError: ``workflow.release_conflict``: another transaction kept the run locked for five seconds;
+                ``workflow.append_unsupported_isolation`` above READ COMMITTED.
         """
         operation = workflows.update_workflow_step_and_pending_job_payload(run_id, step_key, payload, scope=scope)
         return self._run(operation, connection)
@@ -343,8 +348,9 @@ class SyncWorkflowRuns(SyncLedgerPart):
             connection: The caller's open transaction.
 
         Raises:
-            QueryError: Nothing was written: ``workflow.run_not_found``, ``workflow.cancel_unsupported_isolation``, or
-                ``workflow.internal_state``.
+            QueryError: Nothing was written: ``workflow.run_not_found``; ``workflow.release_conflict``: another
+                transaction kept the run or a job of it locked for longer than the ``lock_timeout`` of this one lets it
+                wait; ``workflow.cancel_unsupported_isolation`` above READ COMMITTED; ``workflow.internal_state``.
         """
         notices = self._notices(connection)
         operation = workflows.cancel_workflow_run(

@@ -85,6 +85,13 @@ def update_job_definition(
 
     Disabling a type stops new jobs of it; pending ones still run.
 
+    Args:
+        job_type: The type; one that is unknown is not made.
+        max_attempts: Attempts of a job; 1 or more.
+        default_timeout: How long one attempt may take, in whole seconds.
+        default_priority: Higher runs first.
+        is_enabled: Whether new jobs are taken.
+
     Raises:
         QueryError: ``job_definition.active_schedule_exists``: it is to be disabled, and an active schedule needs it.
             Nothing was written.
