@@ -47,7 +47,7 @@ class SyncJobSchedules(SyncLedgerPart):
         Args:
             name: Unique in the schema.
             job_type: A type with an enabled definition.
-            cron_expr: Five fields as in Vixie cron, six or seven as in the original; see the reference.
+            cron_expr: Five fields as in Vixie cron, or six or seven: seconds first, an optional year last, Sunday is 1.
             payload_template: The payload of its jobs, which get a member ``_schedule`` with the id and name of the
                 schedule and the due time; what is no object becomes the member ``payload`` of one.
             timezone: The IANA name of the zone whose local time the expression means.

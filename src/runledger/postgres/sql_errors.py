@@ -282,7 +282,7 @@ def commit_unconfirmed(operation_name: str, *, source: Exception | None = None) 
 
 
 def lease_owner_mismatch(operation_name: str) -> QueryError:
-    """Return the one error of every failed fence. It does not say which condition failed (ERR-007)."""
+    """Return the one error of every failed fence. It does not say which condition failed."""
     return refusal(
         QueryErrorCategory.FORBIDDEN,
         LEASE_LOST,

@@ -104,7 +104,8 @@ class JobCatalog(JobRegistry):
         Args:
             name: Unique in the schema.
             job_type: The type of its jobs.
-            cron: When it is due: five fields as in Vixie cron, six or seven as in the original.
+            cron: When it is due: five fields as in Vixie cron, or six or seven: seconds first, an
+                optional year last, and Sunday is 1.
             payload: The template of their payloads, see :meth:`~runledger.client.Ledger.upsert_schedule`, as for the
                 next six.
             timezone: The IANA name of the zone whose local time the expression means.

@@ -117,7 +117,7 @@ class JobsConfig:
 
         A missing or unparsable value gives the default; one below the minimum is raised to it. A negative number is
         unparsable for intervals and concurrency, and raised to the minimum for the batch size, the lease and the
-        reaper's delay (CFG-005). Either is logged with the name of the variable, never with its value; an empty
+        reaper's delay. Either is logged with the name of the variable, never with its value; an empty
         variable counts as missing.
 
         Args:

@@ -1,8 +1,8 @@
 """Cron expressions of two dialects, told apart by their number of fields.
 
-Five fields are Vixie cron as Debian has it. Six or seven are the original's: seconds first, a year last if there
-is one. Beside the fields they differ in how the two day fields combine, in the numbers of weekdays, and in what
-becomes of a local time that the clock skips or shows twice.
+Five fields are Vixie cron as Debian has it. Six or seven have the second first, an optional year last, and Sunday is
+1. Beside the fields and the numbers of weekdays they differ in how the two day fields combine, and in what becomes of a
+local time that the clock skips or shows twice.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class CronDialect(StrEnum):
     """Five fields, from minute to day-of-week, as in Debian's crontab, or a shortcut such as ``@daily``."""
 
     SECONDS = "seconds"
-    """Six or seven fields, from second to day-of-week or year, as in the original."""
+    """Six or seven fields, from second to day-of-week or year; Sunday is 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

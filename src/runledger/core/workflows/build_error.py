@@ -1,4 +1,4 @@
-"""Why a workflow, or steps to append to one, cannot be built: one function for each case of the contract."""
+"""Why a workflow, or steps to append to one, cannot be built: one function for each case."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Builders of a step and of a run, setting by setting, in the vocabulary of the contract.
+"""Builders of a step and of a run, setting by setting.
 
 For code that reads a workflow from somewhere; to write one down, ``Workflow`` reads better.
 

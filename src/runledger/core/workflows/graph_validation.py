@@ -1,7 +1,7 @@
 """Whether steps make a workflow: each is sound by itself, and their dependencies have an order.
 
 The builders ask, and so does whoever stores a run or appends to one: a record can be made without a builder. The first
-rule that is broken is reported; the order is that of the contract and part of the promise:
+rule that is broken is reported; the order is part of the promise:
 
 1. the idempotency key, the workflow type, and that there are steps;
 2. for each step in turn: its key, its job type and settings, and that no step before it has the key;

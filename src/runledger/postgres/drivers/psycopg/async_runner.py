@@ -43,8 +43,8 @@ async def run(
         classifier: Says how violations of the application's own constraints are shown; see :class:`ErrorClass`.
 
     Raises:
-        QueryError: The database or a rule refused it. On a pool nothing was written, but by parts before it
-            (decision 0030).
+        QueryError: The database or a rule refused it. On a pool nothing was written, except where the operation has
+            several transactions, as a migration has: those before it are committed.
         DatabaseConnectionError: PostgreSQL cannot be reached, or the connection was lost. On a pool nothing was
             written then, unless the code is ``db.transaction_commit_unconfirmed``.
         InvalidArgumentError: The connection is in autocommit mode without an open transaction.

@@ -89,7 +89,8 @@ class AsyncOwnConnection:
         """Execute an operation in a transaction of its own.
 
         Raises:
-            QueryError: The database or a rule refused it; nothing was written, but by parts before (decision 0030).
+            QueryError: The database or a rule refused it; nothing was written, except where the operation has several
+                transactions, as a migration has: those before it are committed.
             DatabaseConnectionError: PostgreSQL cannot be reached, or the connection was lost on the way.
         """
         task = asyncio.current_task()
@@ -176,7 +177,8 @@ class SyncOwnConnection:
         """Execute an operation in a transaction of its own.
 
         Raises:
-            QueryError: The database or a rule refused it; nothing was written, but by parts before (decision 0030).
+            QueryError: The database or a rule refused it; nothing was written, except where the operation has several
+                transactions, as a migration has: those before it are committed.
             DatabaseConnectionError: PostgreSQL cannot be reached, or the connection was lost on the way.
         """
         connection = self._connected()
