@@ -43,7 +43,7 @@ class Administration(LedgerPart):
 
         Args:
             scope: Whose jobs may be seen: ``Global()``, ``Organization(id)`` or ``Admin()``.
-            status: Only jobs with it.
+            status: Only jobs with this status.
             job_type: Only jobs of exactly this type.
             job_type_contains: Only types with this text in them; case does not matter, ``%`` and ``_`` are literal.
             limit: Jobs at most, 1 to 1000.

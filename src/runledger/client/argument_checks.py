@@ -21,7 +21,7 @@ def check_pool(pool: object, expected: type, *, connect: str) -> None:
     """Refuse what is no pool of the ledger's kind.
 
     Args:
-        pool: What was given.
+        pool: The argument that was given.
         expected: The class of pools.
         connect: The call that takes a URL.
 
@@ -40,7 +40,7 @@ def check_connection(connection: object, expected: type) -> None:
     A pool would be one for the database, and the call would commit on its own: not what ``connection=`` promises.
 
     Args:
-        connection: What was given.
+        connection: The argument that was given.
         expected: The class of connections.
 
     Raises:

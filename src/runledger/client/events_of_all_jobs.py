@@ -80,7 +80,7 @@ class EventsOfAllJobs(LedgerPart):
         return await self._run(admin.read_events_after(cursor, limit=limit), connection)
 
     async def find_newest_event(self, *, connection: AsyncConnection[Any] | None = None) -> str:
-        """Return the cursor behind the newest event, for who follows from now on.
+        """Return the cursor behind the newest event, for those who follow from now on.
 
         Events of transactions that are open at this moment may be missed.
         """

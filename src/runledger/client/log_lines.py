@@ -34,7 +34,7 @@ class JobLogs(LedgerPart):
         Args:
             job_id: The job; one outside the scope has no log.
             scope: Whose rows may be seen: ``Global()``, ``Organization(id)`` or ``Admin()``.
-            limit: Lines at most.
+            limit: The most lines to return.
             after_id: Only lines after this one; the id of the last line seen turns the page.
             connection: The caller's open transaction.
         """

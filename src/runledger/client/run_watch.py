@@ -1,4 +1,4 @@
-"""Hearing that runs have ended, for asyncio and for blocking code. What is heard is a hint; who waits looks as well."""
+"""Hearing that runs have ended, for asyncio and for blocking code. What is heard is a hint: waiters look as well."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from runledger.postgres import Database
 from runledger.postgres.drivers.psycopg.listening_connection import ListeningConnection, SyncListeningConnection
 
 POLL_SECONDS = 1.0
-"""How long nobody trusts in being told."""
+"""How often a waiter looks for itself."""
 
-# The connection stays open for who waits again, and is tried again after so long when it is lost.
+# The connection stays open for whoever waits again, and is tried again after so long when it is lost.
 _LINGER_SECONDS = 5.0
 _RECONNECT_SECONDS = 5.0
 

@@ -81,7 +81,7 @@ class SyncEventsOfAllJobs(SyncLedgerPart):
         return self._run(admin.read_events_after(cursor, limit=limit), connection)
 
     def find_newest_event(self, *, connection: Connection[Any] | None = None) -> str:
-        """Return the cursor behind the newest event, for who follows from now on.
+        """Return the cursor behind the newest event, for those who follow from now on.
 
         Events of transactions that are open at this moment may be missed.
         """

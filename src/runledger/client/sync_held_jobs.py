@@ -43,7 +43,7 @@ class SyncHeldJobs(SyncLedgerPart):
         Args:
             worker_id: Who claims; unique among live workers, those of a supervisor included.
             lease_ttl: How long the lease lasts without :meth:`heartbeat_job`.
-            limit: Jobs at most.
+            limit: The most jobs to claim.
             job_types: Only these types; ``None`` is any type, an empty sequence gives nothing and asks nothing.
             is_start: The caller starts every job at once: stage ``running`` is recorded in the same statement.
             connection: The caller's open transaction. Until it commits nobody else sees the claims, and their leases
@@ -85,7 +85,7 @@ class SyncHeldJobs(SyncLedgerPart):
         Args:
             worker_id: Who claims; unique among live workers, those of a supervisor included.
             lease_ttl: How long the lease lasts without :meth:`heartbeat_job`; it begins now, not at the start.
-            limit: Jobs at most.
+            limit: The most jobs to claim.
             job_types: Only these types; ``None`` is any type, an empty sequence gives nothing and asks nothing.
             connection: The caller's open transaction.
 
@@ -163,7 +163,7 @@ class SyncHeldJobs(SyncLedgerPart):
             lease: The lease: ``job.lease`` of the claimed job.
             stage: A name for what the job is doing; at most 1,024 bytes.
             progress_done: How many units are done.
-            progress_total: Of how many.
+            progress_total: How many units there are.
             checkpoint: What a later attempt of the run needs to go on from here.
             connection: The caller's open transaction.
 
@@ -232,7 +232,7 @@ class SyncHeldJobs(SyncLedgerPart):
             Whether the job is a dead letter now.
 
         Raises:
-            InvalidArgumentError: The kind is none, or the code is blank.
+            InvalidArgumentError: The kind is no ``JobFailureKind``, or the code is blank.
             QueryError: Nothing was written: ``job.lease_owner_mismatch``: the lease is not held any more. For the step
                 of a workflow also ``workflow.release_conflict``: another transaction kept its run locked for five
                 seconds; and ``workflow.terminal_completion_unsupported_isolation`` above READ COMMITTED.
@@ -258,7 +258,7 @@ class SyncHeldJobs(SyncLedgerPart):
         ``is_full``. Any number of processes may.
 
         Args:
-            limit: Leases at most.
+            limit: The most leases to take away.
             retry_delay: Time until a job is due again.
             connection: The caller's open transaction.
 

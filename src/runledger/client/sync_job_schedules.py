@@ -165,9 +165,9 @@ class SyncJobSchedules(SyncLedgerPart):
         Args:
             scope: Whose schedules, as for :meth:`get_schedule`.
             name_contains: Only names with this text in them, in any case of letters.
-            job_type: Only those of this type.
+            job_type: Only schedules of this job type.
             after_name: Only names after this one; the last of the page before.
-            limit: Rows at most.
+            limit: The most rows to return.
             connection: The caller's open transaction.
         """
         operation = schedules.list_schedules(

@@ -24,8 +24,8 @@ class SyncLedgerPart(ABC):
         """Run an operation on the caller's connection, or without one in a transaction of its own.
 
         Args:
-            operation: What to do.
-            connection: The caller's.
+            operation: The operation to execute.
+            connection: The caller's connection, or ``None`` for one of the pool.
             notices: What it has to tell, which is told afterwards.
         """
 

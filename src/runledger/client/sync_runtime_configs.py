@@ -72,12 +72,12 @@ class SyncRuntimeConfigs(SyncLedgerPart):
             job_type: A type that has a definition.
             config: A JSON object, or an instance of a dataclass.
             schema_version: A number of the application's own, positive.
-            updated_by_user_id: Who did it.
+            updated_by_user_id: The user who did it.
             connection: The caller's open transaction.
 
         Raises:
             InvalidArgumentError: The config is no object, or nothing that JSON and PostgreSQL can hold.
-            QueryError: ``job.definition_not_found``.
+            QueryError: ``job.definition_not_found``: the type has no definition.
         """
         operation = jobs.upsert_job_runtime_config(
             job_type, config, schema_version=schema_version, updated_by_user_id=updated_by_user_id
@@ -115,7 +115,7 @@ class SyncRuntimeConfigs(SyncLedgerPart):
         """Return the config of a job type as it is stored now.
 
         Raises:
-            QueryError: ``job.runtime_config_not_found``.
+            QueryError: ``job.runtime_config_not_found``: the type has no config.
         """
         return self._run(jobs.get_required_job_runtime_config(job_type), connection)
 

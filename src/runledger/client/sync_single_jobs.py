@@ -115,7 +115,7 @@ class SyncSingleJobs(SyncLedgerPart):
 
         Args:
             job_id: The job.
-            job_type: Its type.
+            job_type: The type of the job.
             field: The member; made when it is missing.
             uuids: The new value.
             scope: Whose job it is: ``Organization(id)``.
@@ -148,7 +148,7 @@ class SyncSingleJobs(SyncLedgerPart):
             job_id: The job.
             scope: Whose jobs may be seen, see :meth:`get_job`.
             after_id: Only events after this one; the id of the last event seen turns the page.
-            limit: Events at most.
+            limit: The most events to return.
             connection: The caller's open transaction.
         """
         operation = jobs.list_job_events(job_id, scope=scope, limit=limit, after_id=after_id)

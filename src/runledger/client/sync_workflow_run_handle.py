@@ -1,5 +1,5 @@
 # Written by `make sync-ledger` from workflow_run_handle.py; do not edit.
-"""A run of a workflow in the hands of who waits for it, for blocking applications."""
+"""A run of a workflow in the hands of those who wait for it, for blocking applications."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ class SyncWorkflowRuns(SyncLedgerPart):
             workflow_type_contains: Only types with this text in them, whatever the case.
             has_waiting_gate: Only runs in which a gate waits for the application. Most of them are RUNNING: a run is
                 WAITING_FOR_EXTERNAL when nothing but gates is left of it.
-            limit: Runs at most.
+            limit: The most runs to return.
             before_run_id: Only runs older than this one; the id of the last run seen turns the page.
             connection: The caller's open transaction.
         """
@@ -208,7 +208,7 @@ class SyncWorkflowRuns(SyncLedgerPart):
             step_key: The gate.
             status: How it ended: SUCCEEDED, FAILED or CANCELED.
             output: Any JSON value, for those that come after.
-            reason: Why, for people.
+            reason: The reason, for people.
             error_code: What went wrong, as a short stable text.
             error_message: The text that goes with it.
             scope: Whose runs may be changed.

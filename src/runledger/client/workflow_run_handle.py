@@ -1,4 +1,4 @@
-"""A run of a workflow in the hands of who waits for it, for asyncio applications."""
+"""A run of a workflow in the hands of those who wait for it, for asyncio applications."""
 
 from __future__ import annotations
 

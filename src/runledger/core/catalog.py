@@ -72,9 +72,9 @@ def type_not_declared(field: str, job_type: str, declared: Iterable[str]) -> Inv
     """Return the error of a job type that a catalog does not have, with those whose names are similar.
 
     Args:
-        field: Where it was named.
+        field: The name of the argument that holds it.
         job_type: The type.
-        declared: Those that the catalog has.
+        declared: The types that the catalog declares.
     """
     similar = get_close_matches(job_type, sorted(declared), n=3)
     remedy = f"did you mean {' or '.join(map(repr, similar))}?" if similar else "declare it, or correct the name"

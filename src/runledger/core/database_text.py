@@ -26,7 +26,7 @@ def check_text(field: str, value: object) -> str:
 
     Args:
         field: The name that errors give to it.
-        value: What was given.
+        value: The argument that was given.
 
     Raises:
         InvalidArgumentError: It is something else, or holds a NUL character or a lone surrogate.

@@ -173,7 +173,7 @@ class PayloadMismatchError(RunledgerError):
     The text reads ``"payload.items[3].amount: expected integer, found text"`` and never holds the value.
 
     Attributes:
-        path: The place.
+        path: The place in the payload.
         problem: What is wrong there.
     """
 

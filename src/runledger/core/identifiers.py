@@ -104,7 +104,7 @@ def check_identifier(text: object, *, field: str, blank_error: _BlankError) -> N
     """Apply the rules of identifiers to a text that may not have passed a validating constructor.
 
     Args:
-        text: What is to be used as identifier.
+        text: The text that is to be an identifier.
         field: The name that errors give to it.
         blank_error: The class to raise for a blank text.
 
@@ -120,7 +120,7 @@ def check_identifier_text(field: str, value: object) -> None:
     """Refuse what is no text, or one that no index can hold, or no column.
 
     Raises:
-        InvalidArgumentError: It is so.
+        InvalidArgumentError: The value is no text, or is too long or cannot be stored.
     """
     text = check_text(field, value)
     if len(text) > _SURELY_SHORT and len(text.encode()) > _MAX_BYTES:

@@ -56,7 +56,7 @@ def shape_of(annotation: object, *, name: str, global_names: Mapping[str, Any]) 
 
     Args:
         annotation: The annotation, or its text.
-        name: What errors call it.
+        name: The name that errors give to it.
         global_names: The module namespace in which names are looked up.
 
     Raises:

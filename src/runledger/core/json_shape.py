@@ -199,8 +199,8 @@ class ListOf(Shape):
     """A list whose items all have one shape.
 
     Args:
-        item: The shape.
-        make: ``list`` or ``tuple``.
+        item: The shape of an item.
+        make: The type of the result: ``list`` or ``tuple``.
     """
 
     types = frozenset({list})
@@ -280,7 +280,7 @@ class Member:
     """A member of a record.
 
     Attributes:
-        name: Its key.
+        name: The key of the member.
         shape: The shape of its value.
         is_required: Whether it must be there.
     """

@@ -50,7 +50,7 @@ class CatalogSyncResult:
         updated: Job types whose defaults or owner are others than before.
         disabled: Job types that take no new jobs any more: because the catalog does not declare them, or says so.
         enabled: Job types that take new jobs again.
-        schedules: The same of its schedules.
+        schedules: What changed of its schedules.
     """
 
     inserted: tuple[str, ...]
@@ -137,11 +137,11 @@ class _Change:
     """What a definition was, and what it becomes.
 
     Attributes:
-        before: What it was.
-        after: What it becomes.
-        owner: Which catalog owns it then; ``None``: nobody.
-        is_new_owner: That was another one before, or nobody.
-        is_absent: Its owner has disabled it, since it does not declare it any more.
+        before: The definition as it was.
+        after: The definition as it becomes.
+        owner: The catalog that owns it then; ``None``: none does.
+        is_new_owner: Whether it had another owner before, or none.
+        is_absent: Whether its owner has disabled it, since it does not declare it any more.
     """
 
     before: JobDefinition

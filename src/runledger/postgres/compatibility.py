@@ -53,7 +53,7 @@ class SchemaCompatibilityError(RunledgerError):
     The text begins with the schema, the host, the port and the database.
 
     Attributes:
-        problem: What disagrees.
+        problem: The way in which they disagree.
         difference: The text without the place.
     """
 
@@ -108,7 +108,7 @@ class LegacyIdempotencySnapshotsMissingError(SchemaCompatibilityError):
 
     Attributes:
         job_count: Jobs with a key and without a snapshot.
-        workflow_count: The same of workflow runs.
+        workflow_count: Workflow runs with a key and without a snapshot.
     """
 
     def __init__(self, *, job_count: int, workflow_count: int) -> None:

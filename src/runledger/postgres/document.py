@@ -85,7 +85,7 @@ def scope_fields(scope: Scope) -> dict[str, Scalar]:
     """Return the fields that tell a reading statement whose rows it may see.
 
     Raises:
-        InvalidArgumentError: It is no scope.
+        InvalidArgumentError: The value is no scope.
     """
     match scope:
         case Admin():
@@ -142,7 +142,7 @@ def check_uuid(field: str, value: UUID) -> None:
     """Refuse what is no UUID; a text that merely looks like one is refused too.
 
     Raises:
-        InvalidArgumentError: It is something else.
+        InvalidArgumentError: The value is something else.
     """
     if not isinstance(value, UUID):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidArgumentError(field, f"is of type {type(value).__name__}", "pass a uuid.UUID")
@@ -152,7 +152,7 @@ def stored_error_text(field: str, text: str | None) -> str | None:
     """Return a text about an error as it is stored: cleaned, and cut to what the database takes.
 
     Raises:
-        InvalidArgumentError: It is no text.
+        InvalidArgumentError: The value is no text.
     """
     if text is None:
         return None
@@ -176,7 +176,7 @@ def check_cursor(field: str, cursor: int) -> None:
     """Refuse an id to go on after that is negative.
 
     Raises:
-        InvalidArgumentError: It is, or it is too large, or no integer.
+        InvalidArgumentError: The value is too small, too large, or no integer.
     """
     _check_bigint(field, cursor)
     if cursor < 0:
@@ -187,7 +187,7 @@ def check_offset(offset: int) -> None:
     """Refuse a number of rows to skip that is negative.
 
     Raises:
-        InvalidArgumentError: It is, or it is too large, or no integer.
+        InvalidArgumentError: The value is too small, too large, or no integer.
     """
     _check_bigint("offset", offset)
     if offset < 0:
@@ -198,7 +198,7 @@ def check_duration(field: str, duration: timedelta) -> None:
     """Refuse what is no duration, such as a number, whose unit nobody knows.
 
     Raises:
-        InvalidArgumentError: It is something else.
+        InvalidArgumentError: The value is something else.
     """
     if not isinstance(duration, timedelta):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidArgumentError(field, f"is of type {type(duration).__name__}", "pass a datetime.timedelta")

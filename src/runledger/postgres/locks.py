@@ -57,7 +57,7 @@ def check_lock_timeout(field: str, lock_timeout: timedelta) -> None:
         lock_timeout: The bound.
 
     Raises:
-        InvalidArgumentError: It is no duration, too short or too long.
+        InvalidArgumentError: The value is no duration, or too short or too long.
     """
     check_duration(field, lock_timeout)
     if not _SHORTEST_LOCK_TIMEOUT <= lock_timeout <= _LONGEST_LOCK_TIMEOUT:

@@ -29,7 +29,7 @@ class Migration:
     """One bundled migration.
 
     Attributes:
-        version: Its number; migrations apply in this order.
+        version: The number of the migration; migrations apply in this order.
         description: The name of its file.
         source: Its text, in which ``{schema}`` stands for the quoted schema.
         checksum: SHA-256 of the source.
@@ -87,7 +87,7 @@ class Migrator:
     """The bundled migrations, also for hosts that apply them with their own tooling.
 
     Attributes:
-        migrations: In the order in which they apply.
+        migrations: The migrations, in the order in which they apply.
         checks: What they leave NOT VALID, to be validated when no old row is in the way.
     """
 

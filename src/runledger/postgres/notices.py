@@ -69,7 +69,7 @@ class Cancellation:
     """Jobs were canceled while workers held them.
 
     Attributes:
-        job_ids: Which.
+        job_ids: The jobs that were canceled.
     """
 
     job_ids: frozenset[UUID]
@@ -85,7 +85,7 @@ class Notices:
     Attributes:
         is_sent_inside: The statements of the operation send it themselves, so that it is heard if and when their
             transaction commits. Otherwise it is collected for whoever commits.
-        payloads: What was collected for workers.
+        payloads: The notices that were collected for workers.
         ended_run_ids: The runs that have ended.
     """
 
@@ -118,7 +118,7 @@ def decode_notice(payload: str) -> Notice:
     """Read a payload.
 
     Raises:
-        InvalidNoticeError: It is none.
+        InvalidNoticeError: The payload is no notice.
     """
     try:
         document = json.loads(payload)
@@ -152,7 +152,7 @@ def send_notices(payloads: Iterable[str], *, ended_run_ids: Iterable[UUID] = ())
     """Send notices in a transaction of their own, which does not wait for the disk: losing them harms nobody.
 
     Args:
-        payloads: What workers are told.
+        payloads: The notices for workers.
         ended_run_ids: The runs of which waiting clients are told.
     """
     texts = [payload for payload in payloads if len(payload.encode()) < _MAX_PAYLOAD_BYTES][:MAX_BATCH_ROWS]

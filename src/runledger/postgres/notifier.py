@@ -29,7 +29,7 @@ _LINGER_SECONDS = 1.0
 _PAUSE_SECONDS = 0.005
 # The renewal of their leases tells of those that find no room here.
 _MAX_CANCELED = 10_000
-# Who waits for a run that finds no room here looks by itself.
+# Whoever waits for a run that finds no room here looks for itself.
 _MAX_ENDED = 1_000
 
 

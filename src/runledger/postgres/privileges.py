@@ -82,7 +82,7 @@ def grant_statements(duty: Duty, role: str, *, schema: str) -> list[str]:
     """Return the statements that give a role what its duty needs and nothing else.
 
     Args:
-        duty: What the role is for.
+        duty: The duty of the role.
         role: Its name, in any spelling; it is quoted. It has to exist.
         schema: The schema of the tables.
 

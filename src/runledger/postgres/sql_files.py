@@ -26,7 +26,7 @@ class PlainSql:
     """A command that takes no document and names no table, such as SAVEPOINT.
 
     Attributes:
-        command: Its text.
+        command: The text of the command.
     """
 
     command: str

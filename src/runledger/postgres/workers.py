@@ -37,7 +37,7 @@ def register_worker(
     """Take a worker id and return when that was, or ``None`` while a live worker has the id.
 
     Args:
-        worker: Who starts.
+        worker: The worker that starts.
         lease_ttl: How long it counts as live without a heartbeat.
         replaces_instance_id: A process that is known to be dead, whose id may be taken before it expires.
         now: Instant to use instead of the database's clock, for tests.
@@ -82,10 +82,10 @@ def list_workers(
     """Return workers in the order of their ids. Those that died lately are among them, with ``is_live`` false.
 
     Args:
-        worker_id: Only this one.
+        worker_id: Only the worker with this id.
         claims_job_type: Only those that claim jobs of this type: live ones that serve it and are not stopping.
         after_worker_id: Only ids after this one; the last of the page before.
-        limit: Rows at most.
+        limit: The most rows to return.
         now: Instant to use instead of the database's clock, for tests.
     """
     check_limit(limit)

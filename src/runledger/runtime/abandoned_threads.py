@@ -18,7 +18,7 @@ class AbandonedThreads:
     A thread that looks whether it should end needs a moment for that. One that does not end within it is abandoned.
 
     Args:
-        worker_id: Whose threads they are.
+        worker_id: The worker that the threads belong to.
     """
 
     def __init__(self, worker_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Pass on what a worker's writes have released: to the worker itself, to other workers, and to who waits for a run."""
+"""Pass on what a worker's writes have released: to the worker itself, other workers, and those who wait for a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Announcer:
     """Tells of released steps and ended runs after their commit.
 
     Args:
-        database: Where the notifications are sent.
+        database: The database that the notifications are sent to.
         notifies: Whether they are; the worker itself hears without them.
         on_due: Called when jobs were made due, with the earliest due time by the database's clock.
     """

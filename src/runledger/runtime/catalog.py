@@ -244,7 +244,7 @@ class JobCatalog(JobRegistry):
 
         Args:
             job_type: A type that the catalog declares.
-            payload: What its handler takes.
+            payload: The payload, as its handler takes it.
             organization_id: As for :class:`~runledger.core.EnqueueRequest`, and so the others.
             priority: Higher runs first.
             max_attempts: How often the job may be tried.
@@ -283,7 +283,7 @@ class JobCatalog(JobRegistry):
         checked as it is now.
 
         Args:
-            workflow: What is to be enqueued or appended.
+            workflow: The workflow to enqueue, or the steps to append.
 
         Raises:
             InvalidArgumentError: ``job_definition.not_declared``: a step is of a type that is not declared. Or it is no

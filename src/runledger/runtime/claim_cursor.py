@@ -18,7 +18,7 @@ class ClaimStart:
     """A claim in flight.
 
     Attributes:
-        job_types: What it asks for.
+        job_types: The types that it asks for.
         position: Where it begins; ``None`` is a sweep, which looks at everything.
         begun_at: When it was sent, in seconds of a monotonic clock.
         expected: The earliest due time of jobs that were told of meanwhile: the claim may have looked before.
@@ -55,7 +55,7 @@ class ClaimCursor:
 
         Args:
             job_types: The types.
-            now: Seconds of a monotonic clock.
+            now: The instant, in seconds of a monotonic clock.
         """
         types = tuple(job_types)
         position = self._positions.get(types) if now < self._sweep_at.get(types, now) else None
@@ -67,8 +67,8 @@ class ClaimCursor:
 
         Args:
             start: The claim.
-            position: Its end.
-            now: When its answer was there.
+            position: The position at which it ended.
+            now: The instant of its answer.
         """
         self._in_flight = None
         if start.is_overtaken:

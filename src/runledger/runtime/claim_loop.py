@@ -30,7 +30,7 @@ class ClaimLoop:
         lease_ttl: How long a lease lasts. What a claim brings after two thirds of that is given back.
         capacity: Tells how many more jobs may begin.
         begin: Takes what came.
-        worker_id: Who claims, for the log.
+        worker_id: The worker that claims, for the log.
     """
 
     def __init__(

@@ -34,7 +34,7 @@ class Claim:
     """What a claim brought.
 
     Attributes:
-        claim_id: What its attempts are found by.
+        claim_id: The id by which its attempts are found.
         jobs: The claimed jobs, in the order in which they should start.
         asked_at: Instant of the monotonic clock before which no lease of them began.
         is_cut: It may have brought less than there is, although it was told to bring more.
@@ -60,7 +60,7 @@ class Claimer:
     jobs as that brought, so that the database does not lock and measure many that cannot come.
 
     Args:
-        database: Where the jobs are.
+        database: The database that holds the jobs.
         config: Worker id and lease.
     """
 
@@ -86,8 +86,8 @@ class Claimer:
         """Claim due jobs.
 
         Args:
-            limit: Jobs at most.
-            job_types: Only these.
+            limit: The most jobs to claim.
+            job_types: The types to claim.
             is_sweep: Look at everything that is due, not only at what follows the last claim.
 
         Raises:

@@ -35,8 +35,8 @@ class Completer:
     of these has a writer of its own.
 
     Args:
-        database: Where to write.
-        worker_id: Whose leases they are.
+        database: The database to write to.
+        worker_id: The worker that holds the leases.
         lease_ttl: Their time to live. A write without an answer for so long is given up with its connection.
         on_settled: Called for each execution when nothing is left to write, with what happened and the code of the
             failure, or of what kept it from being written.

@@ -39,7 +39,7 @@ class HeldOutcomes:
 
     @property
     def longest(self) -> tuple[float, Unwritten] | None:
-        """For how many seconds the group is held that is held for longest, and one of it; ``None`` without any."""
+        """How many seconds the oldest group has been held, and one of its outcomes; ``None`` when there is none."""
         if not self._groups:
             return None
         group = min(self._groups.values(), key=_held_since)

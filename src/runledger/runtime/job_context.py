@@ -229,7 +229,7 @@ class AsyncJobContext(RunningJobContext):
 
         Args:
             done: How many units are done.
-            total: Of how many.
+            total: How many units there are.
             stage: A name for what the job is doing; at most 1,024 bytes.
 
         Raises:

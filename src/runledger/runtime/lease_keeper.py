@@ -41,8 +41,8 @@ class LeaseKeeper:
     time to live and no longer. The thread also notices, and logs, that the event loop stands still.
 
     Args:
-        database: Where the leases are.
-        worker_id: Whose leases they are.
+        database: The database that holds the leases.
+        worker_id: The worker that holds the leases.
         lease_ttl: Their time to live.
         held: The executions to renew. The worker's event loop changes the set; this class only reads it.
         on_id_taken: Called in the event loop when another process has taken the worker's id.

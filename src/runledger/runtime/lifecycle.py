@@ -39,7 +39,7 @@ class LifecycleEvent:
     """Something that happened to an attempt, after it was committed.
 
     Attributes:
-        kind: What.
+        kind: The kind of event.
         lease: Job, run, attempt and worker; of a reaper's event the worker is ``reaper``.
         job_type: The type of the job.
         organization_id: The tenant that it belongs to, or ``None``.

@@ -29,11 +29,11 @@ class Listener:
     after each connect, because of what may have been missed. Behind a pooler nothing can be heard, so it ends.
 
     Args:
-        database: Where the jobs are.
+        database: The database that holds the jobs.
         job_types: The types whose jobs matter.
         on_due: Called when jobs of them are due, with the earliest due time by the database's clock, if it is known.
         on_canceled: Called with the ids of jobs that were canceled while some worker held them.
-        worker_id: Who listens, for the log.
+        worker_id: The worker that listens, for the log.
     """
 
     def __init__(

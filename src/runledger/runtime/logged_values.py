@@ -40,12 +40,12 @@ def logged_value(
 
     Args:
         value: The value.
-        room: How many characters it may take, more or less.
+        room: About how many characters it may take.
         form: Returns what stands for an object that JSON does not have. Its text does, where this raises.
         clean: Is applied to each text.
 
     Raises:
-        NoRoomError: It takes more.
+        NoRoomError: The text takes more characters.
     """
     copier = _Copier(room, form, clean)
     copy = copier.copy(value, depth=0)

@@ -27,8 +27,8 @@ async def run_worker_loop(
     Args:
         database: Where the jobs are, or its URL; ``Database.of_pool(pool)`` takes it from an application's pool. The
             worker opens connections of its own, so that handlers have the pool to themselves.
-        registry: Handlers.
-        config: Settings.
+        registry: The handlers.
+        config: The settings.
         shutdown: Set it to stop.
         pool: For the transactions of handlers, see :class:`Worker`.
 
@@ -48,8 +48,8 @@ async def run_scheduler_loop(database: Database | str, config: JobsConfig, shutd
     """Run a scheduler until ``shutdown`` is set.
 
     Args:
-        database: Where the schedules are, or its URL.
-        config: Settings.
+        database: The database that holds the schedules, or its URL.
+        config: The settings.
         shutdown: Set it to stop.
 
     Raises:
@@ -69,9 +69,9 @@ async def run_reaper_loop(
     """Run a reaper until ``shutdown`` is set.
 
     Args:
-        database: Where the jobs are, or its URL.
+        database: The database that holds the jobs, or its URL.
         registry: Handlers, for their dead-letter hooks.
-        config: Settings.
+        config: The settings.
         shutdown: Set it to stop.
 
     Raises:

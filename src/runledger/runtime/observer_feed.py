@@ -29,7 +29,7 @@ class ObserverFeed:
     caught up; one call takes ten seconds at most, then an ``async`` one is canceled, and a thread is waited for.
 
     Args:
-        observers: Who is told.
+        observers: The observers to tell.
 
     Raises:
         InvalidArgumentError: One of them has no method ``observe``.

@@ -25,7 +25,7 @@ class OutcomePlaces:
         large_releases: More than a thousand steps wait for each of their steps. Written one by one as well.
 
     Args:
-        writer_count: How many writers the queue has.
+        writer_count: The number of writers of the queue.
         single_timeout: How long the write of a single one may take.
         large_release_timeout: How long that of one may take for which many steps wait.
         on_held: Called when one is held from now on, and no longer in the way of others.

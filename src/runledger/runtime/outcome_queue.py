@@ -16,7 +16,7 @@ class OutcomeQueue:
     so two writers would wait for each other there.
 
     Args:
-        writer_count: How many take from it.
+        writer_count: How many writers take from it.
     """
 
     def __init__(self, writer_count: int) -> None:
@@ -43,7 +43,7 @@ class OutcomeQueue:
         """Wait for outcomes, and take a batch.
 
         Args:
-            writer: Who takes, counted from 0.
+            writer: The number of the writer that takes, counted from 0.
         """
         lines = (self._plain, self._of_runs[writer])
         while not any(lines):

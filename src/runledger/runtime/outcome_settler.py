@@ -19,7 +19,7 @@ class OutcomeSettler:
     """Counts the outcomes that are not settled, and tells of each once what happened to it.
 
     Args:
-        worker_id: Whose outcomes they are.
+        worker_id: The worker that reports the outcomes.
         silence: How long after its lease an outcome is given up that nobody could be asked about.
         on_settled: Called for each execution when nothing is left to write, with what happened and the code of the
             failure, or of what kept it from being written.

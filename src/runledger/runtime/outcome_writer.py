@@ -36,9 +36,9 @@ class OutcomeWriter:
 
     Args:
         connection: Its own; closed by :meth:`close`.
-        worker_id: Whose leases they are.
-        places: Where outcomes wait.
-        settler: Who hears what became of them.
+        worker_id: The worker that holds the leases.
+        places: The places where outcomes wait.
+        settler: The settler, which hears what became of them.
         on_advanced: Called after the commit with what the ends of workflow steps have to tell.
     """
 
@@ -66,7 +66,7 @@ class OutcomeWriter:
         """Write a batch, as it is or in ever smaller parts.
 
         Args:
-            batch: What one statement can carry.
+            batch: The outcomes, as many as one statement can carry.
             run_wait: How long to wait for runs that somebody keeps locked.
 
         Raises:

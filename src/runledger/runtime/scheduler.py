@@ -27,14 +27,15 @@ _LOCKED_SECONDS = 1.0
 
 
 class Scheduler:
-    """Makes the jobs of schedules when they are due. Several may run: each due time is one of them's.
+    """Makes the jobs of schedules when they are due.
 
-    It sleeps until the next schedule is due, by the clock of the database, and looks at least every
-    ``schedule_poll_interval``, since schedules may be changed meanwhile.
+    Several may run: each due time is fired by exactly one of them. A scheduler sleeps until the next
+    schedule is due, by the clock of the database, and looks at least every ``schedule_poll_interval``, since schedules
+    may be changed meanwhile.
 
     Args:
-        database: Where the schedules are, or its URL.
-        config: Settings.
+        database: The database that holds the schedules, or its URL.
+        config: The settings.
     """
 
     def __init__(self, database: Database | str, config: JobsConfig) -> None:

@@ -42,8 +42,8 @@ class Turn:
     """What one claim asks for.
 
     Attributes:
-        limit: Jobs at most.
-        job_types: Of these types.
+        limit: The most jobs to claim.
+        job_types: The types to claim.
     """
 
     limit: int
@@ -90,7 +90,7 @@ class ClaimTurns:
         """Take note of how a claim came back, and tell whether to wait before the next one.
 
         Args:
-            turn: What was asked for.
+            turn: The turn that was asked for.
             is_short: It brought less than it asked for, so that no more is due of its types.
         """
         if not self._is_taking_turns:

@@ -19,8 +19,8 @@ class Unwritten:
     """An outcome that is not in the ledger yet, as far as the completer knows.
 
     Attributes:
-        execution: Whose.
-        outcome: How it ended. Of one that was dropped the ledger is still to tell why its lease was lost.
+        execution: The attempt that ended.
+        outcome: How the attempt ended. Of one that was dropped the ledger is still to tell why its lease was lost.
         is_settled: Whether nothing is left to do about it here.
         is_held: Whether it waits for whoever keeps its job or its run locked.
         busy_count: How often somebody had locked its row when it was written with others.

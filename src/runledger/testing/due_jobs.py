@@ -28,11 +28,11 @@ async def run_due_jobs(
         assert [(attempt.job_type, attempt.kind) for attempt in ended] == [("invoice.send", "SUCCEEDED")]
 
     Args:
-        database: Where the jobs are, or its URL.
+        database: The database that holds the jobs, or its URL.
         registry: The handlers. Jobs of other types are left alone.
         config: The settings of the worker; by default those of :class:`~runledger.runtime.JobsConfig`, whatever the
             environment says.
-        max_attempts: How many attempts are plenty.
+        max_attempts: After how many attempts it stops with an error.
 
     Returns:
         The ends of the attempts, in the order in which they were written.
@@ -76,7 +76,7 @@ def make_jobs_due(url: str, *, schema: str = DEFAULT_SCHEMA) -> int:
     Only for databases of tests: nothing in the history of the jobs says that their time was moved.
 
     Args:
-        url: Where the jobs are.
+        url: The URL of the database that holds the jobs.
         schema: The schema of Runledger's tables.
     """
     with psycopg.connect(url) as connection:

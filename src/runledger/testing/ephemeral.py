@@ -34,8 +34,8 @@ class EphemeralDatabase:
     it is collected, at the latest at the end of the process, as well as it can.
 
     Attributes:
-        name: Its name on the server.
-        url: Where to connect.
+        name: The name of the database on the server.
+        url: The URL to connect to.
     """
 
     __slots__ = ("__weakref__", "_forgotten", "_server", "name", "url")

@@ -52,9 +52,9 @@ class HandlerRecord:
     """What a handler did with its context, in order.
 
     Attributes:
-        logs: What it logged.
+        logs: The lines that it logged.
         progress: What it reported; counts and stage that were not given are ``None``.
-        checkpoints: What it saved to go on from.
+        checkpoints: The checkpoints that it saved.
         outputs: What it set as output in its own transaction; none where it returns its output.
     """
 
@@ -108,12 +108,12 @@ class RecordingAsyncContext(_Recording, AsyncJobContext):
         Args:
             job_type: See :class:`~runledger.core.JobContext`, as for all up to ``saved_checkpoint``.
             job_id: A new one when not given.
-            run_number: See above.
-            attempt: See above.
-            max_attempts: See above.
+            run_number: The run; as for ``job_type``.
+            attempt: The attempt; as for ``job_type``.
+            max_attempts: How many attempts there are; as for ``job_type``.
             timeout: How far away ``deadline`` is.
-            organization_id: See above.
-            saved_checkpoint: See above.
+            organization_id: The tenant; as for ``job_type``.
+            saved_checkpoint: The checkpoint; as for ``job_type``.
             prerequisites: The steps before, by their keys, for the handler of a workflow's step: the output of one that
                 has succeeded, or how it ended. Without it the job belongs to no workflow.
             connection: What ``context.transaction()`` gives, in a transaction on it, as to a test database. It stays

@@ -23,7 +23,7 @@ class DeadLetterDecision:
     """The job is given up.
 
     Attributes:
-        reason: Why.
+        reason: The reason.
     """
 
     reason: JobDeadLetterReason
@@ -42,7 +42,7 @@ def decide_failure(
     FAILURE_KIND_NON_RETRYABLE. The reason LEASE_EXPIRED never comes from here, it is the reaper's.
 
     Args:
-        kind: Why the attempt failed.
+        kind: The kind of failure.
         attempt: The attempt that failed, from 1.
         max_attempts: How many the job has.
         retry_delay_ms: The delay before a retry; absent or negative counts as zero, and without a retry it

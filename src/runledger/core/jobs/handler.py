@@ -74,7 +74,7 @@ class JobContext:
 
     Attributes:
         job_id: The job.
-        job_type: Its type.
+        job_type: The type of the job.
         run_number: The run: 1, and one more with each requeue.
         attempt: The attempt within the run, from 1.
         max_attempts: How many attempts the run has.

@@ -48,7 +48,7 @@ class PayloadRejected:
     """Nothing was written.
 
     Attributes:
-        reason: Why.
+        reason: The reason.
     """
 
     reason: PayloadRejection

@@ -31,8 +31,8 @@ class JobDefinition:
         default_timeout: How long one attempt may take, in whole seconds.
         default_priority: Higher runs first; may be negative.
         is_enabled: Whether jobs of the type can be enqueued. Jobs already enqueued run all the same.
-        paused_at: Since when its jobs wait and none is claimed, as it was read; ``None`` when they are. Writing a
-            definition leaves that as it is.
+        paused_at: Since when its jobs wait and none is claimed, as it was read; ``None`` while the type is not
+            paused. Writing a definition leaves that as it is.
         catalog_scope: The catalog that owns the type, as it was read, or ``None``. Only a sync writes it.
 
     Raises:
@@ -71,9 +71,9 @@ class LeaseIdentity:
 
     Attributes:
         job_id: The job.
-        run_number: Its run.
+        run_number: The run of the job.
         attempt: The attempt within the run.
-        worker_id: Who claimed it.
+        worker_id: The worker that claimed it.
     """
 
     job_id: UUID
@@ -91,18 +91,18 @@ class ClaimedJob:
 
     Attributes:
         job_id: The job.
-        job_type: Its type.
+        job_type: The type of the job.
         organization_id: The tenant that it belongs to, or ``None``.
         payload_json: The payload as JSON text.
-        run_number: Its run.
+        run_number: The run of the job.
         attempt: The attempt that the claim began.
         max_attempts: How many attempts the run has.
         timeout_seconds: How long the attempt may take.
         priority: The priority it was claimed by.
         next_run_at: When it was due.
         checkpoint_json: What an earlier attempt saved, as JSON text, or ``None``.
-        worker_id: Who claimed it.
-        leased_at: When, by the clock of the database.
+        worker_id: The worker that claimed it.
+        leased_at: When it was claimed, by the clock of the database.
         lease_expires_at: When the lease ends unless it is renewed, by the clock of the database.
         workflow_run_id: The run of the workflow whose step it carries out, or ``None``.
         workflow_step_id: That step, or ``None``.
@@ -161,10 +161,10 @@ class JobRecord:
 
     Attributes:
         id: The job.
-        job_type: Its type.
+        job_type: The type of the job.
         organization_id: The tenant that it belongs to, or ``None``.
         payload: What was enqueued.
-        status: Where it stands.
+        status: Its status.
         priority: Higher runs first.
         run_number: 1, and one more with each requeue.
         attempt: The current or last attempt of the run; 0 before the first claim.
@@ -173,12 +173,12 @@ class JobRecord:
         next_run_at: When it is due.
         lease_expires_at: When its lease ends; only while LEASED.
         last_heartbeat_at: When the lease was last renewed; only while LEASED.
-        worker_id: Who holds the lease; only while LEASED.
+        worker_id: The worker that holds the lease; only while LEASED.
         started_at: The first claim of the run.
         finished_at: When it reached a terminal status.
         stage: What it is doing, or did last.
         progress_done: How many units are done.
-        progress_total: Of how many.
+        progress_total: How many units there are.
         progress_pct: The two as a percentage with two decimals; absent when either is, or when the total is
             zero.
         checkpoint: What an attempt of this run saved; ``None`` too when it saved JSON null.
@@ -232,9 +232,9 @@ class JobAttempt:
 
     Attributes:
         job_id: The job.
-        run_number: Its run.
+        run_number: The run of the job.
         attempt: The attempt within the run, from 1.
-        worker_id: Who claimed it.
+        worker_id: The worker that claimed it.
         claim_origin: How it was claimed.
         leased_at: When it was claimed.
         started_at: When it was claimed, too: the start of its duration.
@@ -275,7 +275,7 @@ class JobEvent:
         progress_done: The count that a progress update named.
         progress_total: The total that it named.
         payload: More about it; which members there are depends on the type.
-        occurred_at: When.
+        occurred_at: When it happened.
     """
 
     id: int
@@ -322,7 +322,7 @@ class JobDeadLetter:
 
     Attributes:
         job_id: The job.
-        job_type: Its type.
+        job_type: The type of the job.
         organization_id: The tenant that it belongs to, or ``None``.
         run_number: The run that was given up.
         attempt: The attempt that failed last.
@@ -330,7 +330,7 @@ class JobDeadLetter:
         error_message: Message of that failure.
         payload_snapshot: The payload at that time.
         checkpoint_snapshot: The checkpoint at that time.
-        failed_at: When.
+        failed_at: When it was given up.
     """
 
     job_id: UUID

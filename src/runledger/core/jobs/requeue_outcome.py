@@ -25,8 +25,8 @@ class ExpectationMismatch:
     """The world has moved on since the caller looked. Nothing was written.
 
     Attributes:
-        status: Where the job stands now.
-        run_number: Its run now.
+        status: The status of the job now.
+        run_number: The run of the job now.
     """
 
     status: JobStatus

@@ -73,7 +73,7 @@ class DeadLetterPage:
     """A page of a list of dead letters; as :class:`JobPage`.
 
     Attributes:
-        dead_letters: Latest first.
+        dead_letters: The dead letters, the latest first.
         next_cursor: Where the next page begins; ``None`` after the last one.
     """
 
@@ -86,7 +86,7 @@ class JobCount:
     """How many jobs there are, as far as a reading of bounded cost can tell.
 
     Attributes:
-        count: How many were found.
+        count: How many jobs were found.
         is_exact: Whether that is all; else it is at least so many.
     """
 
@@ -134,9 +134,9 @@ class JobMetricsReport:
     """The metrics of all job types, as of one instant.
 
     Attributes:
-        metrics: In the order of the types.
+        metrics: The metrics, in the order of the types.
         since: Attempts that began after this instant are counted, and jobs that were given up after it.
-        until: Up to this one, which is when it was read.
+        until: The end of the period: the instant of the read.
     """
 
     metrics: list[JobMetrics]

@@ -70,7 +70,7 @@ def plan_fires(
 
     Args:
         expression: What :func:`runledger.core.parse_cron` made of the schedule's expression.
-        zone: Whose local time the expression means.
+        zone: The zone whose local time the expression means.
         schedule_id: The schedule, of which the jitter is made.
         max_jitter_seconds: The longest jitter, zero or more.
         next_fire_at: When the schedule is due, as stored. What was due before has fired.
@@ -117,7 +117,7 @@ def first_fire_at(
 
     Args:
         expression: What :func:`runledger.core.parse_cron` made of the schedule's expression.
-        zone: Whose local time the expression means.
+        zone: The zone whose local time the expression means.
         schedule_id: The schedule, of which the jitter is made.
         max_jitter_seconds: The longest jitter, zero or more.
         after: The instant at which the schedule or its expression is new.

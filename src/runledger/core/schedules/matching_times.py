@@ -19,9 +19,9 @@ def first_match(expression: CronExpression, not_before: datetime, *, last_year: 
     """Return the first local time of an expression that is not before the given one.
 
     Args:
-        expression: Which times.
+        expression: The expression whose times are searched.
         not_before: A local time without a zone, in whole seconds.
-        last_year: Where the search ends.
+        last_year: The last year that is searched.
 
     Returns:
         A local time without a zone, or ``None`` if there is none up to the end of that year.
@@ -33,9 +33,9 @@ def last_match(expression: CronExpression, not_after: datetime, *, first_year: i
     """Return the last local time of an expression that is not after the given one.
 
     Args:
-        expression: Which times.
+        expression: The expression whose times are searched.
         not_after: A local time without a zone, in whole seconds.
-        first_year: Where the search ends.
+        first_year: The first year that is searched.
 
     Returns:
         A local time without a zone, or ``None`` if there is none down to the beginning of that year.

@@ -164,7 +164,7 @@ class ScheduleRecord:
 
     Attributes:
         schedule_id: Its id, of which the jitter is made.
-        name: Its name.
+        name: The name of the schedule.
         job_type: The type of its jobs.
         organization_id: The tenant that it belongs to, or ``None``.
         payload_template_json: The payload of its jobs, as JSON text.
@@ -180,8 +180,8 @@ class ScheduleRecord:
         catch_up: Which due times fire when several have passed.
         catch_up_limit: How many fire at most for :attr:`CatchUp.ALL`.
         overlap: What happens when it is due and its last job has not ended.
-        owner: Who says what it is.
-        catalog_scope: Which catalog, if it is one.
+        owner: Whether a catalog or an operator says what it is.
+        catalog_scope: The catalog that declares it, if one does.
         absent_since: When it was paused because its catalog does not declare it any more; ``None`` otherwise.
         created_at: When it was made.
         updated_at: When it changed last, or fired.

@@ -29,13 +29,13 @@ class WorkflowRunRecord:
         id: The run.
         workflow_type: The kind of workflow.
         organization_id: The tenant that it belongs to, or ``None``.
-        status: Where it stands.
+        status: Its status.
         idempotency_key: The key that it was enqueued with, or ``None``.
-        metadata: What was said of the run as a whole.
+        metadata: The metadata of the run, as the request had them.
         result_step_key: The step whose output is the result, or ``None``.
         result: The output of that step, once it has succeeded.
         has_result: Whether that step has succeeded; an output may be ``None``.
-        step_counts: How many of its steps are where.
+        step_counts: How many of its steps have which status.
         started_at: When it was enqueued.
         finished_at: When it ended, or ``None``.
         created_at: When the row was made.
@@ -70,11 +70,11 @@ class WorkflowStepRecord:
         job_type: The kind of its job; ``None`` for EXTERNAL, as are the four settings below.
         organization_id: The tenant that the step belongs to, or ``None``.
         payload: What its job gets.
-        priority: Of its job.
-        max_attempts: Of its job.
-        timeout_seconds: Of its job.
+        priority: The priority of its job.
+        max_attempts: The attempts of its job.
+        timeout_seconds: How long an attempt of its job may take.
         stage: That its job starts with.
-        status: Where it stands.
+        status: Its status.
         job_id: Its job, from its release on.
         output: What its job returned, or the application gave when it completed the gate.
         released_at: When all it waits for had ended.
@@ -149,7 +149,7 @@ class EnqueuedStep:
         attempt: How many attempts there have been.
         max_attempts: How many there may be.
         next_run_at: When the job is due.
-        last_error_code: Of the last failed attempt, or ``None``.
+        last_error_code: The code of the last failed attempt, or ``None``.
         is_type_paused: Whether its type is paused; nobody claims it then.
         is_type_served: Whether a worker serves its type that is live and does not stop. Workers of an application's own
             loop are not known unless they register themselves.
@@ -168,7 +168,7 @@ class EnqueuedStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletedGate(WorkflowStepRecord):
-    """A gate that has ended, as the answer to who completed it.
+    """A gate that has ended, as the answer to whoever completed it.
 
     Attributes:
         was_completed_already: Whether it had ended with this status before, so that the call changed nothing. Output,
@@ -185,10 +185,10 @@ class WorkflowStepDependency:
     Attributes:
         workflow_run_id: The run.
         prerequisite_step_id: The step that must end first.
-        prerequisite_step_key: Its name.
+        prerequisite_step_key: The name of the prerequisite.
         dependent_step_id: The step that waits.
-        dependent_step_key: Its name.
-        release_mode: Which ends of the first will do.
+        dependent_step_key: The name of the dependent step.
+        release_mode: With which ends of the prerequisite the dependency is met.
     """
 
     workflow_run_id: UUID

@@ -17,9 +17,9 @@ class StepCounts:
     """How many steps of a run are where. A run keeps these numbers, so that no end of a step has to count the others.
 
     Attributes:
-        total: All.
+        total: How many steps there are.
         active: BLOCKED, ENQUEUED or RUNNING.
-        waiting: WAITING_FOR_EXTERNAL.
+        waiting: How many are WAITING_FOR_EXTERNAL.
         unsuccessful: FAILED or CANCELED.
     """
 

@@ -27,8 +27,8 @@ class StepStart:
 
     Attributes:
         status: BLOCKED, or what it becomes at once.
-        total: Its dependencies.
-        pending: Those whose prerequisite has not ended.
+        total: How many dependencies it has.
+        pending: How many of them have a prerequisite that has not ended.
         unsatisfied: Those whose prerequisite has ended in a way that will not do.
     """
 

@@ -104,7 +104,7 @@ def read_events_after(cursor: str | None = None, *, limit: int = 1_000) -> Steps
 
 @operation("admin.find_newest_event")
 def find_newest_event() -> Steps[str]:
-    """Return the cursor behind the newest event, for who follows from now on.
+    """Return the cursor behind the newest event, for those who follow from now on.
 
     Events of transactions that are open at this moment may be missed.
     """

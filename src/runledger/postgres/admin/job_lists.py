@@ -49,7 +49,7 @@ def list_jobs(
 
     Args:
         scope: Whose jobs may be seen.
-        status: Only jobs with it.
+        status: Only jobs with this status.
         job_type: Only jobs of exactly this type.
         job_type_contains: Only types with this text in them; case does not matter, ``%`` and ``_`` are literal.
         limit: Jobs at most, 1 to 1000.
@@ -118,7 +118,7 @@ def count_jobs(
 
     Args:
         scope: Whose jobs may be seen.
-        status: Only jobs with it.
+        status: Only jobs with this status.
         job_type: Only jobs of exactly this type.
         job_type_contains: Only types with this text in them; case does not matter, ``%`` and ``_`` are literal.
     """

@@ -52,7 +52,7 @@ def confirm_attempt_outcome(
     """Return how an attempt ended, or ``None``; waits for a write of it that is still in progress in the server.
 
     Args:
-        lease: Which attempt of which worker.
+        lease: The attempt and its worker.
         lock_timeout: Bound on the wait; ``None`` leaves the transaction's setting alone.
     """
     yield from lock_job(lease.job_id, lock_timeout=lock_timeout)

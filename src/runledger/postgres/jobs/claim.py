@@ -83,7 +83,7 @@ class ClaimedBatch:
         jobs: The jobs, in the order in which they should start.
         due_count: How many due jobs it locked: those, and what ``max_payload_bytes`` left. Fewer than the limit, and
             nothing else was due.
-        position: Where it ended.
+        position: The position at which the claim ended.
     """
 
     jobs: list[ClaimedJob]
@@ -105,9 +105,9 @@ def claim_jobs(
     """Lease due PENDING jobs to a worker: highest priority first, then the one due longest.
 
     Args:
-        worker_id: Who claims; unique among live workers.
+        worker_id: The worker that claims; unique among live workers.
         lease_ttl: How long the lease lasts without renewal.
-        limit: Jobs at most.
+        limit: The most jobs to claim.
         job_types: Only these types; ``None`` is any type, an empty sequence gives nothing and asks nothing.
         claim_origin: What the attempt records as its origin.
         is_start: The caller starts every job at once. Stage ``running`` and the started marker are written in the
@@ -154,7 +154,7 @@ def claim_batch(
     Args:
         worker_id: As for :func:`claim_jobs`.
         lease_ttl: As for :func:`claim_jobs`.
-        limit: Jobs at most.
+        limit: The most jobs to claim.
         job_types: Only these types, at least one; ``None`` is any type.
         claim_origin: What the attempt records as its origin.
         is_start: The caller starts every job at once.
@@ -228,7 +228,7 @@ def claim_prestart_jobs(
     Args:
         worker_id: As for :func:`claim_jobs`.
         lease_ttl: How long the lease lasts without renewal; it begins now, not at the start.
-        limit: Jobs at most.
+        limit: The most jobs to claim.
         job_types: Only these types; ``None`` is any type, an empty sequence gives nothing and asks nothing.
         now: Instant to use instead of the database's clock, for tests.
 
@@ -297,8 +297,8 @@ def list_due_job_ids(
 
     Args:
         limit: Ids at most.
-        job_types: As for the claim.
-        excluded_job_ids: As for the claim.
+        job_types: The types, as for the claim.
+        excluded_job_ids: The jobs that are left out, as for the claim.
         now: Instant to use instead of the database's clock, for tests.
     """
     _check_job_types(job_types)
@@ -331,7 +331,7 @@ def return_claims(
 
     Args:
         worker_id: The holder.
-        leases: What to return.
+        leases: The leases to give back.
         reason: Kept in the REQUEUED event.
         retry_delay: Time until the jobs are due again.
         now: Instant to use instead of the database's clock, for tests.
@@ -356,7 +356,7 @@ def list_worker_leases(
 
     Args:
         worker_id: The worker.
-        claim_ids: Only those that these claims brought.
+        claim_ids: Only leases that these claims brought; all when not given.
         now: Instant to use instead of the database's clock, for tests.
     """
     check_now(now)
@@ -371,7 +371,7 @@ def check_worker_id(worker_id: str) -> None:
     """Refuse a worker id that is no text, blank, or nothing that PostgreSQL can store.
 
     Raises:
-        InvalidArgumentError: It is one of these.
+        InvalidArgumentError: The id is one of these.
     """
     if not isinstance(worker_id, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidArgumentError("worker_id", f"is of type {type(worker_id).__name__}", "pass a str")

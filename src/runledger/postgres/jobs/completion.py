@@ -31,7 +31,7 @@ class JobSuccess:
     """The success of one attempt.
 
     Attributes:
-        lease: Who reports it.
+        lease: The lease of the worker that reports it.
         output_json: JSON text to keep as the job's output; ``None`` keeps nothing.
         workflow_run_id: The run of the workflow whose step the job carries out, as its claim has told; ``None`` where
             that is not known, or there is none.
@@ -59,8 +59,8 @@ def complete_jobs(
     a transaction of the caller an error leaves nothing of the call behind.
 
     Args:
-        worker_id: Who held them.
-        successes: What to report.
+        worker_id: The worker that held the leases.
+        successes: The successes to report.
         are_plain: Those without a run belong to no workflow, as their claim has told; one that does is left alone.
         run_wait: How long to wait for each run that another transaction is changing; zero leaves such runs alone.
         notices: How workers are told of released steps, and clients of ended runs.

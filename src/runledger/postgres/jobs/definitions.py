@@ -62,7 +62,7 @@ def list_job_definitions(
 
     Args:
         job_type_contains: Only types with this text in them; case does not matter, ``%`` and ``_`` are literal.
-        limit: Rows at most.
+        limit: The most rows to return.
         offset: Rows to skip.
     """
     check_limit(limit)

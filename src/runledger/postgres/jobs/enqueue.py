@@ -43,7 +43,7 @@ def enqueue_job(request: EnqueueRequest, *, notices: Notices | None = None, now:
     The batch of one of :func:`enqueue_jobs`.
 
     Args:
-        request: What to run.
+        request: The request of the job.
         notices: How workers are told of jobs that are due soon; nobody is when not given.
         now: Instant to use instead of the transaction's, for tests.
 
@@ -68,7 +68,7 @@ def enqueue_jobs(
     the requests by organisation, job type and key.
 
     Args:
-        requests: What to run.
+        requests: The requests of the jobs.
         notices: How workers are told of jobs that are due soon; nobody is when not given.
         now: Instant to use instead of the transaction's, for tests.
 

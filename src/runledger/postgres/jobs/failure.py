@@ -33,7 +33,7 @@ class AttemptFailure:
     """The failure of one attempt.
 
     Attributes:
-        lease: Who reports it.
+        lease: The lease of the worker that reports it.
         kind: TERMINAL and PANICKED dead-letter at once; the others while no attempt is left.
         error_code: Short stable text.
         error_message: Text for people; cleaned and cut to what the database stores.
@@ -62,8 +62,8 @@ def fail_jobs(
     :func:`~runledger.postgres.jobs.completion.complete_jobs`.
 
     Args:
-        worker_id: Who held them.
-        failures: What to report.
+        worker_id: The worker that held the leases.
+        failures: The failures to report.
         run_wait: How long to wait for each run that another transaction is changing; zero leaves such runs alone.
         notices: How workers are told of released steps, and clients of ended runs.
         now: Instant to use instead of the database's clock, for tests.

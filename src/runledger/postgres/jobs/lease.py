@@ -79,8 +79,8 @@ def heartbeat_worker(
     The leases as :func:`renew_leases`, whoever has the worker id. A row that is gone is written anew.
 
     Args:
-        worker: Who lives.
-        leases: What it holds; none is fine.
+        worker: The worker that is alive.
+        leases: The leases that it holds; there may be none.
         lease_ttl: Time to live of the leases, and how long the worker counts as live from now on.
         started_at: When it was registered.
         is_stopping: Whether it claims no more.

@@ -24,8 +24,8 @@ class LockedJob:
     """What a job is while its lock is held.
 
     Attributes:
-        status: Where it stands.
-        run_number: Its run.
+        status: Its status.
+        run_number: The run of the job.
         is_workflow_managed: Whether it belongs to a workflow.
         canceled_lease_left: How long the handler of a canceled lease may still run; zero or less when it is over.
     """

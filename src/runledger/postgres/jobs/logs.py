@@ -38,7 +38,7 @@ class JobLogLine:
 
     Attributes:
         job_id: The job.
-        run_number: Its run.
+        run_number: The run of the job.
         attempt: The attempt within the run, or ``None``.
         level: How important it is, such as ``"INFO"``.
         message: What happened.
@@ -91,7 +91,7 @@ def list_job_logs(job_id: UUID, *, scope: Scope, limit: int = 1_000, after_id: i
     Args:
         job_id: The job; one outside the scope has no log.
         scope: Whose rows may be seen.
-        limit: Lines at most.
+        limit: The most lines to return.
         after_id: Only lines after this one; the id of the last line seen turns the page.
     """
     check_limit(limit)

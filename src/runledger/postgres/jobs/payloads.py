@@ -70,7 +70,7 @@ def update_job_payload_uuid_array_field(
     Args:
         organization_id: The organisation of the job.
         job_id: The job.
-        job_type: Its type.
+        job_type: The type of the job.
         field: The member; made when it is missing.
         uuids: The new value.
         now: Instant to use instead of the transaction's, for tests.

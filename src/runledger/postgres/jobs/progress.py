@@ -28,8 +28,8 @@ class JobProgressUpdate:
     The checkpoint is encoded when the update is made: what the caller changes in it later is not part of it.
 
     Attributes:
-        lease: Who reports it.
-        progress: What to record.
+        lease: The lease of the worker that reports it.
+        progress: The progress to record.
         checkpoint_json: Its checkpoint as JSON text.
 
     Raises:

@@ -55,7 +55,7 @@ def list_job_events(job_id: UUID, *, scope: Scope, limit: int = 1_000, after_id:
     Args:
         job_id: The job; one outside the scope has no events.
         scope: Whose rows may be seen.
-        limit: Events at most.
+        limit: The most events to return.
         after_id: Only events after this one; the id of the last event seen turns the page.
     """
     check_limit(limit)

@@ -92,7 +92,7 @@ def reap_expired_leases(
     transaction has locked is left to a later pass, and the leases that expired after it are taken all the same.
 
     Args:
-        limit: Leases at most.
+        limit: The most leases to take away.
         retry_delay: Time until a retried job is due, and until a refused row is tried again.
         notices: How workers are told of released steps, and clients of ended runs.
         now: Instant to use instead of the database's clock, for tests.

@@ -34,11 +34,11 @@ def upsert_job_runtime_config(
         job_type: A type that has a definition.
         config: A JSON object, or an instance of a dataclass.
         schema_version: A number of the application's own, positive.
-        updated_by_user_id: Who did it.
+        updated_by_user_id: The user who did it.
 
     Raises:
         InvalidArgumentError: The config is no object, or nothing that JSON and PostgreSQL can hold.
-        QueryError: ``job.definition_not_found``.
+        QueryError: ``job.definition_not_found``: the type has no definition.
     """
     document = _document(job_type, config, schema_version, updated_by_user_id)
     rows = yield Statement(sql=_UPSERT, document=document, is_only=True)
@@ -69,7 +69,7 @@ def get_required_job_runtime_config(job_type: str) -> Steps[JobRuntimeConfig]:
     """Return the config of a job type.
 
     Raises:
-        QueryError: ``job.runtime_config_not_found``.
+        QueryError: ``job.runtime_config_not_found``: the type has no config.
     """
     config = yield from _get(job_type)
     if config is None:
@@ -89,8 +89,8 @@ def list_job_runtime_configs(
     """Return configs in the order of their type.
 
     Args:
-        job_type: Only that of this type.
-        limit: Rows at most.
+        job_type: Only the config of this type.
+        limit: The most rows to return.
         offset: Rows to skip.
     """
     check_limit(limit)

@@ -20,8 +20,8 @@ def jobs_by_run(rows: Rows, items: Mapping[UUID, T]) -> dict[UUID, list[T]]:
     """Return what a statement left alone, by run.
 
     Args:
-        rows: Its rows.
-        items: What it was about, by job.
+        rows: The rows of the statement.
+        items: What the statement was given, by job.
     """
     by_run: dict[UUID, list[T]] = {}
     for row in rows:

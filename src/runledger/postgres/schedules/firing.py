@@ -37,12 +37,12 @@ class FiredSchedule:
 
     Attributes:
         schedule_id: The schedule.
-        name: Its name.
+        name: The name of the schedule.
         job_ids: The jobs that it made, in the order of their due times; none when its due times were left out.
         left_out: Why due times did not fire: ``"overlap"``, since its last job has not ended, or ``"catch_up"``, since
             they had passed; ``None`` when all fired.
-        ends: It is never due again, and was paused.
-        was_deferred: It could not fire before.
+        ends: Whether it is never due again, and was paused.
+        was_deferred: Whether it could not fire before.
     """
 
     schedule_id: UUID
@@ -59,9 +59,9 @@ class DeferredSchedule:
 
     Attributes:
         schedule_id: The schedule.
-        name: Its name.
-        code: Why.
-        was_deferred: The same had happened to it before.
+        name: The name of the schedule.
+        code: The code of the reason.
+        was_deferred: Whether the same had happened to it before.
     """
 
     schedule_id: UUID
@@ -76,7 +76,7 @@ class FireResult:
 
     Attributes:
         fired: The schedules whose due times were dealt with.
-        deferred: Those that could not fire.
+        deferred: The schedules that could not fire.
         stuck_schedule_ids: Those that could not even be put off; the next pass finds them again.
         is_full: The transaction took as many schedules, or as many due times, as it may, so there may be more.
         notices: What workers are to be told after the commit, see :func:`send_notices`.

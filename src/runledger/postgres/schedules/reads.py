@@ -32,11 +32,11 @@ def list_schedules(
     """Return the schedules of the scope in the order of their names.
 
     Args:
-        scope: Whose schedules.
+        scope: Whose schedules may be seen.
         name_contains: Only names with this text in them; case does not matter, ``%`` and ``_`` are literal.
-        job_type: Only those of this type.
+        job_type: Only schedules of this job type.
         after_name: Only names after this one; the last of the page before.
-        limit: Rows at most.
+        limit: The most rows to return.
     """
     check_limit(limit)
     document = encode_document(

@@ -34,7 +34,7 @@ def update_schedule(
 
     Args:
         name: The schedule.
-        changes: What is to change.
+        changes: The settings to change.
         scope: Whose schedules may be changed.
         now: Instant to use instead of the database's clock, for tests.
 

@@ -23,7 +23,7 @@ def upsert_schedule(request: ScheduleRequest, *, scope: Scope, now: datetime | N
     expression or its time zone.
 
     Args:
-        request: What it is to be.
+        request: The schedule as it is to be.
         scope: Whose schedules may be made and changed.
         now: Instant to use instead of the database's clock, for tests.
 

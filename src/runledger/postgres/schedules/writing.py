@@ -47,8 +47,8 @@ class Writer:
     Attributes:
         operation_name: For errors.
         scope: Whose schedules may be changed.
-        owner: Whose schedules these are.
-        catalog_scope: Which catalog's.
+        owner: The kind of owner that the schedules have.
+        catalog_scope: The catalog that owns them, if one does.
         applies_is_active: Whether a schedule that exists becomes as active as the request says.
     """
 
@@ -168,7 +168,7 @@ class _Item:
     Attributes:
         name: The schedule.
         job_type: The type of its jobs.
-        is_new: It is to be inserted, not changed.
+        is_new: Whether it is to be inserted, and not changed.
         is_active: Whether it will fire.
         json: The object of the document.
     """

@@ -34,7 +34,7 @@ class GateEnd:
     Attributes:
         step_id: The gate.
         status: SUCCEEDED, FAILED or CANCELED.
-        reason: Why.
+        reason: The reason.
         error_code: What went wrong, as a code.
         error_message: The text that goes with it.
         output_json: JSON text to keep as its output.
@@ -92,7 +92,7 @@ def end_jobs_of_workflows(
     longer is left alone, as a locked job is.
 
     Args:
-        items: What is to end, by run.
+        items: The jobs whose steps are to end, by run.
         end: Ends the jobs of some of it, under the locks of their runs, and returns the steps of those that ended.
         run_wait: How long to wait for a run that is held; zero does not wait.
         notices: How workers and waiting clients are told.

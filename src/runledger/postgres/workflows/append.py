@@ -75,7 +75,7 @@ def append_workflow_steps(
 
     Args:
         run_id: The run.
-        request: What to append.
+        request: The steps to append, and their window.
         scope: Whose runs may be changed.
         notices: How workers are told of released steps; nobody is when not given.
         now: Instant to use instead of the database's clock, for tests.

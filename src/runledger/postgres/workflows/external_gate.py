@@ -52,7 +52,7 @@ def complete_external_workflow_step(
         scope: Whose runs may be changed.
         status: How it ended: SUCCEEDED, FAILED or CANCELED.
         output: Any JSON value, for those that come after.
-        reason: Why, for people; not blank.
+        reason: The reason, for people; not blank.
         error_code: What went wrong, as a short stable text.
         error_message: The text that goes with it; cleaned and cut to what the database stores.
         notices: How workers are told of released steps, and clients of ended runs.

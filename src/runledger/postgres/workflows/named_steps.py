@@ -22,7 +22,7 @@ class NamedStep:
     Attributes:
         step_id: The step.
         execution_kind: Whether a job or the application carries it out.
-        status: Where it stands.
+        status: Its status.
         job_id: Its job, or ``None``.
     """
 

@@ -66,7 +66,7 @@ def list_workflow_runs(
         workflow_type_contains: Only types with this text in them, whatever the case.
         has_waiting_gate: Only runs in which a gate waits for the application. Most of them are RUNNING: a run is
             WAITING_FOR_EXTERNAL when nothing but gates is left of it.
-        limit: Runs at most.
+        limit: The most runs to return.
         before_run_id: Only runs older than this one; the id of the last run seen turns the page.
     """
     check_limit(limit)

@@ -41,7 +41,7 @@ class LockedRun:
     """What a run is while its lock is held.
 
     Attributes:
-        status: Where it stands.
+        status: Its status.
         organization_id: The tenant that it belongs to, or ``None``.
     """
 

@@ -53,11 +53,11 @@ def insert_steps(
     Args:
         run_id: The run.
         steps: The new steps, validated.
-        starts: How each of them begins.
+        starts: The way in which each of them begins.
         existing: Steps of the run that new ones wait for.
         organization_id: The tenant of the run.
         run_document: The run itself, where it is new and has no key.
-        recovery: What settles a commit that was not confirmed.
+        recovery: The operation that settles a commit which was not confirmed.
         notices: How workers are told of released steps.
         now: Instant to use instead of the database's clock, for tests.
         is_only: The operation does nothing else; what fits one statement is then sent in one round trip.

@@ -38,7 +38,7 @@ async def run(
     Args:
         target: A pool gives the operation a transaction of its own. A connection is the caller's open transaction:
             the operation becomes part of it and is neither committed nor rolled back here.
-        operation: What to do.
+        operation: The operation to execute.
         schema: The schema of Runledger's tables.
         classifier: Says how violations of the application's own constraints are shown; see :class:`ErrorClass`.
 

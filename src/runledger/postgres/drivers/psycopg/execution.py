@@ -22,13 +22,13 @@ class Execution(Generic[T]):
     """An operation on its way, and how far it is.
 
     Attributes:
-        operation: What to do.
+        operation: The operation to execute.
         schema: The schema of Runledger's tables.
         classifier: The application's map from constraints to errors.
         recovery: What settles a commit that was not confirmed; that of the statement sent last.
         lock_conflict: How a lock that the last statement did not get in time is shown.
         is_committing: The answer that is awaited may be that of a commit.
-        connection: Where the last statement was sent.
+        connection: The connection that got the last statement.
     """
 
     operation: Operation[T]

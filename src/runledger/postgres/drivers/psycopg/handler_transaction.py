@@ -35,7 +35,7 @@ async def transaction_ending_with(
     """Open a transaction, run an operation as the last thing in it, and commit. An error in the block rolls back.
 
     Args:
-        pool: Where the connection comes from.
+        pool: The pool that gives the connection.
         last: Makes the operation when the block has ended well. What it raises rolls back.
         schema: The schema of Runledger's tables.
         answer_timeout_seconds: How long the server may take over the operation, and over COMMIT; then the connection

@@ -20,7 +20,7 @@ class ListeningConnection:
     """Hears what is notified on a channel. While it waits it sends nothing to the server.
 
     Args:
-        parameters: How to connect.
+        parameters: The parameters of the connection.
         channel: The channel.
     """
 
