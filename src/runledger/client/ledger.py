@@ -87,8 +87,8 @@ class Ledger(
             schema: The schema of Runledger's tables.
             classifier: Says how violations of the application's own constraints are shown, by their names; see
                 :class:`~runledger.postgres.ErrorClass`.
-            notifies: Tell idle workers of new jobs, and busy ones of canceled jobs, by NOTIFY. Without it they find out
-                at their next poll and renewal.
+            notifies: Whether idle workers are told of new jobs, and busy ones of canceled jobs, by NOTIFY. Without it
+                they find out at their next poll and renewal.
 
         Raises:
             InvalidArgumentError: It is no pool of this kind; :meth:`connect` takes a URL.
@@ -122,8 +122,8 @@ class Ledger(
             max_connections: Connections at most.
             classifier: Says how violations of the application's own constraints are shown, by their names; see
                 :class:`~runledger.postgres.ErrorClass`.
-            notifies: Tell idle workers of new jobs, and busy ones of canceled jobs, by NOTIFY. Without it they find out
-                at their next poll and renewal.
+            notifies: Whether idle workers are told of new jobs, and busy ones of canceled jobs, by NOTIFY. Without it
+                they find out at their next poll and renewal.
 
         Raises:
             DatabaseConnectionError: PostgreSQL cannot be reached; the message says where.

@@ -45,7 +45,7 @@ class SyncHeldJobs(SyncLedgerPart):
             lease_ttl: How long the lease lasts without :meth:`heartbeat_job`.
             limit: The most jobs to claim.
             job_types: Only these types; ``None`` is any type, an empty sequence gives nothing and asks nothing.
-            is_start: The caller starts every job at once: stage ``running`` is recorded in the same statement.
+            is_start: Whether the caller starts every job at once; stage ``running`` is recorded in the same statement.
             connection: The caller's open transaction. Until it commits nobody else sees the claims, and their leases
                 run.
 

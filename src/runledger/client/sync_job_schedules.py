@@ -45,7 +45,7 @@ class SyncJobSchedules(SyncLedgerPart):
         application. When it is due next changes only with its expression or its time zone.
 
         Args:
-            name: Unique in the schema.
+            name: The name of the schedule, unique in the schema.
             job_type: A type with an enabled definition.
             cron_expr: Five fields as in Vixie cron, or six or seven: seconds first, an optional year last, Sunday is 1.
             payload_template: The payload of its jobs, which get a member ``_schedule`` with the id and name of the

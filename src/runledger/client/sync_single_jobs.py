@@ -242,7 +242,7 @@ class SyncSingleJobs(SyncLedgerPart):
             expected_run_number: The run that the caller saw.
             scope: Whose jobs may be requeued, see :meth:`get_job`.
             reason: Kept with the job and its event; ``REQUEUED`` when not given.
-            keeps_progress: The new run starts with the counts and the checkpoint of the old one.
+            keeps_progress: Whether the new run starts with the counts and the checkpoint of the old one.
             connection: The caller's open transaction.
 
         Returns:

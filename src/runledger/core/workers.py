@@ -14,7 +14,7 @@ class WorkerIdentity:
     Attributes:
         worker_id: Its id, unique among live workers.
         instance_id: The process it runs in: another one for each start of the program, whatever host and pid it gets.
-        hostname: The host.
+        hostname: The name of its host.
         process_id: The pid there.
         version: The version of Runledger.
         job_types: The types it serves.

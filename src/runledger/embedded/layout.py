@@ -29,7 +29,7 @@ def default_data_dir(name: str) -> Path:
     root's home.
 
     Args:
-        name: Letters, digits, dots, dashes and underscores.
+        name: The name: letters, digits, dots, dashes and underscores.
     """
     if _NAME.fullmatch(name) is None:
         raise InvalidArgumentError(

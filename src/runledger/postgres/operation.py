@@ -41,13 +41,14 @@ class Statement:
     Attributes:
         sql: The text, usually a file.
         document: JSON text, the ``$1``; ``None`` for a text without a parameter (a migration's).
-        is_only: The operation consists of this statement alone, but for parts that only read, to say why it had no
-            effect. On a pool it then runs in autocommit, in one round trip, instead of between BEGIN and COMMIT; in a
-            caller's transaction it needs no savepoint.
-        is_first_part: The first part of the operation consists of this statement alone. On a pool it runs as one that
-            ``is_only``; in a caller's transaction the savepoint around all parts begins with it: others may follow.
-        is_guarded: Run inside a savepoint. A database error rolls back to it and is thrown into the generator as a
-            :class:`~runledger.postgres.sql_errors.QueryError`, which may go on.
+        is_only: Whether the operation consists of this statement alone, but for parts that only read, to say why it had
+            no effect. On a pool it then runs in autocommit, in one round trip, instead of between BEGIN and COMMIT; in
+            a caller's transaction it needs no savepoint.
+        is_first_part: Whether the first part of the operation consists of this statement alone. On a pool it runs as
+            one that ``is_only``; in a caller's transaction the savepoint around all parts begins with it, and
+            others may follow.
+        is_guarded: Whether it runs inside a savepoint. A database error rolls back to it and is thrown into the
+            generator as a :class:`~runledger.postgres.sql_errors.QueryError`, which may go on.
         recovery: What a pool runs on a new connection when the connection was lost while this, the last statement of
             the transaction, was being committed. Its result takes the place of the one that was lost.
         lock_conflict: How it is shown when a lock is not had in time (SQLSTATE 55P03), if not as any other error.

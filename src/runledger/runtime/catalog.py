@@ -102,7 +102,7 @@ class JobCatalog(JobRegistry):
         """Declare a schedule of a type that the catalog has, or is going to have.
 
         Args:
-            name: Unique in the schema.
+            name: The name of the schedule, unique in the schema.
             job_type: The type of its jobs.
             cron: When it is due: five fields as in Vixie cron, or six or seven: seconds first, an
                 optional year last, and Sunday is 1.

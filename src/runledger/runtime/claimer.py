@@ -37,7 +37,7 @@ class Claim:
         claim_id: The id by which its attempts are found.
         jobs: The claimed jobs, in the order in which they should start.
         asked_at: Instant of the monotonic clock before which no lease of them began.
-        is_cut: It may have brought less than there is, although it was told to bring more.
+        is_cut: Whether it may have brought less than there is, although it was told to bring more.
     """
 
     claim_id: UUID
@@ -61,7 +61,7 @@ class Claimer:
 
     Args:
         database: The database that holds the jobs.
-        config: Worker id and lease.
+        config: The settings; worker id and lease are read.
     """
 
     def __init__(self, database: Database, config: JobsConfig) -> None:
@@ -88,7 +88,7 @@ class Claimer:
         Args:
             limit: The most jobs to claim.
             job_types: The types to claim.
-            is_sweep: Look at everything that is due, not only at what follows the last claim.
+            is_sweep: Whether it looks at everything that is due, and not only at what follows the last claim.
 
         Raises:
             RunledgerError: The claim failed, and not because of one job.

@@ -87,7 +87,8 @@ class JobsConfig:
         scheduler_batch_size: Due schedules that one transaction of the scheduler takes at most; a pass goes on until
             none is left.
         shutdown_timeout: How long running handlers may go on after a stop was asked for; then they are canceled.
-        listens: Hear of new and canceled jobs by LISTEN, on one more connection, and not by polls and renewals alone.
+        listens: Whether the worker hears of new and canceled jobs by LISTEN, on one more connection, and not by polls
+            and renewals alone.
     """
 
     worker_id: str = field(default_factory=new_worker_id)

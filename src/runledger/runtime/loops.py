@@ -30,7 +30,7 @@ async def run_worker_loop(
         registry: The handlers.
         config: The settings.
         shutdown: Set it to stop.
-        pool: For the transactions of handlers, see :class:`Worker`.
+        pool: The pool for the transactions of handlers, see :class:`Worker`.
 
     Raises:
         ConfigError: ``config.worker_id_taken``: a live worker has the id, at the start or after a long silence.
@@ -70,7 +70,7 @@ async def run_reaper_loop(
 
     Args:
         database: The database that holds the jobs, or its URL.
-        registry: Handlers, for their dead-letter hooks.
+        registry: The handlers, for their dead-letter hooks.
         config: The settings.
         shutdown: Set it to stop.
 

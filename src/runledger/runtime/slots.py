@@ -91,7 +91,7 @@ class ClaimTurns:
 
         Args:
             turn: The turn that was asked for.
-            is_short: It brought less than it asked for, so that no more is due of its types.
+            is_short: Whether it brought less than it asked for, so that no more is due of its types.
         """
         if not self._is_taking_turns:
             self._is_taking_turns = bool(self._limits.limits) and not is_short

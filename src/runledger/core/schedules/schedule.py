@@ -62,7 +62,7 @@ class ScheduleRequest:
     """What a caller asks for.
 
     Attributes:
-        name: Unique in the schema; at most 1,024 bytes in UTF-8.
+        name: The name, unique in the schema; at most 1,024 bytes in UTF-8.
         job_type: The type of its jobs.
         cron_expr: When it is due, see :func:`parse_cron`.
         payload_template: The payload of its jobs, which get a member ``_schedule`` besides.

@@ -110,8 +110,8 @@ def claim_jobs(
         limit: The most jobs to claim.
         job_types: Only these types; ``None`` is any type, an empty sequence gives nothing and asks nothing.
         claim_origin: What the attempt records as its origin.
-        is_start: The caller starts every job at once. Stage ``running`` and the started marker are written in the
-            same statement, so an expired lease counts as an attempt.
+        is_start: Whether the caller starts every job at once. Stage ``running`` and the started marker are written in
+            the same statement, so an expired lease counts as an attempt.
         now: Instant to use instead of the database's clock, for tests.
 
     Returns:
@@ -157,7 +157,7 @@ def claim_batch(
         limit: The most jobs to claim.
         job_types: Only these types, at least one; ``None`` is any type.
         claim_origin: What the attempt records as its origin.
-        is_start: The caller starts every job at once.
+        is_start: Whether the caller starts every job at once.
         excluded_job_ids: Jobs to leave where they are.
         max_payload_bytes: Claim no further job once the payloads of those before it have reached this size. The first
             is claimed whatever its size.

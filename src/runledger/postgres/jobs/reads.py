@@ -87,7 +87,7 @@ def read_job(job_id: UUID, *, scope: Scope, is_only: bool = False) -> Steps[JobR
     Args:
         job_id: The job.
         scope: Whose rows may be seen.
-        is_only: The operation does nothing else.
+        is_only: Whether the operation does nothing else.
     """
     document = job_document(job_id, scope=scope)
     rows = yield Statement(sql=_GET_JOB, document=document, is_only=is_only)

@@ -64,7 +64,7 @@ class ReapResult:
         deferred_job_ids: Jobs whose row could not be processed; they stay LEASED and are tried again later.
         stuck_job_ids: Jobs whose row refused to be deferred as well; the next pass finds them again.
         dead_letters: The processed jobs that had no attempt left.
-        is_full: As many leases were expired as the pass may take, so there may be more.
+        is_full: Whether as many leases were expired as the pass may take, so that there may be more.
     """
 
     leases: tuple[LeaseIdentity, ...]

@@ -82,7 +82,7 @@ def compare_and_requeue_job(
         expected_status: The status that the caller saw; one of those that end a run.
         expected_run_number: The run that the caller saw.
         reason: Kept as the job's status reason and in the REQUEUED event; ``REQUEUED`` when not given.
-        keeps_progress: The new run starts with the counts and the checkpoint of the old one.
+        keeps_progress: Whether the new run starts with the counts and the checkpoint of the old one.
         notices: How workers are told that it is due; nobody is when not given.
         now: Instant to use instead of the database's clock, for tests.
 

@@ -78,7 +78,7 @@ class FireResult:
         fired: The schedules whose due times were dealt with.
         deferred: The schedules that could not fire.
         stuck_schedule_ids: Those that could not even be put off; the next pass finds them again.
-        is_full: The transaction took as many schedules, or as many due times, as it may, so there may be more.
+        is_full: Whether the transaction took as many schedules or due times as it may, so that there may be more.
         notices: What workers are to be told after the commit, see :func:`send_notices`.
     """
 

@@ -45,7 +45,7 @@ class Writer:
     """On whose behalf schedules are written.
 
     Attributes:
-        operation_name: For errors.
+        operation_name: The name of the operation, for errors.
         scope: Whose schedules may be changed.
         owner: The kind of owner that the schedules have.
         catalog_scope: The catalog that owns them, if one does.

@@ -57,7 +57,7 @@ def end_job_steps(
         step_ids: The steps. The locks of their runs and jobs are held.
         notices: How workers are told of released steps, and clients of ended runs.
         now: Instant to use instead of the database's clock, for tests.
-        is_guarded: The caller goes on when the database refuses it.
+        is_guarded: Whether the caller goes on when the database refuses it.
     """
     document = encode_document(step_ids=_texts(step_ids), notifies=sends_inside(notices), now=now)
     yield from _end(document, notices, now, is_guarded=is_guarded)

@@ -202,7 +202,7 @@ def read_run(
     Args:
         run_id: The run.
         scope: Whose rows may be seen.
-        is_only: The operation does nothing else.
+        is_only: Whether the operation does nothing else.
         recovery: What settles the commit that follows, if it is not confirmed.
     """
     document = run_document(run_id, scope=scope)

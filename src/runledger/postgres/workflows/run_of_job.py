@@ -18,7 +18,7 @@ def find_run_of_job(job_id: UUID, *, scope: Scope, is_only: bool = False) -> Ste
     Args:
         job_id: The job.
         scope: Whose jobs may be seen.
-        is_only: The operation does nothing else.
+        is_only: Whether the operation does nothing else.
     """
     rows = yield Statement(sql=_FIND_RUN, document=job_document(job_id, scope=scope), is_only=is_only)
     return (rows[0]["workflow_run_id"], rows[0]["workflow_step_id"]) if rows else None

@@ -60,8 +60,8 @@ def insert_steps(
         recovery: The operation that settles a commit which was not confirmed.
         notices: How workers are told of released steps.
         now: Instant to use instead of the database's clock, for tests.
-        is_only: The operation does nothing else; what fits one statement is then sent in one round trip.
-        is_guarded: The caller goes on when the database refuses the first statement.
+        is_only: Whether the operation does nothing else; what fits one statement is then sent in one round trip.
+        is_guarded: Whether the caller goes on when the database refuses the first statement.
 
     Raises:
         QueryError: ``workflow.definition_not_found_or_disabled``; nothing was inserted.

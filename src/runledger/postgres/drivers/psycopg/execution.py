@@ -27,7 +27,7 @@ class Execution(Generic[T]):
         classifier: The application's map from constraints to errors.
         recovery: What settles a commit that was not confirmed; that of the statement sent last.
         lock_conflict: How a lock that the last statement did not get in time is shown.
-        is_committing: The answer that is awaited may be that of a commit.
+        is_committing: Whether the answer that is awaited may be that of a commit.
         connection: The connection that got the last statement.
     """
 
