@@ -233,6 +233,26 @@ def test_the_summary_says_where_the_job_stands(told: JobHistory, summary: str) -
 
 
 @pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("job.handler_not_registered", "no handler is registered for its type where it ran"),
+        ("job.payload_invalid", "its payload does not fit its handler, which was not called"),
+        ("job.payload_undecodable", "its payload cannot be read, and its handler was not called"),
+        ("job.output_invalid", "what its handler returned cannot be stored"),
+        ("job.outcome_unwritable", "how its last attempt ended could not be written"),
+        ("db.business_rule_violation", "its last attempt failed, and trying again cannot help"),
+        ("smtp.refused", "its handler said that trying again cannot help"),
+    ],
+)
+def test_a_failure_for_good_is_told_of_the_handler_only_if_it_said_so(code: str, why: str) -> None:
+    told = history(
+        status=JobStatus.DEAD_LETTERED, attempt=1, finished_at=at(2), status_reason="TERMINAL", last_error_code=code
+    )
+
+    assert summarize(told, _NOW) == f"Given up on attempt 1 of 3, 2 s after it was enqueued: {why} ({code})."
+
+
+@pytest.mark.parametrize(
     ("changes", "events", "outcome"),
     [
         ({"finished_at": None}, (), "has not ended"),

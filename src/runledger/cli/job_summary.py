@@ -18,6 +18,17 @@ _GIVEN_UP: Mapping[str, str] = {
     JobFailureKind.LEASE_EXPIRED: "its last attempt lost its worker",
 }
 
+# A worker gives these up by itself: the handler was not called, or has not asked for it.
+_GIVEN_UP_BY_THE_WORKER: Mapping[str, str] = {
+    "job.handler_not_registered": "no handler is registered for its type where it ran",
+    "job.payload_invalid": "its payload does not fit its handler, which was not called",
+    "job.payload_undecodable": "its payload cannot be read, and its handler was not called",
+    "job.output_invalid": "what its handler returned cannot be stored",
+    "job.outcome_unwritable": "how its last attempt ended could not be written",
+}
+# Where the database refuses an outcome, the code is that of the refusal. A handler may have given it as well.
+_CODES_OF_REFUSALS = ("db.", "job.", "workflow.")
+
 
 def summarize(history: JobHistory, now: datetime) -> str:
     """Say where the job stands, what it waits for, and why it failed."""
@@ -30,8 +41,7 @@ def summarize(history: JobHistory, now: datetime) -> str:
         case JobStatus.SUCCEEDED:
             sentence = f"Succeeded on attempt {_attempt(job)}{_age_at_end(job)}."
         case JobStatus.DEAD_LETTERED:
-            why = _GIVEN_UP.get(job.status_reason or "", "it failed")
-            sentence = f"Given up on attempt {_attempt(job)}{_age_at_end(job)}: {why}{_failure(job)}."
+            sentence = f"Given up on attempt {_attempt(job)}{_age_at_end(job)}: {_why_given_up(job)}{_failure(job)}."
         case JobStatus.CANCELED:
             sentence = _canceled(job, now)
     return sentence if job.run_number == 1 else f"{sentence} This is run {job.run_number}: it was requeued."
@@ -74,6 +84,13 @@ def _leased(history: JobHistory, now: datetime) -> str:
         f"{sentence}. Its lease ended {overdue} ago: the worker died, hung or lost the database, "
         "and the reaper of any worker will take the job back."
     )
+
+
+def _why_given_up(job: JobRecord) -> str:
+    code = job.last_error_code or ""
+    if job.status_reason == JobFailureKind.TERMINAL and code.startswith(_CODES_OF_REFUSALS):
+        return _GIVEN_UP_BY_THE_WORKER.get(code, "its last attempt failed, and trying again cannot help")
+    return _GIVEN_UP.get(job.status_reason or "", "it failed")
 
 
 def _canceled(job: JobRecord, now: datetime) -> str:
