@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
+from runledger.client.foreign_connections import way_to_psycopg
 from runledger.core.catalog import CatalogDeclaration
 from runledger.core.errors import InvalidArgumentError
 from runledger.core.jobs.records import LeaseIdentity
 from runledger.core.jobs.status import JobFailureKind
 from runledger.core.scope import Organization
-from runledger.postgres.drivers.psycopg import AsyncConnectionPool, ConnectionPool
-
-_WAYS_TO_PSYCOPG = {
-    "django": ": inside atomic() it is `django.db.connection.connection`",
-    "sqlalchemy": ": it is `conn.connection.driver_connection`, of an AsyncConnection "
-    "`(await conn.get_raw_connection()).driver_connection`",
-}
-"""How the connection of another library is asked for that of psycopg below it."""
+from runledger.postgres.drivers.psycopg import AsyncConnection, AsyncConnectionPool, ConnectionPool
 
 
 def check_pool(pool: object, expected: type, *, connect: str) -> None:
@@ -54,7 +48,8 @@ def check_connection(connection: object, expected: type) -> None:
     if is_pool:
         remedy = "pass a connection of it: `pool.connection()` gives one"
     else:
-        remedy = f"pass a psycopg {expected.__name__}{_WAYS_TO_PSYCOPG.get(library, '')}"
+        way = way_to_psycopg(connection, is_async=issubclass(expected, AsyncConnection))
+        remedy = f"pass a psycopg {expected.__name__}{way}"
     # Many libraries have a class Connection.
     name = kind.__name__ if library == "builtins" else f"{kind.__module__}.{kind.__name__}"
     raise InvalidArgumentError("connection", f"is of type {name}", remedy)

@@ -91,8 +91,9 @@ def check_open_transaction(connection: psycopg.AsyncConnection[Any] | psycopg.Co
     if connection.autocommit and connection.info.transaction_status == TransactionStatus.IDLE:
         raise InvalidArgumentError(
             "connection",
-            "is in autocommit mode and has no open transaction, so nothing could be atomic",
-            "open one with `connection.transaction()` around the call",
+            "is in autocommit mode and has no open transaction: none was begun, or its block has ended",
+            "call inside the block of `ledger.transaction()` that gave it, or put `connection.transaction()` around "
+            "the call on a connection of your own",
         )
 
 
