@@ -393,6 +393,15 @@ def test_a_run_that_is_not_there_is_told(run_command: RunCommand, words: list[st
     assert ended.err.count("\n") == 1
 
 
+def test_a_gate_that_the_run_does_not_have_is_told(queue: WorkflowQueue, run_command: RunCommand) -> None:
+    run_id = queue.start(release())
+
+    ended = run_command("workflow", "complete", str(run_id), "aprove")
+
+    assert (ended.exit_code, ended.out) == (1, "")
+    assert ": the run has no step 'aprove'; `runledger workflow show`" in ended.err
+
+
 @pytest.mark.usefixtures("queue")
 def test_output_that_is_no_json_is_refused(run_command: RunCommand) -> None:
     ended = run_command("workflow", "complete", NOBODY, "approve", "--output", "yes")

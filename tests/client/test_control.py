@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -82,10 +83,16 @@ async def test_the_default_scope_does_not_reach_the_jobs_of_organizations(ledger
     if method == "compare_and_requeue_job":
         expected = {"expected_status": JobStatus.CANCELED, "expected_run_number": 1}
 
-    with pytest.raises(QueryError, check=lambda error: error.code == "job.not_found"):
-        await getattr(ledger, method)(job_id, **expected)
-    with pytest.raises(QueryError, check=lambda error: error.code == "job.not_found"):
-        await getattr(ledger, method)(job_id, scope=Organization(uuid4()), **expected)
+    calls: list[tuple[UUID, dict[str, Any], str]] = [
+        (job_id, {}, "there is no such job in the global scope; pass `scope=Organization(id)` for a job of an org"),
+        (uuid4(), {}, "there is no such job in the global scope; pass `scope=Organization(id)` for a job of an org"),
+        (job_id, {"scope": Organization(uuid4())}, "there is no such job in the scope of the organization that was"),
+        (uuid4(), {"scope": Admin()}, "there is no such job"),
+    ]
+    for asked, scope, text in calls:
+        with pytest.raises(QueryError, match=re.escape(text)) as refused:
+            await getattr(ledger, method)(asked, **scope, **expected)
+        assert refused.value.code == "job.not_found"
 
     job = await ledger.get_job(job_id, scope=Admin())
     assert job is not None

@@ -186,7 +186,7 @@ async def test_a_handle_sees_its_own_scope_and_no_other(ledger: Ledger) -> None:
     assert await ask(handle, "status") is WorkflowRunStatus.WAITING_FOR_EXTERNAL
     for scope, asked in (
         (Global(), "in the global scope; pass `scope="),
-        (Organization(uuid4()), "the organisation that"),
+        (Organization(uuid4()), "the organization that"),
     ):
         for call in ("status", "steps"):
             with pytest.raises(QueryError, match=asked) as caught:

@@ -1,9 +1,10 @@
 """The error tree of Runledger.
 
 Callers branch on the class or on the stable ``code``, never on the text. Every message is safe to show:
-it names fields, rules and remedies, but holds no payload, no key and no text that came from the database. Two kinds
-name keys: ``WorkflowBuildError`` those of steps, and it has a message without them besides; ``WorkflowRunFailedError``
-that of the step that failed, with the error code that its handler chose.
+it names fields, rules and remedies, but holds no payload, no key and no text that came from the database. Three
+kinds name keys of steps: ``WorkflowBuildError``, which has a message without them besides; ``WorkflowRunFailedError``
+that of the step that failed, with the error code that its handler chose; the refusal of a gate or a window that a run
+does not have, that which the caller gave.
 
 ::
 

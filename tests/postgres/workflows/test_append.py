@@ -314,7 +314,7 @@ def test_a_run_that_has_ended_with_its_window_open_is_refused(queue: WorkflowQue
 
     with refused("workflow.append_terminal_run"):
         append(queue, run_id)
-    with refused("workflow.append_window_missing"):
+    with refused("workflow.append_window_missing", says="the run has no step 'nothing' to append through; `runledger"):
         append(queue, run_id, request(email("more"), window="nothing"))
 
 

@@ -216,9 +216,10 @@ def test_a_run_or_a_step_that_does_not_exist_is_not_found(queue: WorkflowQueue) 
     """WFX-007."""
     run_id = gated(queue)
 
-    for unknown_run, unknown_key in ((uuid4(), "approve"), (run_id, "aprove")):
-        with refused("workflow.external_step_not_found"):
-            queue.complete(unknown_run, unknown_key)
+    with refused("workflow.external_step_not_found", says="there is no such workflow run"):
+        queue.complete(uuid4(), "approve")
+    with refused("workflow.external_step_not_found", says="the run has no step 'aprove'; `runledger workflow show`"):
+        queue.complete(run_id, "aprove")
 
 
 @pytest.mark.parametrize("status", [s for s in WorkflowStepStatus if not s.is_terminal] + ["SUCCEEDED", None])

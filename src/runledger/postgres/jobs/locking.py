@@ -9,6 +9,7 @@ from uuid import UUID
 from runledger.core.jobs.records import JobRecord
 from runledger.core.jobs.status import JobStatus
 from runledger.core.scope import Scope
+from runledger.postgres.asked_scope import describe_asked_scope
 from runledger.postgres.document import job_document
 from runledger.postgres.jobs.reads import read_job
 from runledger.postgres.operation import Statement, Steps
@@ -44,7 +45,7 @@ def lock_job_in_scope(job_id: UUID, *, scope: Scope, operation_name: str, now: d
     """
     rows = yield Statement(sql=_LOCK, document=job_document(job_id, scope=scope, now=now))
     if not rows:
-        raise _not_found(operation_name)
+        raise _not_found(operation_name, scope)
     row = rows[0]
     expiry: datetime | None = row["canceled_lease_expires_at"]
     return LockedJob(
@@ -72,10 +73,10 @@ def invalid_state_transition(operation_name: str, status: JobStatus, rule: str) 
     )
 
 
-def _not_found(operation_name: str) -> QueryError:
+def _not_found(operation_name: str, scope: Scope) -> QueryError:
     return refusal(
         QueryErrorCategory.VALIDATION,
         "job.not_found",
-        "there is no such job",
+        f"there is no such job{describe_asked_scope(scope, 'job')}",
         internal=f"{operation_name}: no row with this id in the scope",
     )

@@ -29,7 +29,7 @@ from runledger.postgres.sql_errors import QueryError, QueryErrorCategory, lease_
 from runledger.postgres.sql_files import SqlFile
 from runledger.postgres.workflows.named_steps import NamedStep, read_named_steps
 from runledger.postgres.workflows.reads import read_run, read_steps
-from runledger.postgres.workflows.refusals import run_not_found
+from runledger.postgres.workflows.refusals import run_not_found, window_not_found
 from runledger.postgres.workflows.run_lock import LOCK_TIMEOUT, LockedRun, lock_job_of_run, lock_run
 from runledger.postgres.workflows.step_rows import insert_steps
 
@@ -97,7 +97,7 @@ def append_workflow_steps(
     if applied is not None:
         return applied
     existing = yield from append.read_existing()
-    _check_gate(existing.get(request.window_step_key))
+    _check_gate(existing.get(request.window_step_key), request.window_step_key)
     return (yield from append.apply(run, existing))
 
 
@@ -247,9 +247,9 @@ def _check(request: WorkflowAppendRequest, now: datetime | None) -> None:
     check_now(now)
 
 
-def _check_gate(window: NamedStep | None) -> None:
+def _check_gate(window: NamedStep | None, step_key: str) -> None:
     if window is None:
-        raise _refusal("workflow.append_window_missing", "the run has no such step to append through")
+        raise window_not_found("workflows.append_workflow_steps", step_key)
     if window.execution_kind is not WorkflowStepExecutionKind.EXTERNAL:
         raise _refusal(
             "workflow.append_window_not_external",

@@ -21,7 +21,7 @@ from runledger.postgres.operation import Steps, operation
 from runledger.postgres.sql_errors import QueryError, QueryErrorCategory, refusal
 from runledger.postgres.workflows.advance import GateEnd, end_gate
 from runledger.postgres.workflows.reads import read_steps
-from runledger.postgres.workflows.refusals import gate_not_found
+from runledger.postgres.workflows.refusals import gate_not_found, run_of_gate_not_found
 from runledger.postgres.workflows.run_lock import lock_run
 
 _ISOLATION = "workflow.external_completion_unsupported_isolation"
@@ -81,9 +81,11 @@ def complete_external_workflow_step(
     stored_message = stored_error_text("error_message", error_message)
     output_json = None if output is None else encode_json(output, field="output")
     run = yield from lock_run(run_id, scope=scope, isolation_code=_ISOLATION)
-    step = None if run is None else (yield from read_steps(run_id, [step_key], scope=Admin())).get(step_key)
-    if run is None or step is None:
-        raise gate_not_found("workflows.complete_external_workflow_step", scope)
+    if run is None:
+        raise run_of_gate_not_found("workflows.complete_external_workflow_step", scope)
+    step = (yield from read_steps(run_id, [step_key], scope=Admin())).get(step_key)
+    if step is None:
+        raise gate_not_found("workflows.complete_external_workflow_step", step_key)
     if step.execution_kind is not WorkflowStepExecutionKind.EXTERNAL:
         raise _refusal(
             "workflow.external_step_not_external", "the step is carried out by a job, not by the application"
