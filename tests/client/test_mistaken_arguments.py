@@ -13,6 +13,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from runledger import EnqueueRequest, JobRegistry, Ledger, SyncLedger
 from runledger.core import Admin, InvalidArgumentError, JobDefinition, JobFailureKind, LeaseIdentity, Organization
 from runledger.core.catalog import CatalogDeclaration
+from runledger.postgres.jobs import JobLogLine
 from runledger.runtime import JobCatalog
 from runledger.testing import EphemeralDatabase
 
@@ -29,6 +30,10 @@ def foreign(module: str, name: str) -> Any:
     return type(name, (), {"__module__": module})()
 
 
+def line() -> JobLogLine:
+    return JobLogLine(job_id=JOB, message="sent")
+
+
 MISTAKES: dict[str, tuple[Callable[[SyncLedger], object], str]] = {
     "text as id": (lambda ledger: ledger.get_job(wrong(str(JOB))), "job_id: is of type str; pass a uuid.UUID"),
     "number as id": (lambda ledger: ledger.job_events(wrong(5)), "job_id: is of type int"),
@@ -36,7 +41,7 @@ MISTAKES: dict[str, tuple[Callable[[SyncLedger], object], str]] = {
     "text as scope": (lambda ledger: ledger.get_job(JOB, scope=wrong("x")), "scope: is of type str; pass Global"),
     "one request": (
         lambda ledger: ledger.enqueue_many(wrong(EnqueueRequest("a.b", None))),
-        "requests: is a single request",
+        "requests: is a single EnqueueRequest; put it into a list",
     ),
     "a registry": (lambda ledger: ledger.ensure_job_definitions(wrong(JobRegistry())), "registry.definitions"),
     "a URL as connection": (
@@ -140,15 +145,47 @@ MISTAKES: dict[str, tuple[Callable[[SyncLedger], object], str]] = {
     "large offset": (lambda ledger: ledger.list_job_definitions(offset=2**63), "offset: is out of range; pass at most"),
     "large limit": (lambda ledger: ledger.list_schedules(limit=2**63), "limit: is out of range; pass at most 9223372"),
     "large id of a line": (lambda ledger: ledger.job_logs(JOB, after_id=10**30), "after_id: is out of range; pass"),
-    "texts as ids": (lambda ledger: ledger.get_job_summaries(wrong(["x"])), "job_ids: is of type str; pass a uuid.U"),
-    "lists as ids": (lambda ledger: ledger.get_job_summaries(wrong([[JOB]])), "job_ids: is of type list; pass a uuid"),
-    "number as ids": (lambda ledger: ledger.get_job_summaries(wrong(5)), "job_ids: are of type int; pass a list of u"),
+    "texts as ids": (
+        lambda ledger: ledger.get_job_summaries(wrong(["x"])),
+        "job_ids[0]: is of type str; pass a list of uuid.UUID",
+    ),
+    "lists as ids": (
+        lambda ledger: ledger.get_job_summaries(wrong([[JOB]])),
+        "job_ids[0]: is of type list; pass a list of uuid.UUID",
+    ),
+    "number as ids": (lambda ledger: ledger.get_job_summaries(wrong(5)), "job_ids: is of type int; pass a list of u"),
     "text as id of a run": (lambda ledger: ledger.list_workflow_steps(wrong("x")), "run_id: is of type str; pass a uu"),
     "text as status of runs": (
         lambda ledger: ledger.list_workflow_runs(status=wrong("FAILED")),
         "status: is of type str; pass a WorkflowRunStatus",
     ),
-    "names": (lambda ledger: ledger.ensure_job_definitions(wrong(["a.b"])), "definitions: hold a str"),
+    "names": (
+        lambda ledger: ledger.ensure_job_definitions(wrong(["a.b"])),
+        "definitions[0]: is of type str; pass JobDefinition objects, such as registry.definitions()",
+    ),
+    "one definition": (
+        lambda ledger: ledger.upsert_job_definitions(wrong(JobDefinition(job_type="a.b"))),
+        "definitions: is a single JobDefinition; put it into a list",
+    ),
+    "a registry as definitions": (
+        lambda ledger: ledger.ensure_job_definitions(wrong(JobRegistry())),
+        "definitions: is of type JobRegistry; pass JobDefinition objects, such as registry.definitions()",
+    ),
+    "one line": (
+        lambda ledger: ledger.insert_job_logs(wrong(line())),
+        "lines: is a single JobLogLine; put it into a list",
+    ),
+    "texts as lines": (
+        lambda ledger: ledger.insert_job_logs(wrong([line(), "sent"])),
+        "lines[1]: is of type str; pass JobLogLine objects",
+    ),
+    "one id": (lambda ledger: ledger.get_job_summaries(wrong(JOB)), "job_ids: is a single UUID; put it into a list"),
+    "one member": (
+        lambda ledger: ledger.update_job_payload_uuid_array_field(
+            JOB, "a.b", field="ids", uuids=wrong(JOB), scope=Organization(JOB)
+        ),
+        "uuids: is a single UUID; put it into a list",
+    ),
 }
 
 TEXTS: dict[str, tuple[Callable[[SyncLedger, Any, Any], object], str]] = {

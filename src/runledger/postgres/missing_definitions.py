@@ -15,13 +15,18 @@ _SHOWN_TYPES = 3
 
 
 def definition_missing(
-    job_types: list[str], *, code: str = "job.definition_not_found_or_disabled", opens_part: bool = False
+    job_types: list[str],
+    *,
+    code: str = "job.definition_not_found_or_disabled",
+    place: str = "",
+    opens_part: bool = False,
 ) -> Steps[QueryError]:
     """Return the error of requests whose types have no enabled definition, after a look at why not.
 
     Args:
         job_types: The types.
         code: The code of the error.
+        place: What the text begins with: which of several requests is the first with such a type.
         opens_part: The statement that was refused was sent as the only one, so that a look needs a part of its own.
     """
     document = encode_document(job_types=job_types)
@@ -30,7 +35,7 @@ def definition_missing(
     return refusal(
         QueryErrorCategory.VALIDATION,
         code,
-        "; and ".join(_problems(job_types, absent_from)),
+        place + "; and ".join(_problems(job_types, absent_from)),
         internal=f"enqueue: no enabled definition of {', '.join(job_types)}",
     )
 

@@ -146,7 +146,7 @@ class TestWhyATypeTakesNoJobs:
             queue.run(jobs.enqueue_jobs(requests))
 
         unknown, disabled, absent = str(caught.value).split("; and ")
-        assert unknown.startswith("job types 'a', 'b', 'c' and 1 more have no definition")
+        assert unknown.startswith("from requests[0] on: job types 'a', 'b', 'c' and 1 more have no definition")
         assert (disabled.split(";")[0], absent.split(";")[0]) == (
             "job type 'off' is disabled",
             "job type 'gone' is disabled because the catalog 'shop' does not declare it any more",
@@ -243,10 +243,26 @@ def test_one_missing_definition_lets_none_of_a_batch_in(queue: JobQueue, count: 
     requests = [EnqueueRequest(JOB_TYPE, None) for _ in range(count)]
     requests.insert(position, EnqueueRequest("sms.send", None))
 
-    with pytest.raises(QueryError, check=lambda error: error.code == "job.definition_not_found_or_disabled"):
-        queue.run(jobs.enqueue_jobs(requests))
+    with pytest.raises(QueryError, check=lambda error: error.code == "job.definition_not_found_or_disabled") as caught:
+        queue.run(jobs.enqueue_jobs(iter(requests)))
 
+    assert str(caught.value).startswith(f"requests[{position}]: job type 'sms.send' has no definition; ")
     assert queue.sql("SELECT FROM job_queue") == queue.sql("SELECT FROM job_events") == []
+
+
+@pytest.mark.parametrize("position", [0, MAX_BATCH_ROWS + 1])
+def test_the_payload_that_cannot_be_stored_is_told_by_its_place_among_all_requests(
+    queue: JobQueue, position: int
+) -> None:
+    requests = [EnqueueRequest(JOB_TYPE) for _ in range(position)] + [EnqueueRequest(JOB_TYPE, {"a": float("nan")})]
+
+    with pytest.raises(InvalidArgumentError) as caught:
+        queue.run(jobs.enqueue_jobs(iter(requests)))
+    with pytest.raises(InvalidArgumentError) as caught_alone:
+        queue.run(jobs.enqueue_job(requests[-1]))
+
+    assert caught.value.field == f"requests[{position}].payload.a"
+    assert caught_alone.value.field == "payload.a"
 
 
 def test_an_iterable_that_fails_on_the_way_leaves_nothing(queue: JobQueue) -> None:

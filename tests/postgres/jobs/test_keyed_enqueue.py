@@ -339,6 +339,21 @@ def test_a_request_shows_neither_key_nor_payload() -> None:
 # Many ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("count", [1, MAX_BATCH_ROWS])
+@pytest.mark.parametrize("name", ["conflict", "legacy", "definition"])
+def test_the_request_of_many_that_is_refused_is_told_by_its_place(queue: JobQueue, name: str, count: int) -> None:
+    prepare, refused, code = REFUSED[name]
+    prepare(queue)
+    others = [EnqueueRequest(JOB_TYPE) for _ in range(count)]
+
+    with pytest.raises(QueryError) as caught:
+        queue.run(jobs.enqueue_jobs(iter([*others, changed(idempotency_key="new"), refused])))
+
+    assert caught.value.code == code
+    assert caught.value.client_message.startswith(f"requests[{count + 1}]: ")
+    assert not refusal_of(queue, refused).client_message.startswith("requests")
+
+
 def test_keyed_and_other_requests_may_be_mixed(queue: JobQueue) -> None:
     known = enqueue(queue)
     unkeyed = EnqueueRequest(JOB_TYPE, "unkeyed")

@@ -55,7 +55,7 @@ class EnqueueRequest:
     """
 
     job_type: str
-    payload: JsonEncodable = field(repr=False)
+    payload: JsonEncodable = field(default=None, repr=False)
     _: KW_ONLY
     organization_id: UUID | None = None
     priority: int | None = None

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from runledger.core.errors import InvalidArgumentError
+from runledger.core.item_checks import check_items
 from runledger.core.jobs.status import JobStatus
 from runledger.core.jobs.summaries import JobCount, JobPage, JobSummary
 from runledger.core.scope import Scope
@@ -17,7 +18,7 @@ from runledger.postgres.admin.pagination import (
     decode_id_cursor,
     encode_cursor,
 )
-from runledger.postgres.document import Scalar, check_uuid, encode_document, scope_fields, text_filters
+from runledger.postgres.document import Scalar, encode_document, scope_fields, text_filters
 from runledger.postgres.operation import Rows, Statement, Steps, operation
 from runledger.postgres.row_decoding import decode_job_summary
 from runledger.postgres.sql_files import SqlFile
@@ -86,12 +87,7 @@ def get_job_summaries(job_ids: Iterable[UUID], *, scope: Scope) -> Steps[list[Jo
     Raises:
         InvalidArgumentError: ``job.invalid_pagination``: there are more.
     """
-    if not isinstance(job_ids, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidArgumentError("job_ids", f"are of type {type(job_ids).__name__}", "pass a list of uuid.UUID")
-    ids = list(job_ids)
-    for job_id in ids:
-        check_uuid("job_ids", job_id)
-    ids = list(dict.fromkeys(ids))
+    ids = list(dict.fromkeys(check_items("job_ids", job_ids, UUID, remedy="pass a list of uuid.UUID")))
     if len(ids) > MAX_LIMIT:
         raise InvalidArgumentError(
             "job_ids", f"holds more than {MAX_LIMIT} ids", "ask for them in parts", code=INVALID_PAGINATION

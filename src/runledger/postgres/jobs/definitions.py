@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from runledger.core.database_text import check_text
-from runledger.core.errors import InvalidArgumentError
+from runledger.core.item_checks import check_items
 from runledger.core.jobs.records import JobDefinition
 from runledger.postgres.document import check_limit, check_offset, encode_document, text_filters
 from runledger.postgres.operation import Statement, Steps, operation
@@ -149,21 +149,11 @@ def definition_fields(definition: JobDefinition) -> dict[str, object]:
     }
 
 
-def _no_definitions(given: object) -> InvalidArgumentError:
-    return InvalidArgumentError(
-        "definitions", f"hold a {type(given).__name__}", "pass JobDefinition objects, such as registry.definitions()"
-    )
-
-
 def _by_type(definitions: Iterable[JobDefinition]) -> dict[str, JobDefinition]:
     """Return one definition for each type; as with single calls, the last. ON CONFLICT cannot touch a row twice."""
-    if not isinstance(definitions, Iterable) or isinstance(definitions, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise _no_definitions(definitions)
-    definitions = list(definitions)
-    for definition in definitions:
-        if not isinstance(definition, JobDefinition):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise _no_definitions(definition)
-    return {definition.job_type: definition for definition in definitions}
+    remedy = "pass JobDefinition objects, such as registry.definitions()"
+    given = check_items("definitions", definitions, JobDefinition, remedy=remedy)
+    return {definition.job_type: definition for definition in given}
 
 
 def _definitions_document(by_type: dict[str, JobDefinition]) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
 
-from runledger.core.errors import InvalidArgumentError
+from runledger.core.item_checks import check_items
 from runledger.core.jobs.enqueue_request import EnqueueRequest
 from runledger.core.json_value import encode_json
 from runledger.postgres.document import MAX_BATCH_BYTES, MAX_BATCH_ROWS, check_now, encode_document, json_text
@@ -51,7 +51,7 @@ def enqueue_job(request: EnqueueRequest, *, notices: Notices | None = None, now:
         QueryError: Nothing was written; the codes are those of :func:`enqueue_jobs`.
         DatabaseConnectionError: As for :func:`enqueue_jobs`.
     """
-    return (yield from _enqueue([request], notices, now, lambda ids: ids[0]))
+    return (yield from _enqueue([request], notices, now, lambda ids: ids[0], is_single=True))
 
 
 @operation("jobs.enqueue_jobs")
@@ -87,17 +87,13 @@ def _enqueue(
     notices: Notices | None,
     now: datetime | None,
     result: Callable[[list[UUID]], T],
+    *,
+    is_single: bool = False,
 ) -> Steps[T]:
     check_now(now)
-    if isinstance(requests, EnqueueRequest):
-        raise InvalidArgumentError("requests", "is a single request", "put it into a list")
-    if not isinstance(requests, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
-        remedy = "pass an iterable of EnqueueRequest"
-        if isinstance(requests, AsyncIterable):
-            remedy += "; async generators are not read, collect what they give into a list"
-        raise InvalidArgumentError("requests", f"is of type {type(requests).__name__}", remedy)
+    given = check_items("requests", requests, EnqueueRequest, remedy="pass an iterable of EnqueueRequest")
     ids: list[UUID] = []
-    batches = _batches(requests, ids)
+    batches = _batches(given, ids, is_single=is_single)
     batch, following = next(batches, None), next(batches, None)
     if batch is not None and following is None:
         recovery = _recovery(lambda: _repeat(batch, ids, notices, now), lambda: result(ids))
@@ -130,11 +126,13 @@ class _Batch:
         unkeyed: Rows without key, as JSON.
         keyed: Rows with key.
         size: Bytes of all of them.
+        first_of_type: Where among the requests the first of each job type is; empty for a single request.
     """
 
     unkeyed: list[str] = field(default_factory=list[str])
     keyed: list[_KeyedRow] = field(default_factory=list[_KeyedRow])
     size: int = 0
+    first_of_type: dict[str, int] = field(default_factory=dict[str, int])
 
     def __len__(self) -> int:
         return len(self.unkeyed) + len(self.keyed)
@@ -146,26 +144,34 @@ class _Batch:
             self.keyed.append(_KeyedRow(job_id=job_id, index=index, json=row))
         self.size += size
 
+    def place_of(self, job_types: list[str]) -> str:
+        """Return which request is the first of these types, as a text of a refusal begins."""
+        places = [self.first_of_type[job_type] for job_type in job_types if job_type in self.first_of_type]
+        if len(places) > 1:
+            return f"from requests[{min(places)}] on: "
+        return self.place_at(places[0]) if places else ""
+
+    def place_at(self, index: int) -> str:
+        return f"requests[{index}]: " if self.first_of_type else ""
+
     def some_row_made(self, ids: list[UUID]) -> list[str]:
         """Return one row that made a job, given the ids of all; none if every key was known."""
         return [*self.unkeyed[:1], *(row.json for row in self.keyed if ids[row.index] == row.job_id)][:1]
 
 
-def _batches(requests: Iterable[EnqueueRequest], ids: list[UUID]) -> Iterator[_Batch]:
+def _batches(requests: Iterator[EnqueueRequest], ids: list[UUID], *, is_single: bool) -> Iterator[_Batch]:
     """Yield batches within the limits, and add the ids that their jobs get if they are made."""
     batch = _Batch()
     for index, request in enumerate(requests):
-        if not isinstance(request, EnqueueRequest):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidArgumentError(
-                f"requests[{index}]", f"is of type {type(request).__name__}", "pass EnqueueRequest objects"
-            )
         job_id = uuid7()
-        row = _row(job_id, request)
+        row = _row(job_id, request, field="payload" if is_single else f"requests[{index}].payload")
         size = len(row) if row.isascii() else len(row.encode())
         if len(batch) == MAX_BATCH_ROWS or (batch.size and batch.size + size > MAX_BATCH_BYTES):
             yield batch
             batch = _Batch()
         batch.add(request, job_id, index, row, size)
+        if not is_single:
+            batch.first_of_type.setdefault(request.job_type, index)
         ids.append(job_id)
     if len(batch):
         yield batch
@@ -187,13 +193,13 @@ def _send(
             is_only=is_only and not batch.keyed,
             recovery=recovery,
         )
-        yield from _check_enqueued(rows, is_only=is_only and not batch.keyed)
+        yield from _check_enqueued(rows, batch, is_only=is_only and not batch.keyed)
         _take(notices, rows[0])
-    yield from _send_keyed(batch.keyed, ids, notices, now, recovery=recovery)
+    yield from _send_keyed(batch, ids, notices, now, recovery=recovery)
 
 
 def _send_keyed(
-    keyed: list[_KeyedRow],
+    batch: _Batch,
     ids: list[UUID],
     notices: Notices | None,
     now: datetime | None,
@@ -201,6 +207,7 @@ def _send_keyed(
     recovery: Operation[object] | None = None,
 ) -> Steps[None]:
     """Make the jobs whose keys are new, and set the ids of the others."""
+    keyed = batch.keyed
     for _ in range(_MAX_LOOKS):
         if not keyed:
             return
@@ -214,13 +221,13 @@ def _send_keyed(
                 continue  # it came for its notice
             place: int = row["ordinality"] - 1
             request = keyed[place]
-            existing = yield from existing_job_of(row)
+            existing = yield from existing_job_of(row, place=batch.place_at(request.index))
             if existing is None:
                 unseen.append(request)
             else:
                 ids[request.index] = existing
         keyed = unseen
-    raise key_taken_by_nobody()
+    raise key_taken_by_nobody(place=batch.place_at(keyed[0].index))
 
 
 def _repeat(batch: _Batch, ids: list[UUID], notices: Notices | None, now: datetime | None) -> Steps[None]:
@@ -231,7 +238,7 @@ def _repeat(batch: _Batch, ids: list[UUID], notices: Notices | None, now: dateti
     """
     if batch.unkeyed:
         yield from _make_again(batch.unkeyed, notices, now)
-    yield from _send_keyed(batch.keyed, ids, notices, now)
+    yield from _send_keyed(batch, ids, notices, now)
 
 
 def _confirm(made: list[str], now: datetime | None) -> Steps[None]:
@@ -280,11 +287,11 @@ def _make_again(rows: list[str], notices: Notices | None, now: datetime | None) 
     return False
 
 
-def _row(job_id: UUID, request: EnqueueRequest) -> str:
+def _row(job_id: UUID, request: EnqueueRequest, *, field: str) -> str:
     # Built as text: the payload is encoded once, and its size is known before the batch is closed.
     row = (
         f'{{"id":"{job_id}","job_type":{json_text(request.job_type)},"stage":{json_text(request.stage)},'
-        f'"payload":{encode_json(request.payload, field="payload")}'
+        f'"payload":{encode_json(request.payload, field=field)}'
     )
     if request.organization_id is not None:
         row += f',"organization_id":"{request.organization_id}"'
@@ -313,7 +320,8 @@ def _take(notices: Notices | None, row: Row) -> None:
         notices.take(row)
 
 
-def _check_enqueued(rows: Rows, *, is_only: bool = False) -> Steps[None]:
+def _check_enqueued(rows: Rows, batch: _Batch | None = None, *, is_only: bool = False) -> Steps[None]:
     missing = rows[0]["missing_job_types"]
     if missing:
-        raise (yield from definition_missing(missing, opens_part=is_only))
+        place = "" if batch is None else batch.place_of(missing)
+        raise (yield from definition_missing(missing, place=place, opens_part=is_only))

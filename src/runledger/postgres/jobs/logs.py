@@ -10,6 +10,7 @@ from uuid import UUID
 
 from runledger.core.database_text import unstorable_text_problem
 from runledger.core.errors import InvalidArgumentError
+from runledger.core.item_checks import check_items
 from runledger.core.jobs.records import JobLog
 from runledger.core.json_form import JsonEncodable
 from runledger.core.json_value import encode_json
@@ -105,7 +106,7 @@ def _documents(lines: Iterable[JobLogLine], now: datetime | None) -> Iterator[st
     sent_at = time.monotonic()
     members: list[str] = []
     room = MAX_BATCH_BYTES
-    for line in lines:
+    for line in check_items("lines", lines, JobLogLine, remedy="pass JobLogLine objects"):
         member = _member(line, sent_at)
         # Four bytes is the most that a character takes.
         room -= 4 * len(member)
@@ -123,8 +124,6 @@ def _document(members: list[str], now: datetime | None) -> str:
 
 
 def _member(line: JobLogLine, sent_at: float) -> str:
-    if not isinstance(line, JobLogLine):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidArgumentError("lines", f"hold a {type(line).__name__}", "pass JobLogLine objects")
     attempt = "null" if line.attempt is None else line.attempt
     age_us = max(round((sent_at - line.logged_at) * 1_000_000), 0)
     return (

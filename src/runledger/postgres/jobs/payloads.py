@@ -7,6 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from runledger.core.database_text import check_text
+from runledger.core.item_checks import check_items
 from runledger.core.jobs.records import JobPayload
 from runledger.core.scope import Organization
 from runledger.postgres.document import check_now, check_uuid, encode_document
@@ -86,7 +87,7 @@ def update_job_payload_uuid_array_field(
         job_id=job_id,
         job_type=job_type,
         field=field,
-        uuids=[str(uuid) for uuid in uuids],
+        uuids=[str(uuid) for uuid in check_items("uuids", uuids, UUID, remedy="pass a list of uuid.UUID")],
         now=now,
     )
     rows = yield Statement(sql=_UPDATE_UUID_ARRAY, document=document, is_only=True)

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from runledger.core.errors import InvalidArgumentError
+from runledger.core.item_checks import check_items
 from runledger.core.schedules.schedule import ScheduleOwner, ScheduleRequest, check_catalog_scope
 from runledger.core.scope import Admin
 from runledger.postgres.document import check_now, encode_document
@@ -79,7 +80,7 @@ def sync_catalog_schedules(
     """
     check_catalog_scope(catalog_scope)
     check_now(now)
-    declared = list(requests)
+    declared = list(check_items("requests", requests, ScheduleRequest, remedy="pass ScheduleRequest objects"))
     names = sorted({request.name for request in declared})
     if len(names) < len(declared):
         raise InvalidArgumentError("requests", "hold a name twice", "give each schedule a name of its own")
