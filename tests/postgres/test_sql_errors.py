@@ -55,21 +55,6 @@ def test_a_sqlstate_has_its_category_and_code(sqlstate: str | None, category: Qu
             VALIDATION,
             "workflow.linkage_symmetry_trigger_table_invalid",
         ),
-        (
-            "os_workflow_external_gate_downgrade_external_steps_exist",
-            VALIDATION,
-            "workflow.external_gate_downgrade_blocked",
-        ),
-        (
-            "os_workflow_external_gate_downgrade_waiting_steps_exist",
-            VALIDATION,
-            "workflow.external_gate_downgrade_blocked",
-        ),
-        (
-            "os_workflow_external_gate_downgrade_waiting_runs_exist",
-            VALIDATION,
-            "workflow.external_gate_downgrade_blocked",
-        ),
     ],
 )
 def test_a_known_constraint_wins_over_the_sqlstate(constraint: str, category: QueryErrorCategory, code: str) -> None:

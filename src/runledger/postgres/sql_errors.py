@@ -165,9 +165,6 @@ _WORKFLOW_ENQUEUED = ErrorClass(
     _CONFLICT, "workflow.already_enqueued", "a workflow with this idempotency key is enqueued already"
 )
 _DEFINITION = ErrorClass(_VALIDATION, "job.definition_not_found", "the job type has no definition")
-_GATE = ErrorClass(
-    _VALIDATION, "workflow.external_gate_downgrade_blocked", "workflows with external steps exist, so gates must stay"
-)
 
 CONSTRAINT_CLASSES: Mapping[str, ErrorClass] = {
     "uq_job_queue_type_idempotency_org": _JOB_ENQUEUED,
@@ -197,9 +194,6 @@ CONSTRAINT_CLASSES: Mapping[str, ErrorClass] = {
     "os_workflow_job_linkage_symmetry_trigger_table": ErrorClass(
         _VALIDATION, "workflow.linkage_symmetry_trigger_table_invalid", "the linkage check is attached to another table"
     ),
-    "os_workflow_external_gate_downgrade_external_steps_exist": _GATE,
-    "os_workflow_external_gate_downgrade_waiting_steps_exist": _GATE,
-    "os_workflow_external_gate_downgrade_waiting_runs_exist": _GATE,
 }
 """Constraints that have a code of their own (jobs, errors)."""
 
