@@ -62,6 +62,17 @@ def test_a_known_constraint_wins_over_the_sqlstate(constraint: str, category: Qu
     assert code_of("42501", constraint) == (category, code)
 
 
+@pytest.mark.parametrize(
+    ("sqlstate", "message"),
+    [
+        ("25006", "the database could not run the query (SQLSTATE 25006)"),
+        (None, "the database could not run the query"),
+    ],
+)
+def test_what_is_not_classified_is_told_by_its_sqlstate(sqlstate: str | None, message: str) -> None:
+    assert classify(sqlstate, None).client_message == message
+
+
 def test_an_index_that_cannot_hold_a_value_is_no_conflict() -> None:
     """PostgreSQL names the index as if it were a constraint that is violated."""
     own = ErrorClass(CONFLICT, "app.taken", "taken")

@@ -218,8 +218,6 @@ SQLSTATE_CLASSES: Mapping[str, ErrorClass] = {
 
 _LIMIT_EXCEEDED = "54000"
 
-_UNCLASSIFIED = ErrorClass(_INTERNAL, "db.query_failed", "the database could not run the query")
-
 
 def classify(
     sqlstate: str | None, constraint: str | None, classifier: ConstraintClassifier | None = None
@@ -232,7 +230,13 @@ def classify(
             return own
         if constraint in CONSTRAINT_CLASSES:
             return CONSTRAINT_CLASSES[constraint]
-    return SQLSTATE_CLASSES.get(sqlstate or "", _UNCLASSIFIED)
+    return SQLSTATE_CLASSES.get(sqlstate or "") or _unclassified(sqlstate)
+
+
+def _unclassified(sqlstate: str | None) -> ErrorClass:
+    # The SQLSTATE is one of a list and holds no values, and it is all that tells one of these errors from another.
+    state = "" if sqlstate is None else f" (SQLSTATE {sqlstate})"
+    return ErrorClass(_INTERNAL, "db.query_failed", f"the database could not run the query{state}")
 
 
 def schema_class(sqlstate: str | None, place: str) -> ErrorClass | None:
