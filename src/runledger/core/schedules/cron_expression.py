@@ -207,7 +207,10 @@ def _with_seconds(text: str, field_texts: list[str]) -> CronExpression:
 
 
 def _numbers(field: _Field, text: str) -> tuple[int, ...]:
-    return _ascending(number for member in text.split(",") for number in _numbers_of_member(field, member))
+    members = text.split(",")
+    if "" in members:
+        _refuse(field, f"has a comma with nothing beside it in {_quoted(text)}", "remove it, or write the number")
+    return _ascending(number for member in members for number in _numbers_of_member(field, member))
 
 
 def _ascending(numbers: Iterator[int]) -> tuple[int, ...]:
@@ -217,11 +220,13 @@ def _ascending(numbers: Iterator[int]) -> tuple[int, ...]:
 def _numbers_of_member(field: _Field, member: str) -> range:
     """Return the numbers of what stands between two commas."""
     whole, slash, step_text = member.partition("/")
+    if not whole:
+        _refuse(field, f"has nothing before the slash in {_quoted(member)}", f"write {_quoted(f'*{member}')}")
     first_text, dash, last_text = whole.partition("-")
     if whole == "*" or (whole == "?" and field.takes_question_mark and not slash):
         first, last = field.low, field.high
     elif dash:
-        first, last = _number(field, first_text), _number(field, last_text)
+        first, last = _number(field, first_text, within=whole), _number(field, last_text, within=whole)
         if first > last:
             _refuse(field, f"has the range {_quoted(whole)}, which runs backwards", "write it as two, with a comma")
     else:
@@ -233,13 +238,15 @@ def _numbers_of_member(field: _Field, member: str) -> range:
     return range(first, last + 1, _step(field, step_text) if slash else 1)
 
 
-def _number(field: _Field, text: str) -> int:
+def _number(field: _Field, text: str, *, within: str = "") -> int:
     name = text.lower()
     if name in field.names:
         return field.names.index(name) + field.low
     if not _is_number(text):
         names = f", or a name from {field.names[0]} to {field.names[-1]}" if field.names else ""
-        _refuse(field, f"has {_quoted(text)}", f"write * or a number from {field.low} to {field.high}{names}")
+        # A star can be read, though not as the end of a range, and nothing is not to be found.
+        shown = within if within and text in {"", "*"} else text
+        _refuse(field, f"has {_quoted(shown)}", f"write * or a number from {field.low} to {field.high}{names}")
     number = int(text)
     if not field.low <= number <= field.high:
         meaning = ", where 1 is Sunday" if field.names == _WEEKDAY_NAMES and field.low else ""
@@ -249,7 +256,8 @@ def _number(field: _Field, text: str) -> int:
 
 def _step(field: _Field, text: str) -> int:
     if not _is_number(text) or int(text) == 0:
-        _refuse(field, f"has the step {_quoted(text)}", "write a number from 1 behind the slash")
+        problem = f"has the step {_quoted(text)}" if text else "has no step behind the slash"
+        _refuse(field, problem, "write a number from 1 behind the slash")
     return int(text)
 
 
