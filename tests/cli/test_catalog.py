@@ -35,6 +35,10 @@ _LATER = """
 catalog.job("new", max_attempts=3, timeout=timedelta(minutes=2), priority=7)(handle)
 """
 
+_OVERRIDE = """
+catalog.override_definition("new", timeout=timedelta(minutes=2), priority=7)
+"""
+
 Declare: TypeAlias = Callable[[str], str]
 """Writes a module that declares something, and returns the path of its catalog."""
 
@@ -157,7 +161,7 @@ def test_a_changed_payload_is_named_without_its_values(
     assert ledger
     run_command("catalog", "sync", declare(_BOTH))
     changed = _BOTH.replace("secret", "another").replace("30 2", "0 3").replace("Berlin", "Paris")
-    path = declare(changed.replace("timezone", "max_jitter=timedelta(minutes=1), timezone") + _LATER)
+    path = declare(changed.replace("timezone", "max_jitter=timedelta(minutes=1), timezone") + _OVERRIDE)
 
     ended = run_command("catalog", "sync", path, "--dry-run")
 

@@ -163,6 +163,10 @@ MISTAKES: dict[str, tuple[Callable[[SyncLedger], object], str]] = {
         lambda ledger: ledger.ensure_job_definitions(wrong(["a.b"])),
         "definitions[0]: is of type str; pass JobDefinition objects, such as registry.definitions()",
     ),
+    "number as window of an append": (
+        lambda ledger: ledger.append_workflow_steps(JOB, [], window=wrong(5), mutation_key="more"),
+        "window: is of type int",
+    ),
     "one definition": (
         lambda ledger: ledger.upsert_job_definitions(wrong(JobDefinition(job_type="a.b"))),
         "definitions: is a single JobDefinition; put it into a list",

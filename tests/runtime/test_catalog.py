@@ -18,6 +18,7 @@ from runledger.core import (
     JobContext,
     JobDefinition,
     JobFailure,
+    JobHandler,
     PayloadMismatchError,
     ScheduleRequest,
     Workflow,
@@ -126,11 +127,11 @@ def test_settings_are_overridden_from_a_configuration(catalog: JobCatalog) -> No
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        ({"timeout": 60}, "settings: of 'email.send' have 'timeout'; there are max_attempts, timeout_seconds"),
-        ({"timeout_seconds": "60"}, "timeout_seconds: "),
-        ({"max_attempts": 0}, "max_attempts: "),
-        ({"priority": 1.5}, "priority: "),
-        ({"is_enabled": "no"}, "is_enabled: "),
+        ({"timeout": 60}, "settings: 'email.send' has an unknown setting 'timeout'; allowed are max_attempts, timeout"),
+        ({"timeout_seconds": "60"}, "settings['email.send'].timeout_seconds: "),
+        ({"max_attempts": 0}, "settings['email.send'].max_attempts: "),
+        ({"priority": 1.5}, "settings['email.send'].priority: "),
+        ({"is_enabled": "no"}, "settings['email.send'].is_enabled: "),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused(catalog: JobCatalog, settings: dict[str, object], text: str) -> None:
@@ -140,9 +141,17 @@ def test_a_setting_that_cannot_be_is_refused(catalog: JobCatalog, settings: dict
     assert str(caught.value).startswith(text)
 
 
-@pytest.mark.parametrize("settings", [[], "{}", {"email.send": 5}], ids=["list", "text", "number"])
-def test_settings_of_another_shape_are_refused(settings: Any) -> None:
-    with pytest.raises(InvalidArgumentError, match=r"^settings: hold a (list|str|int); pass for each job type a dict"):
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ([], "is of type list"),
+        ("{}", "is of type str"),
+        ({"email.send": 5}, "'email.send' has a value of type int"),
+    ],
+    ids=["list", "text", "number"],
+)
+def test_settings_of_another_shape_are_refused(settings: Any, problem: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"^settings: {problem}; pass for each job type a dict"):
         JobCatalog("shop").override_definitions(settings)
 
 
@@ -161,8 +170,44 @@ def test_an_override_of_an_unknown_type_is_told_when_all_are_known() -> None:
 def test_a_schedule_of_an_unknown_type_is_told_with_similar_ones(catalog: JobCatalog) -> None:
     catalog.schedule("nightly", "report.biuld", "30 2 * * *")
 
+    with refused("job_definition.not_declared", "schedule 'nightly': names the job type 'report.biuld', which"):
+        catalog.declaration()
     with refused("job_definition.not_declared", "did you mean 'report.build'?"):
         catalog.declaration()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"cron": "0 25 * * *"}, "cron (hour): has 25; "),
+        ({"cron": " "}, "cron: is blank; "),
+        ({"payload": {"of": float("nan")}}, "payload.of: is NaN or infinite; "),
+        ({"max_jitter": 5}, "max_jitter: is of type int; "),
+    ],
+)
+def test_an_argument_of_a_schedule_is_refused_by_its_own_name(
+    catalog: JobCatalog, arguments: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        catalog.schedule("nightly", "report.build", **{"cron": "30 2 * * *"} | arguments)
+
+    assert str(caught.value).startswith(text)
+    assert isinstance(caught.value, InvalidCronError) == text.startswith("cron")
+
+
+def test_a_second_handler_of_a_type_is_refused(catalog: JobCatalog, log: LogWatch) -> None:
+    class Send(JobHandler):
+        job_type = "email.send"
+
+        async def execute(self, context: JobContext, payload: Any) -> None: ...
+
+    for declare in (lambda: catalog.job("email.send")(build), lambda: catalog.register(Send())):
+        with refused("argument.invalid", "job_type: 'email.send' has a handler in this catalog already; declare each"):
+            declare()
+
+    registered = catalog.get("email.send")
+    assert registered is not None
+    assert (registered.execute, log.named("registry.handler_replaced")) == (send, [])
 
 
 def test_a_schedule_may_stand_before_its_handler() -> None:
@@ -233,7 +278,7 @@ def test_an_empty_catalog_declares_nothing() -> None:
 
 
 def test_a_catalog_has_a_name() -> None:
-    with refused("argument.invalid", "catalog_scope: is blank"):
+    with refused("argument.invalid", "scope: is blank"):
         JobCatalog(" ")
 
 

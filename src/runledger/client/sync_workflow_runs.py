@@ -10,6 +10,8 @@ from uuid import UUID
 from runledger.client.run_watch import SyncRunWatch
 from runledger.client.sync_ledger_part import SyncLedgerPart
 from runledger.client.sync_workflow_run_handle import SyncWorkflowRunHandle
+from runledger.core.errors import BlankStepKeyError
+from runledger.core.identifiers import check_identifier
 from runledger.core.json_form import JsonEncodable
 from runledger.core.scope import Global, Organization, Scope
 from runledger.core.workflows.enqueue_request import WorkflowRunEnqueue, WorkflowStepEnqueue
@@ -271,6 +273,7 @@ class SyncWorkflowRuns(SyncLedgerPart):
                 ``workflow.definition_not_found_or_disabled``, ``workflow.append_unsupported_isolation``, or
                 ``workflow.release_conflict``: another transaction kept the run locked for five seconds; try again.
         """
+        check_identifier(window, field="window", blank_error=BlankStepKeyError)
         request = workflows.WorkflowAppendRequest(
             mutation_key=mutation_key,
             window_step_key=window,

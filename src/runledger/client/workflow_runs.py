@@ -9,6 +9,8 @@ from uuid import UUID
 from runledger.client.ledger_part import LedgerPart
 from runledger.client.run_watch import RunWatch
 from runledger.client.workflow_run_handle import WorkflowRunHandle
+from runledger.core.errors import BlankStepKeyError
+from runledger.core.identifiers import check_identifier
 from runledger.core.json_form import JsonEncodable
 from runledger.core.scope import Global, Organization, Scope
 from runledger.core.workflows.enqueue_request import WorkflowRunEnqueue, WorkflowStepEnqueue
@@ -270,6 +272,7 @@ class WorkflowRuns(LedgerPart):
                 ``workflow.definition_not_found_or_disabled``, ``workflow.append_unsupported_isolation``, or
                 ``workflow.release_conflict``: another transaction kept the run locked for five seconds; try again.
         """
+        check_identifier(window, field="window", blank_error=BlankStepKeyError)
         request = workflows.WorkflowAppendRequest(
             mutation_key=mutation_key,
             window_step_key=window,

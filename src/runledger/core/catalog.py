@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
@@ -48,16 +49,16 @@ class CatalogDeclaration:
         if not self.definitions:
             raise InvalidArgumentError(
                 "definitions",
-                "are empty",
+                "is empty",
                 "declare job types, and import the modules that do, before the catalog is synced",
                 code="job_definition.empty_job_type_list",
             )
         job_types = [definition.job_type for definition in self.definitions]
-        _check_distinct("definitions", job_types)
-        _check_distinct("schedules", [schedule.name for schedule in self.schedules])
+        check_distinct_names("definitions", job_types, "declare each job type once")
+        check_distinct_names("schedules", [schedule.name for schedule in self.schedules], "declare each schedule once")
         for schedule in self.schedules:
             if schedule.job_type not in job_types:
-                raise type_not_declared("schedules", schedule.job_type, job_types)
+                raise type_not_declared(f"schedule {schedule.name!r}", schedule.job_type, job_types)
 
 
 class DeclaresCatalog(Protocol):
@@ -82,6 +83,12 @@ def type_not_declared(field: str, job_type: str, declared: Iterable[str]) -> Inv
     return InvalidArgumentError(field, problem, remedy, code="job_definition.not_declared")
 
 
-def _check_distinct(field: str, names: list[str]) -> None:
+def check_distinct_names(field: str, names: Sequence[str], remedy: str) -> None:
+    """Refuse a name that comes twice, and tell which.
+
+    Raises:
+        InvalidArgumentError: There is one.
+    """
     if len(set(names)) < len(names):
-        raise InvalidArgumentError(field, "hold a name twice", "declare each once")
+        repeated = next(name for name, count in Counter(names).items() if count > 1)
+        raise InvalidArgumentError(field, f"contains {repeated!r} twice", remedy)

@@ -38,7 +38,8 @@ handler that catches ``RunledgerError`` must not swallow it.
 
 from __future__ import annotations
 
-from typing import Any
+from copy import copy
+from typing import Any, Self
 from uuid import UUID
 
 from runledger.core.printable import shortened
@@ -89,6 +90,13 @@ class InvalidArgumentError(RunledgerError, ValueError):
         self.field = field
         self.problem = problem
         self.remedy = remedy
+
+    def of_field(self, field: str) -> Self:
+        """Return the same error for the name by which the caller knows the argument."""
+        renamed = copy(self)
+        renamed.args = (f"{field}: {self.problem}; {self.remedy}",)
+        renamed.field = field
+        return renamed
 
 
 class BlankJobTypeError(InvalidArgumentError):

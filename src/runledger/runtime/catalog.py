@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import cast
 from uuid import UUID
 
 from runledger.core.catalog import CatalogDeclaration, type_not_declared
-from runledger.core.errors import InvalidArgumentError, PayloadMismatchError
+from runledger.core.errors import InvalidArgumentError, InvalidCronError, PayloadMismatchError
 from runledger.core.jobs.enqueue_request import EnqueueRequest
 from runledger.core.jobs.records import JobDefinition
 from runledger.core.jobs.setting_checks import check_int32, check_whole_seconds
@@ -21,16 +22,18 @@ from runledger.core.workflows.status import WorkflowStepExecutionKind
 from runledger.core.workflows.workflow import Workflow, WorkflowAppend
 from runledger.postgres import Operation, catalogs, jobs
 from runledger.postgres.schedules.time_zone import time_zone
-from runledger.runtime.registry import JobRegistry
+from runledger.runtime.registry import JobRegistry, RegisteredJob
 
 _NO_PAYLOAD: dict[str, JsonEncodable] = {}  # None is a payload
 _SETTINGS = ("max_attempts", "timeout_seconds", "priority", "is_enabled")
+_SETTINGS_REMEDY = "pass for each job type a dict, such as {'report.build': {'priority': 1}}"
 
 
 class JobCatalog(JobRegistry):
     """Everything about the jobs of one application: handlers, settings, schedules.
 
-    It is a :class:`JobRegistry`, for every place that takes one, and knows besides what the database is to hold::
+    It is a :class:`JobRegistry`, for every place that takes one, and knows besides what the database is to hold. A
+    second handler of a type is refused here, and does not take the place of the first::
 
         catalog = JobCatalog("shop")
 
@@ -84,6 +87,13 @@ class JobCatalog(JobRegistry):
             raise InvalidArgumentError("registry", "is a catalog", "pass a JobRegistry; a process syncs each catalog")
         super().include(registry)
 
+    def _add(self, registered: RegisteredJob) -> None:
+        # Two modules that declare one type do not know of each other, and nobody reads a warning at the import.
+        if registered.definition.job_type in self._jobs:
+            problem = f"{registered.definition.job_type!r} has a handler in this catalog already"
+            raise InvalidArgumentError("job_type", problem, "declare each type once")
+        super()._add(registered)
+
     def schedule(
         self,
         name: str,
@@ -122,19 +132,23 @@ class JobCatalog(JobRegistry):
         """
         if name in self._schedules:
             raise InvalidArgumentError("name", f"{name!r} is that of another schedule", "give each one a name")
-        schedule = ScheduleRequest(
-            name=name,
-            job_type=job_type,
-            cron_expr=cron,
-            payload_template=payload,
-            organization_id=organization_id,
-            timezone=timezone,
-            max_jitter=max_jitter,
-            catch_up=catch_up,
-            catch_up_limit=catch_up_limit,
-            overlap=overlap,
-            is_active=is_active,
-        )
+        try:
+            schedule = ScheduleRequest(
+                name=name,
+                job_type=job_type,
+                cron_expr=cron,
+                payload_template=payload,
+                organization_id=organization_id,
+                timezone=timezone,
+                max_jitter=max_jitter,
+                catch_up=catch_up,
+                catch_up_limit=catch_up_limit,
+                overlap=overlap,
+                is_active=is_active,
+            )
+        except InvalidCronError as error:
+            raise error.of_field(error.field.replace("cron_expr", "cron")) from None
+        encode_json(payload, field="payload")
         _check_time_zone(schedule)
         self._schedules[name] = schedule
 
@@ -179,20 +193,22 @@ class JobCatalog(JobRegistry):
         Raises:
             InvalidArgumentError: A setting is unknown, or a value breaks a rule.
         """
-        _check_settings(settings)
+        if not isinstance(settings, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidArgumentError("settings", f"is of type {type(settings).__name__}", _SETTINGS_REMEDY)
         for job_type, of_type in settings.items():
-            _check_settings(of_type)
-            for name in of_type:
-                if name not in _SETTINGS:
-                    raise InvalidArgumentError(
-                        "settings", f"of {job_type!r} have {name!r}", f"there are {', '.join(_SETTINGS)}"
-                    )
-            changes: dict[str, object] = {name: value for name, value in of_type.items() if name != "timeout_seconds"}
-            seconds = of_type.get("timeout_seconds")
-            if seconds is not None:
-                check_int32("timeout_seconds", seconds, minimum=1)
-                changes["timeout"] = timedelta(seconds=seconds)  # pyright: ignore[reportArgumentType] - checked
-            self.override_definition(job_type, **changes)  # pyright: ignore[reportArgumentType] - checked there
+            _check_settings(job_type, of_type)
+            try:
+                self._override_definition(job_type, of_type)
+            except InvalidArgumentError as error:
+                raise error.of_field(f"settings[{job_type!r}].{error.field}") from None
+
+    def _override_definition(self, job_type: str, settings: Mapping[str, object]) -> None:
+        changes: dict[str, object] = {name: value for name, value in settings.items() if name != "timeout_seconds"}
+        seconds = settings.get("timeout_seconds")
+        if seconds is not None:
+            check_int32("timeout_seconds", seconds, minimum=1)
+            changes["timeout"] = timedelta(seconds=seconds)  # pyright: ignore[reportArgumentType] - checked
+        self.override_definition(job_type, **changes)  # pyright: ignore[reportArgumentType] - checked there
 
     def definitions(self) -> list[JobDefinition]:
         """Return the definitions of the declared types, with what was overridden, in the order of the types.
@@ -357,10 +373,14 @@ class _Override:
 _NO_OVERRIDE = _Override()
 
 
-def _check_settings(value: object) -> None:
-    if not isinstance(value, Mapping):
-        remedy = "pass for each job type a dict, such as {'report.build': {'priority': 1}}"
-        raise InvalidArgumentError("settings", f"hold a {type(value).__name__}", remedy)
+def _check_settings(job_type: str, settings: object) -> None:
+    if not isinstance(settings, Mapping):
+        problem = f"{job_type!r} has a value of type {type(settings).__name__}"
+        raise InvalidArgumentError("settings", problem, _SETTINGS_REMEDY)
+    for name in cast("Mapping[object, object]", settings):
+        if name not in _SETTINGS:
+            problem = f"{job_type!r} has an unknown setting {name!r}"
+            raise InvalidArgumentError("settings", problem, f"allowed are {', '.join(_SETTINGS)}")
 
 
 def _check_time_zone(schedule: ScheduleRequest) -> None:

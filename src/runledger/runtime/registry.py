@@ -97,7 +97,7 @@ class JobRegistry:
         The function takes context and payload. An ``async`` one runs in the event loop; a plain one runs in a thread
         of its own, which cannot be stopped: when it overruns its timeout it is abandoned and keeps its slot until it
         returns, while a retry may run beside it. That a handler took the place of another is logged as
-        ``registry.handler_replaced``.
+        ``registry.handler_replaced``; a :class:`JobCatalog` refuses it.
 
         Args:
             job_type: The type.
@@ -119,7 +119,7 @@ class JobRegistry:
         _check_retry_on(retry_on)
 
         def decorate(function: F) -> F:
-            self._add(definition, execute=function, on_dead_letter=None, retry_on=retry_on)
+            self._add(_registered(definition, execute=function, on_dead_letter=None, retry_on=retry_on))
             return function
 
         return decorate
@@ -152,7 +152,7 @@ class JobRegistry:
         )
         _check_retry_on(retry_on)
         hook = getattr(handler, "on_dead_letter", None)
-        self._add(definition, execute=handler.execute, on_dead_letter=hook, retry_on=retry_on)
+        self._add(_registered(definition, execute=handler.execute, on_dead_letter=hook, retry_on=retry_on))
 
     def include(self, registry: JobRegistry) -> None:
         """Take over the handlers of another registry, as they are now, such as those of a module of the application.
@@ -219,29 +219,32 @@ class JobRegistry:
                     extra={"worker_id": worker_id, "job_type": job_type, "failure_code": failure_code},
                 )
 
-    def _add(
-        self,
-        definition: JobDefinition,
-        *,
-        execute: JobFunction,
-        on_dead_letter: DeadLetterHook | None,
-        retry_on: tuple[type[Exception], ...],
-    ) -> None:
-        _check_callable(execute, field="function", form=_HANDLER_FORM, argument_count=2)
-        if on_dead_letter is not None:
-            _check_callable(on_dead_letter, field="on_dead_letter", form=_HOOK_FORM, argument_count=3)
-        registered = RegisteredJob(
-            execute=execute,
-            is_async=_is_async(execute),
-            on_dead_letter=on_dead_letter,
-            retry_on=retry_on,
-            definition=definition,
-            decode_payload=payload_decoder(execute),
-            decode_dead_payload=None if on_dead_letter is None else payload_decoder(on_dead_letter),
-        )
-        if definition.job_type in self._jobs:
-            _logger.warning("registry.handler_replaced", extra={"job_type": definition.job_type})
-        self._jobs[definition.job_type] = registered
+    def _add(self, registered: RegisteredJob) -> None:
+        job_type = registered.definition.job_type
+        if job_type in self._jobs:
+            _logger.warning("registry.handler_replaced", extra={"job_type": job_type})
+        self._jobs[job_type] = registered
+
+
+def _registered(
+    definition: JobDefinition,
+    *,
+    execute: JobFunction,
+    on_dead_letter: DeadLetterHook | None,
+    retry_on: tuple[type[Exception], ...],
+) -> RegisteredJob:
+    _check_callable(execute, field="function", form=_HANDLER_FORM, argument_count=2)
+    if on_dead_letter is not None:
+        _check_callable(on_dead_letter, field="on_dead_letter", form=_HOOK_FORM, argument_count=3)
+    return RegisteredJob(
+        execute=execute,
+        is_async=_is_async(execute),
+        on_dead_letter=on_dead_letter,
+        retry_on=retry_on,
+        definition=definition,
+        decode_payload=payload_decoder(execute),
+        decode_dead_payload=None if on_dead_letter is None else payload_decoder(on_dead_letter),
+    )
 
 
 def _definition(job_type: str, *, max_attempts: int, timeout: timedelta, priority: int) -> JobDefinition:

@@ -261,9 +261,9 @@ def check_next_fire_at(value: object) -> None:
         raise InvalidArgumentError("next_fire_at", "is out of range", "pass an instant in the years 2 to 9997 (UTC)")
 
 
-def check_catalog_scope(scope: object) -> None:
+def check_catalog_scope(scope: object, *, field: str = "scope") -> None:
     """Refuse what cannot be the name of a catalog."""
-    _check_text("catalog_scope", scope, remedy="name the application", code="argument.invalid")
+    _check_text(field, scope, remedy="name the application", code="argument.invalid")
 
 
 def _check_text(field_name: str, value: object, *, remedy: str, code: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from runledger.core.errors import InvalidArgumentError
+from runledger.core.catalog import check_distinct_names
 from runledger.core.item_checks import check_items
 from runledger.core.schedules.schedule import ScheduleOwner, ScheduleRequest, check_catalog_scope
 from runledger.core.scope import Admin
@@ -78,12 +78,11 @@ def sync_catalog_schedules(
         InvalidCronError: An expression fires no more.
         QueryError: Nothing was written, see :func:`upsert_schedule`.
     """
-    check_catalog_scope(catalog_scope)
+    check_catalog_scope(catalog_scope, field="catalog_scope")
     check_now(now)
     declared = list(check_items("requests", requests, ScheduleRequest, remedy="pass ScheduleRequest objects"))
     names = sorted({request.name for request in declared})
-    if len(names) < len(declared):
-        raise InvalidArgumentError("requests", "hold a name twice", "give each schedule a name of its own")
+    check_distinct_names("requests", [request.name for request in declared], "give each schedule a name of its own")
     writer = Writer(
         operation_name=_NAME,
         scope=Admin(),
