@@ -34,6 +34,25 @@ def test_a_config_is_stored_and_shown(ledger: SyncLedger, run_command: RunComman
     assert ended.out.endswith('Z\n\n{\n  "mails_per_minute": 10\n}\n')
 
 
+@pytest.mark.parametrize(
+    ("config", "problem"),
+    [
+        ("[1]", "is no JSON object; write it as"),
+        ('{"rate": NaN}', "is no JSON; write it as"),
+        ('{"rate": 1e999}', "has a number that is too large; write it as text"),
+    ],
+)
+def test_a_config_that_cannot_be_is_refused_with_a_remedy_for_a_shell(
+    ledger: SyncLedger, run_command: RunCommand, config: str, problem: str
+) -> None:
+    ended = run_command("config", "set", "mail.newsletter", config)
+
+    example = """ '{"mails_per_minute": 10}'""" if problem.endswith("it as") else ""
+    assert (ended.exit_code, ended.out) == (2, "")
+    assert ended.err == f"runledger: error: JSON: {problem}{example}\n"
+    assert ledger.get_runtime_config("mail.newsletter") is None
+
+
 def test_a_change_keeps_the_schema_version_unless_another_is_given(ledger: SyncLedger, run_command: RunCommand) -> None:
     ledger.upsert_runtime_config("mail.newsletter", {}, schema_version=3)
 

@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterator
 from uuid import UUID
 
+import psycopg
 import pytest
 
-from runledger.core import Admin, JobProgress, JobStatus
-from runledger.postgres import jobs
+from runledger.core import Admin, JobProgress, JobStatus, Workflow
+from runledger.postgres import jobs, workflows
 from runledger.testing import EphemeralDatabase
 from tests.cli.conftest import RunCommand
 from tests.postgres.job_queue import JobQueue
@@ -64,6 +65,49 @@ def test_one_that_is_refused_does_not_keep_the_others(queue: JobQueue, run_comma
     assert first.startswith(f"runledger: error: job {ended_before} in schema runledger at host ")
     assert first.endswith(": the job is CANCELED; it can be canceled while PENDING or LEASED")
     assert second.endswith(": there is no such job; check the id, --schema and the database")
+
+
+def test_a_job_whose_run_is_locked_does_not_keep_the_others(
+    queue: JobQueue, run_command: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = Workflow("order.fulfil")
+    flow.job("send", "email.send")
+    queue.run(workflows.enqueue_workflow_run(flow.build()))
+    of_run = UUID(str(queue.sql("SELECT id FROM job_queue")[0][0]))
+    before, after = queue.enqueue(), queue.enqueue()
+    monkeypatch.setenv("PGOPTIONS", "-c lock_timeout=50ms")
+
+    with psycopg.connect(queue.url) as other:
+        other.execute("SELECT FROM runledger.workflow_runs FOR UPDATE")
+        ended = run_command("cancel", str(before), str(of_run), str(after), "--json")
+
+    document = json.loads(ended.out)
+    assert (ended.exit_code, ended.err) == (1, "")
+    assert [job["id"] for job in document["canceled"]] == [str(before), str(after)]
+    assert [refused["code"] for refused in document["refused"]] == ["workflow.release_conflict"]
+
+
+@pytest.mark.parametrize("is_json", [False, True], ids=["text", "json"])
+def test_what_is_done_is_told_also_when_the_database_ends_the_command(
+    queue: JobQueue, run_command: RunCommand, *, is_json: bool
+) -> None:
+    """It is committed."""
+    before, broken, after = queue.enqueue(), queue.enqueue(), queue.enqueue()
+    queue.sql(f"ALTER TABLE job_queue ADD CHECK (id <> '{broken}' OR status <> 'CANCELED')")
+
+    ended = run_command("cancel", str(before), str(broken), str(after), *(["--json"] if is_json else []))
+
+    assert ended.exit_code == 1
+    assert ended.err.endswith(": a value breaks a rule of the database (db.business_rule_violation)\n")
+    if is_json:
+        assert [job["id"] for job in json.loads(ended.out)["canceled"]] == [str(before)]
+    else:
+        assert ended.out == f"canceled {before} of type email.send\n"
+    assert [queue.job(job_id).status for job_id in (before, broken, after)] == [
+        JobStatus.CANCELED,
+        JobStatus.PENDING,
+        JobStatus.PENDING,
+    ]
 
 
 def test_a_job_that_is_named_twice_is_canceled_once(queue: JobQueue, run_command: RunCommand) -> None:

@@ -261,7 +261,9 @@ def test_a_catalog_that_does_not_fit_together_is_bad_input_before_anything_is_lo
         assert program.await_end() == 2
 
     (line,) = program.lines
-    assert line.startswith("runledger: error: catalog shop:catalog: schedules: names the job type 'report.biuld'")
+    assert line.startswith(
+        "runledger: error: catalog shop:catalog: schedule 'nightly': names the job type 'report.biuld'"
+    )
 
 
 @pytest.mark.parametrize(

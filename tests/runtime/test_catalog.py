@@ -188,8 +188,10 @@ def test_a_schedule_of_an_unknown_type_is_told_with_similar_ones(catalog: JobCat
 def test_an_argument_of_a_schedule_is_refused_by_its_own_name(
     catalog: JobCatalog, arguments: dict[str, Any], text: str
 ) -> None:
+    given: dict[str, Any] = {"cron": "30 2 * * *"}
+
     with pytest.raises(InvalidArgumentError) as caught:
-        catalog.schedule("nightly", "report.build", **{"cron": "30 2 * * *"} | arguments)
+        catalog.schedule("nightly", "report.build", **given | arguments)
 
     assert str(caught.value).startswith(text)
     assert isinstance(caught.value, InvalidCronError) == text.startswith("cron")

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from runledger.cli.failures import DONE, CommandError
 from runledger.cli.json_option import parse_json
-from runledger.cli.place import Place, naming_options, open_place
+from runledger.cli.option_names import naming_options
+from runledger.cli.place import Place, open_place
 from runledger.cli.plain_text import print_columns
 from runledger.cli.times import describe_instant
 from runledger.client import SyncLedger
@@ -47,7 +48,7 @@ def _show(ledger: SyncLedger, arguments: argparse.Namespace) -> _Print | None:
 
 
 def _set(ledger: SyncLedger, arguments: argparse.Namespace) -> _Print:
-    config = parse_json(arguments.config, option="JSON", example='{"mails_per_minute": 10}')
+    config = parse_json(arguments.config, option="JSON", example='{"mails_per_minute": 10}', is_object=True)
     schema_version = arguments.schema_version
     if schema_version is None:
         stored = ledger.get_runtime_config(arguments.job_type)

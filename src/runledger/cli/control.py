@@ -8,8 +8,9 @@ import sys
 from collections.abc import Callable
 from uuid import UUID
 
-from runledger.cli.failures import DONE, FAILED, BadInputError
+from runledger.cli.failures import DONE, FAILED
 from runledger.cli.job_document import job_document
+from runledger.cli.option_names import naming_options
 from runledger.cli.place import Place, open_place
 from runledger.cli.times import describe_duration
 from runledger.client import SyncLedger
@@ -17,7 +18,6 @@ from runledger.core import (
     Admin,
     CancellationNotQuiesced,
     ExpectationMismatch,
-    InvalidArgumentError,
     JobRecord,
     Requeued,
 )
@@ -28,6 +28,9 @@ _RULES = {
     "job.not_found": "there is no such job; check the id, --schema and the database",
     "job.workflow_requeue_not_supported": "it belongs to a workflow and cannot be requeued by itself",
 }
+
+_OPTION_OF = {"job_id": "ID", "reason": "--reason"}
+_RUN_IS_LOCKED = "workflow.release_conflict"
 
 
 class _RefusedError(Exception):
@@ -92,28 +95,43 @@ def _compare_and_requeue(ledger: SyncLedger, job_id: UUID, arguments: argparse.N
 def _run(arguments: argparse.Namespace, done: str, act: Callable[[SyncLedger, UUID], JobRecord]) -> int:
     changed: list[JobRecord] = []
     refused: dict[UUID, _RefusedError] = {}
-    with open_place(arguments) as place, place.connect() as ledger:
-        for job_id in dict.fromkeys(arguments.job_ids):
-            try:
-                changed.append(_act(act, ledger, job_id))
-            except _RefusedError as error:
-                refused[job_id] = error
-        if arguments.json:
-            print(_encode(done, changed, refused))
-        else:
-            _print(place, done, changed, refused)
+    with open_place(arguments) as place, place.connect() as ledger, naming_options(_OPTION_OF):
+        try:
+            for job_id in dict.fromkeys(arguments.job_ids):
+                try:
+                    changed.append(_act(act, ledger, job_id))
+                except _RefusedError as error:
+                    refused[job_id] = error
+        except BaseException:
+            # Each of the jobs before is committed: what broke the command must not hide that.
+            if changed or refused:
+                _tell(arguments, place, done, changed, refused)
+            raise
+        _tell(arguments, place, done, changed, refused)
     return FAILED if refused else DONE
 
 
 def _act(act: Callable[[SyncLedger, UUID], JobRecord], ledger: SyncLedger, job_id: UUID) -> JobRecord:
     try:
         return act(ledger, job_id)
-    except InvalidArgumentError as error:
-        raise BadInputError(f"--{error.field}: {error.problem}; {error.remedy}") from None
     except QueryError as error:
-        if not error.code.startswith("job."):
+        # Without a SQLSTATE it is a rule that refuses this job, and not a database that would refuse the next as well.
+        if error.sqlstate is not None and error.code != _RUN_IS_LOCKED:
             raise
         raise _RefusedError(error.code, _RULES.get(error.code, error.client_message)) from None
+
+
+def _tell(
+    arguments: argparse.Namespace,
+    place: Place,
+    done: str,
+    changed: list[JobRecord],
+    refused: dict[UUID, _RefusedError],
+) -> None:
+    if arguments.json:
+        print(_encode(done, changed, refused))
+    else:
+        _print(place, done, changed, refused)
 
 
 def _print(place: Place, done: str, changed: list[JobRecord], refused: dict[UUID, _RefusedError]) -> None:

@@ -7,7 +7,8 @@ import json
 import sys
 
 from runledger.cli.failures import DONE, CommandError
-from runledger.cli.place import Place, naming_options, open_place
+from runledger.cli.option_names import naming_options
+from runledger.cli.place import Place, open_place
 from runledger.cli.plain_text import print_columns
 from runledger.cli.times import describe_duration, describe_instant
 from runledger.client import SyncLedger

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from runledger.cli.failures import CommandError
-from runledger.cli.place import Place, naming_options
+from runledger.cli.option_names import naming_options
+from runledger.cli.place import Place
 from runledger.client import SyncLedger
 from runledger.core import Admin, Global, JobRecord, Organization, Scope
 from runledger.core.printable import printable

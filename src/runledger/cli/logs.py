@@ -11,7 +11,8 @@ from runledger.cli.failures import DONE
 from runledger.cli.job_choice import find_chosen_job, no_such_job
 from runledger.cli.job_document import log_document
 from runledger.cli.job_tables import LOG_COLUMNS, log_rows
-from runledger.cli.place import naming_options, open_place
+from runledger.cli.option_names import naming_options
+from runledger.cli.place import open_place
 from runledger.cli.plain_text import print_columns
 from runledger.client import SyncLedger
 from runledger.core import Admin, JobLog

@@ -8,7 +8,8 @@ import json
 
 from runledger.cli.failures import DONE
 from runledger.cli.job_document import plain_document
-from runledger.cli.place import naming_options, open_place
+from runledger.cli.option_names import naming_options
+from runledger.cli.place import open_place
 from runledger.cli.plain_text import print_columns
 from runledger.cli.times import describe_duration
 from runledger.core import Admin, JobMetrics, JobMetricsReport

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import logging
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import dataclass
 
 from runledger.cli.arguments import SCHEMA_VARIABLE, URL_VARIABLES
@@ -81,23 +81,6 @@ def open_place(arguments: argparse.Namespace) -> Generator[Place]:
         place = Place(url=url, url_source=url_source, database=database, schema_source=schema_source)
         stack.enter_context(_explaining(place))
         yield place
-
-
-@contextlib.contextmanager
-def naming_options(options: Mapping[str, str]) -> Generator[None]:
-    """Tell what the ledger refuses in the block by the option or the argument that it came from.
-
-    Args:
-        options: By the names that the ledger has for them.
-
-    Raises:
-        BadInputError: An argument of the ledger is refused.
-    """
-    try:
-        yield
-    except InvalidArgumentError as error:
-        field = error.field.partition(".")[0]
-        raise BadInputError(f"{options.get(field, error.field)}: {error.problem}; {error.remedy}") from None
 
 
 @contextlib.contextmanager

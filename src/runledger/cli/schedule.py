@@ -11,6 +11,7 @@ from typing import Any
 
 from runledger.cli.failures import DONE, BadInputError, CommandError
 from runledger.cli.json_option import parse_json
+from runledger.cli.option_names import naming_options
 from runledger.cli.place import Place, open_place
 from runledger.cli.plain_text import print_columns
 from runledger.cli.schedule_failure import explain_failure
@@ -19,7 +20,6 @@ from runledger.client import SyncLedger
 from runledger.core import (
     Admin,
     CatchUp,
-    InvalidArgumentError,
     JsonValue,
     Overlap,
     ScheduleOwner,
@@ -47,22 +47,12 @@ _OPTION_OF = {
 def run(arguments: argparse.Namespace) -> int:
     """List schedules, show one, make, change, pause, resume or delete one."""
     with open_place(arguments) as place:
-        with place.connect() as ledger:
-            try:
-                done = _ACTIONS[arguments.action](ledger, arguments)
-            except InvalidArgumentError as error:
-                raise BadInputError(_described(error)) from None
+        with place.connect() as ledger, naming_options(_OPTION_OF):
+            done = _ACTIONS[arguments.action](ledger, arguments)
         if done is None:
             raise _no_such_schedule(arguments.name, place)
     done()
     return DONE
-
-
-def _described(error: InvalidArgumentError) -> str:
-    """Return the error of a field as that of the option it came from."""
-    field, _, part = error.field.partition(" ")
-    option = _OPTION_OF.get(field.partition(".")[0], field)
-    return f"{option}{' ' if part else ''}{part}: {error.problem}; {error.remedy}"
 
 
 _Print = Callable[[], None]

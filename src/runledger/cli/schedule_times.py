@@ -6,9 +6,10 @@ import argparse
 import json
 from datetime import UTC, datetime, tzinfo
 
-from runledger.cli.failures import DONE, BadInputError
+from runledger.cli.failures import DONE
+from runledger.cli.option_names import naming_options
 from runledger.cli.plain_text import print_columns
-from runledger.core import CronExpression, InvalidArgumentError, next_fire, parse_cron
+from runledger.core import CronExpression, next_fire, parse_cron
 from runledger.postgres.schedules.time_zone import time_zone
 
 _OPTION_OF = {"cron_expr": "EXPRESSION", "timezone": "--timezone", "after": "--after"}
@@ -16,14 +17,10 @@ _OPTION_OF = {"cron_expr": "EXPRESSION", "timezone": "--timezone", "after": "--a
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the coming times of an expression, without jitter, which every schedule has of its own."""
-    try:
+    with naming_options(_OPTION_OF):
         expression, zone = parse_cron(arguments.cron_expr), time_zone(arguments.timezone)
         after = datetime.now(UTC) if arguments.after is None else arguments.after
         times = _coming(expression, zone, after, count=arguments.count)
-    except InvalidArgumentError as error:
-        field, _, part = error.field.partition(" ")
-        option = _OPTION_OF.get(field, field)
-        raise BadInputError(f"{option}{' ' if part else ''}{part}: {error.problem}; {error.remedy}") from None
     if arguments.json:
         document = {
             "cron_expr": arguments.cron_expr,

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 from runledger.cli.failures import DONE, CommandError
 from runledger.cli.json_option import parse_json
-from runledger.cli.place import Place, naming_options, open_place
+from runledger.cli.option_names import naming_options
+from runledger.cli.place import Place, open_place
 from runledger.cli.show_story import show_story
 from runledger.cli.step_diagram import MAX_BOXES, MAX_EDGES, diagram_lines
 from runledger.cli.step_groups import group_steps

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 
 from runledger.cli.failures import DONE
 from runledger.cli.job_choice import chosen_scope
-from runledger.cli.place import naming_options, open_place
+from runledger.cli.option_names import naming_options
+from runledger.cli.place import open_place
 from runledger.cli.plain_text import print_columns
 from runledger.cli.times import describe_duration
 from runledger.cli.workflow_document import run_document

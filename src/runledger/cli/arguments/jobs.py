@@ -54,8 +54,8 @@ and the idempotency key it was enqueued with, and by its organization if it has 
 
 _CANCEL = """\
 Cancel jobs that have not ended, of any organization; each in a transaction of its
-own, so that one that is refused does not keep the others. A handler that runs hears
-of it at the next renewal of its lease, and its outcome is not kept.
+own, so that one that is refused does not keep the others. A handler that runs is told
+at once, or at the latest at the next renewal of its lease, and its outcome is not kept.
 """
 
 _REQUEUE = """\
