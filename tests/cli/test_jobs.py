@@ -10,9 +10,10 @@ import pytest
 
 from runledger.cli import jobs
 from runledger.cli.arguments import jobs as job_arguments
-from runledger.core import JobStatus
+from runledger.core import Admin, JobStatus
 from runledger.postgres import admin
 from runledger.postgres.admin import job_lists
+from runledger.postgres.jobs import cancel_job
 from tests.cli.conftest import RunCommand
 from tests.cli.test_job import queue as queue  # noqa: PLC0414 - a fixture
 from tests.postgres.admin.test_job_lists import settle
@@ -96,12 +97,26 @@ def test_metrics_are_printed_for_each_type(queue: JobQueue, run_command: RunComm
     assert (ended.exit_code, ended.err) == (0, "")
     assert ended.out.startswith("Attempts that began in the last 1 d:")
     email, idle = (re.split(r" {2,}", line.strip()) for line in ended.out.splitlines()[3:])
-    assert email[:11] == ["email.send", "no", "1", "0", "0", "1", "0", "1", "0", "0", "1"]
-    assert idle == ["idle", "no", *["0"] * 9]
+    assert email[:12] == ["email.send", "no", "1", "0", "0", "1", "0", "1", "0", "0", "0", "1"]
+    assert idle == ["idle", "no", *["0"] * 10]
     (of_type,) = document["metrics"]
     assert of_type["pending"] == {"count": 1, "is_exact": True}
     assert of_type["terminal_count"] == 1
     assert document["since"] < document["until"]
+
+
+def test_metrics_count_canceled_attempts_and_tell_durations_as_elsewhere(
+    queue: JobQueue, run_command: RunCommand
+) -> None:
+    claimed = queue.enqueue_and_claim()
+    queue.run(cancel_job(claimed.job_id, scope=Admin()))
+    queue.sql("UPDATE job_attempts SET finished_at = started_at + interval '125 seconds'")
+
+    ended = run_command("metrics")
+
+    columns, values = (re.split(r" {2,}", line.strip()) for line in ended.out.splitlines()[2:])
+    told = dict(zip(columns, values, strict=True))
+    assert (told["canceled"], told["p50"], told["p95"]) == ("1", "2 min 5 s", "2 min 5 s")
 
 
 def test_metrics_show_a_paused_type(queue: JobQueue, run_command: RunCommand) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+from datetime import timedelta
 
 from runledger.cli.failures import DONE
 from runledger.cli.job_document import plain_document
@@ -17,7 +18,7 @@ from runledger.core.printable import printable
 
 _COLUMNS = (
     *("type", "paused", "pending", "leased", "stale", "succeeded", "retryable", "terminal", "panicked", "timeout"),
-    *("dead-lettered", "p50", "p95"),
+    *("canceled", "dead-lettered", "p50", "p95"),
 )
 
 _OPTION_OF = {"job_type": "--type", "window": "--window"}
@@ -50,14 +51,15 @@ def _row(of_type: JobMetrics) -> tuple[str, ...]:
         str(of_type.terminal_count),
         str(of_type.panicked_count),
         str(of_type.timeout_count),
+        str(of_type.canceled_count),
         str(of_type.dead_lettered_count),
-        _milliseconds(of_type.p50_duration_ms),
-        _milliseconds(of_type.p95_duration_ms),
+        _duration(of_type.p50_duration_ms),
+        _duration(of_type.p95_duration_ms),
     )
 
 
-def _milliseconds(duration: float | None) -> str:
-    return "" if duration is None else f"{duration:.0f} ms"
+def _duration(milliseconds: float | None) -> str:
+    return "" if milliseconds is None else describe_duration(timedelta(milliseconds=milliseconds))
 
 
 def _document(report: JobMetricsReport) -> dict[str, object]:

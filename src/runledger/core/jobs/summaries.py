@@ -109,8 +109,10 @@ class JobMetrics:
         terminal_count: Attempts that failed for good.
         panicked_count: Attempts whose handler crashed.
         timeout_count: Attempts that took too long.
+        canceled_count: Attempts whose job was canceled while they ran.
         dead_lettered_count: Jobs that were given up.
-        p50_duration_ms: The median of the durations of the attempts; ``None`` where there was none.
+        p50_duration_ms: The median of the durations of all these attempts and of those that lost their lease; ``None``
+            where there was none.
         p95_duration_ms: What 95 of 100 did not exceed.
     """
 
@@ -124,6 +126,7 @@ class JobMetrics:
     terminal_count: int
     panicked_count: int
     timeout_count: int
+    canceled_count: int
     dead_lettered_count: int
     p50_duration_ms: float | None
     p95_duration_ms: float | None

@@ -75,6 +75,7 @@ ended AS MATERIALIZED (
            count(*) FILTER (WHERE f.outcome = 'TERMINAL') AS terminal_count,
            count(*) FILTER (WHERE f.outcome = 'PANICKED') AS panicked_count,
            count(*) FILTER (WHERE f.outcome = 'TIMEOUT') AS timeout_count,
+           count(*) FILTER (WHERE f.outcome IS NULL AND NOT f.is_success) AS canceled_count,
            percentile_cont(0.5) WITHIN GROUP (ORDER BY f.duration_ms) AS p50_duration_ms,
            percentile_cont(0.95) WITHIN GROUP (ORDER BY f.duration_ms) AS p95_duration_ms
       FROM finished AS f
@@ -100,6 +101,7 @@ SELECT d.job_type,
        coalesce(e.terminal_count, 0) AS terminal_count,
        coalesce(e.panicked_count, 0) AS panicked_count,
        coalesce(e.timeout_count, 0) AS timeout_count,
+       coalesce(e.canceled_count, 0) AS canceled_count,
        coalesce(g.dead_lettered_count, 0) AS dead_lettered_count,
        e.p50_duration_ms,
        e.p95_duration_ms
