@@ -23,7 +23,7 @@ def parse_json(text: str, *, option: str, example: str, is_object: bool = False)
         BadInputError: It is no JSON, or one that Python does not read, or no object.
     """
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        value: JsonValue = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError:
         raise BadInputError(f"{option}: is nested too deep; flatten it") from None
     except OverflowError:
