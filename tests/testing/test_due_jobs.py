@@ -117,3 +117,23 @@ async def test_jobs_that_wait_for_their_time_are_made_due(
     assert job is not None
     assert job.attempt == 2
     assert make_jobs_due(runledger_database.url) == 0
+
+
+async def test_a_database_is_taken_in_either_form(ledger: Ledger, runledger_database: EphemeralDatabase) -> None:
+    await ledger.enqueue("step", None, run_in=timedelta(hours=1))
+
+    assert make_jobs_due(Database(runledger_database.url)) == 1
+
+    assert len(await run_due_jobs(Database(runledger_database.url), registry)) == 1
+    with pytest.raises(InvalidArgumentError, match="schema: is given besides a Database; leave it out"):
+        make_jobs_due(Database(runledger_database.url), schema="other")
+
+
+async def test_what_is_no_database_is_refused_by_name(runledger_database: EphemeralDatabase) -> None:
+    message = "database: is of type EphemeralDatabase; pass a Database, or a URL such as `runledger_database.url`"
+    wrong: Any = runledger_database
+
+    with pytest.raises(InvalidArgumentError, match=message):
+        make_jobs_due(wrong)
+    with pytest.raises(InvalidArgumentError, match=message):
+        await run_due_jobs(wrong, registry)

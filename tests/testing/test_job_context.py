@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -127,3 +128,24 @@ async def test_steps_before_may_have_failed() -> None:
 
     assert seen == RecordingThreadContext(prerequisites=given).prerequisites()
     assert (seen["pay"], seen["pack"].status, seen["pack"].output) == (failed, WorkflowStepStatus.SUCCEEDED, 3)
+
+
+@pytest.mark.parametrize("kind", [RecordingAsyncContext, RecordingThreadContext])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"attempt": 0}, "attempt: is out of range"),
+        ({"attempt": 9}, "attempt: is greater than max_attempts; pass at most that, or raise it"),
+        ({"max_attempts": 0}, "max_attempts: is out of range"),
+        ({"run_number": "1"}, "run_number: is of type str"),
+        ({"timeout": 60}, "timeout: is of type int"),
+        ({"job_type": " "}, "job_type: is blank"),
+        ({"organization_id": "shop"}, "organization_id: is of type str"),
+        ({"prerequisites": [1]}, "prerequisites: is of type list; pass a dict"),
+    ],
+)
+def test_what_no_job_can_have_is_refused_by_name(kind: Any, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        kind(**arguments)
+
+    assert str(caught.value).startswith(message)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import psycopg
 from psycopg.sql import SQL, Identifier
 
+from runledger.core.errors import InvalidArgumentError
 from runledger.core.jobs.setting_checks import check_int32
 from runledger.postgres import DEFAULT_SCHEMA, Database
 from runledger.runtime import JobRegistry, JobsConfig, LifecycleEvent, LifecycleEventKind, ObserverFeed, Worker
@@ -39,14 +39,14 @@ async def run_due_jobs(
 
     Raises:
         EndlessJobsError: There were more attempts: most likely a handler enqueues its own type, for ever.
-        InvalidArgumentError: ``max_attempts`` is not positive, or what is given is no registry.
+        InvalidArgumentError: ``max_attempts`` is not positive, or what is given is no database or no registry.
         DatabaseConnectionError: PostgreSQL cannot be reached.
         QueryError: The tables cannot be used.
     """
     check_int32("max_attempts", max_attempts, minimum=1)
     ends = _Ends()
     worker = Worker(
-        database if isinstance(database, Database) else Database(database),
+        _database(database),
         registry,
         JobsConfig() if config is None else config,
         observers=ends,
@@ -64,7 +64,7 @@ async def run_due_jobs(
     return ends.events
 
 
-def make_jobs_due(url: str, *, schema: str = DEFAULT_SCHEMA) -> int:
+def make_jobs_due(database: Database | str, *, schema: str | None = None) -> int:
     """Let every job that waits for its time be due now, and return how many those are.
 
     So a test need not wait for the delay of a retry, nor for a ``run_at``::
@@ -76,11 +76,30 @@ def make_jobs_due(url: str, *, schema: str = DEFAULT_SCHEMA) -> int:
     Only for databases of tests: nothing in the history of the jobs says that their time was moved.
 
     Args:
-        url: The URL of the database that holds the jobs.
-        schema: The schema of Runledger's tables.
+        database: Where the jobs are, or its URL.
+        schema: The schema of Runledger's tables, where it is not the usual one and a URL is given.
+
+    Raises:
+        InvalidArgumentError: What is given is no database, or a schema is given besides one.
+        DatabaseConnectionError: PostgreSQL cannot be reached.
     """
-    with psycopg.connect(url) as connection:
-        return connection.execute(_MAKE_DUE.format(Identifier(schema))).rowcount
+    if isinstance(database, Database) and schema is not None:
+        raise InvalidArgumentError("schema", "is given besides a Database", "leave it out; the Database has its own")
+    place = _database(database, schema=schema or DEFAULT_SCHEMA)
+    with place.open_sync_pool(min_size=1, max_size=1) as pool, pool.connection() as connection:
+        return connection.execute(_MAKE_DUE.format(Identifier(place.schema))).rowcount
+
+
+def _database(database: Database | str, *, schema: str = DEFAULT_SCHEMA) -> Database:
+    if isinstance(database, Database):
+        return database
+    if isinstance(database, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        return Database(database, schema=schema)
+    raise InvalidArgumentError(
+        "database",
+        f"is of type {type(database).__name__}",
+        "pass a Database, or a URL such as `runledger_database.url`",
+    )
 
 
 class _Ends(ObserverFeed):

@@ -14,9 +14,11 @@ from uuid import UUID, uuid4
 
 from psycopg import AsyncConnection, Connection
 
-from runledger.core.errors import InvalidArgumentError
+from runledger.core.errors import BlankJobTypeError, InvalidArgumentError
+from runledger.core.identifiers import check_identifier
 from runledger.core.jobs.handler import JobProgress
 from runledger.core.jobs.records import ClaimedJob
+from runledger.core.jobs.setting_checks import check_int32, check_organization_id, check_whole_seconds
 from runledger.core.json_form import JsonEncodable
 from runledger.core.json_value import JsonValue, decode_json, encode_json
 from runledger.core.workflows.records import WorkflowAppendResult, WorkflowPrerequisite
@@ -103,7 +105,7 @@ class RecordingAsyncContext(_Recording, AsyncJobContext):
         prerequisites: Mapping[str, JsonValue | WorkflowPrerequisite] | None = None,
         connection: AsyncConnection[Any] | None = None,
     ) -> None:
-        """Make the context of an attempt.
+        """Make the context of an attempt, as a worker may have one.
 
         Args:
             job_type: See :class:`~runledger.core.JobContext`, as for all up to ``saved_checkpoint``.
@@ -118,6 +120,9 @@ class RecordingAsyncContext(_Recording, AsyncJobContext):
                 has succeeded, or how it ended. Without it the job belongs to no workflow.
             connection: What ``context.transaction()`` gives, in a transaction on it, as to a test database. It stays
                 the test's to close.
+
+        Raises:
+            InvalidArgumentError: No job can have it, such as an attempt of 0 or beyond ``max_attempts``.
         """
         self.recorded = HandlerRecord()
         execution = _execution(
@@ -135,7 +140,7 @@ class RecordingAsyncContext(_Recording, AsyncJobContext):
             execution,
             _RecordedTransaction(self.recorded, connection),
             _RecordedProgress(self.recorded),
-            _PreparedWorkflow(prerequisites or {}),
+            _PreparedWorkflow({} if prerequisites is None else prerequisites),
             log=_RecordedLog(self.recorded),
         )
 
@@ -178,7 +183,7 @@ class RecordingThreadContext(_Recording, ThreadJobContext):
             execution,
             _RecordedTransaction(self.recorded, connection),
             _RecordedProgress(self.recorded),
-            _PreparedWorkflow(prerequisites or {}),
+            _PreparedWorkflow({} if prerequisites is None else prerequisites),
             _ended,
             log=_RecordedLog(self.recorded),
         )
@@ -196,6 +201,15 @@ def _execution(
     saved_checkpoint: JsonValue | None,
     is_in_workflow: bool,
 ) -> Execution:
+    check_identifier(job_type, field="job_type", blank_error=BlankJobTypeError)
+    check_int32("run_number", run_number, minimum=1)
+    check_int32("max_attempts", max_attempts, minimum=1)
+    check_int32("attempt", attempt, minimum=1)
+    if attempt > max_attempts:
+        raise InvalidArgumentError("attempt", "is greater than max_attempts", "pass at most that, or raise it")
+    check_whole_seconds("timeout", timeout)
+    if organization_id is not None:
+        check_organization_id("organization_id", organization_id)
     now = datetime.now(UTC)
     job = ClaimedJob(
         job_id=job_id or uuid4(),
@@ -251,6 +265,12 @@ class _RecordedProgress:
 
 class _PreparedWorkflow:
     def __init__(self, prerequisites: Mapping[str, JsonValue | WorkflowPrerequisite]) -> None:
+        if not isinstance(prerequisites, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidArgumentError(
+                "prerequisites",
+                f"is of type {type(prerequisites).__name__}",
+                "pass a dict with an output or a WorkflowPrerequisite for each step before",
+            )
         self._prerequisites = {key: _ended_step(key, value) for key, value in prerequisites.items()}
 
     async def append(self, execution: Execution, request: WorkflowAppendRequest) -> WorkflowAppendResult:  # noqa: ARG002
