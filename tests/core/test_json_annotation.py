@@ -9,7 +9,19 @@ from dataclasses import InitVar, dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum, IntFlag, StrEnum
-from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, NotRequired, Optional, TypedDict, TypeVar
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    NamedTuple,
+    NewType,
+    NotRequired,
+    Optional,
+    Self,
+    TypedDict,
+    TypeVar,
+)
 from uuid import UUID
 
 import pytest
@@ -320,9 +332,37 @@ class Vague:
     value: Unknown  # pyright: ignore[reportUndefinedVariable]  # noqa: F821
 
 
+class Model:
+    """As one of pydantic."""
+
+    @classmethod
+    def model_validate(cls, value: object) -> Self:
+        assert value
+        return cls()
+
+
+@dataclass
+class Holder:
+    model: Model
+
+
 UNSUPPORTED: list[tuple[object, str]] = [
     (set[int], "payload: names set[int], to which JSON cannot be decoded"),
     (bytes, "payload: names bytes, to which JSON cannot be decoded"),
+    (
+        Model,
+        (
+            "payload: names Model, to which JSON cannot be decoded; "
+            "annotate with `Any`, and call `Model.model_validate(payload)` in the handler"
+        ),
+    ),
+    (
+        Holder,
+        (
+            "Holder.model: names Model, to which JSON cannot be decoded; "
+            "annotate with `Any`, and call `Model.model_validate(...)` in the handler"
+        ),
+    ),
     (time, "payload: names time, to which JSON cannot be decoded"),
     (Access, "payload: names Access, to which"),
     (Point, "payload: names Point, to which"),

@@ -99,6 +99,13 @@ BAD_VALUES = [
 ]
 
 
+class Model:
+    """As one of pydantic."""
+
+    def model_dump(self, *, mode: str) -> dict[str, Anything]:
+        return {"mode": mode}
+
+
 @given(data=st.data(), bad=st.sampled_from(BAD_VALUES), value=values)
 def test_what_cannot_be_stored_is_refused_with_the_path_of_its_place(
     data: st.DataObject, bad: Anything, value: Anything
@@ -138,6 +145,13 @@ def test_no_key_that_json_would_turn_into_text_is_missed(key: Anything) -> None:
         ({"a": {"b\0": 1}}, "payload.a: has a key that contains a NUL character"),
         ({"a": {7: 1}}, "payload.a: has a key of type int; use string keys"),
         ("\udfff", "payload: contains a lone surrogate"),
+        (
+            {"order": Model()},
+            (
+                "payload.order: is of type Model, which JSON does not have; "
+                'pass what its `model_dump(mode="json")` returns'
+            ),
+        ),
         ((1, [object()]), "payload[1][0]: is of type object, which JSON does not have"),
     ],
 )

@@ -232,9 +232,15 @@ def _is_hashable(annotation: object) -> bool:
 
 def _unsupported(annotation: object, place: str) -> InvalidArgumentError:
     shown = annotation.__qualname__ if isinstance(annotation, type) else str(annotation)
+    problem = f"names {shown}, to which JSON cannot be decoded"
+    # A model of pydantic, which need not be installed.
+    if isinstance(annotation, type) and callable(getattr(annotation, "model_validate", None)):
+        value = "payload" if place == "payload" else "..."
+        remedy = f"annotate with `Any`, and call `{shown}.model_validate({value})` in the handler"
+        return InvalidArgumentError(place, problem, remedy)
     return InvalidArgumentError(
         place,
-        f"names {shown}, to which JSON cannot be decoded",
+        problem,
         "use a dataclass, TypedDict, Enum, Literal, UUID, datetime, date, Decimal, a JSON type, or list, tuple, "
         "dict[str, ...] and `| None` of these; or Any, and decode in the handler",
     )

@@ -167,10 +167,14 @@ def _offence_at(value: object) -> tuple[str, str] | None:
         return None
     if value is None or isinstance(value, (list, tuple)):
         return None
-    return (
-        f"is of type {type(value).__name__}, which JSON does not have",
-        "convert it to text, number, dict, list or a dataclass instance",
-    )
+    return _offence_of_class(type(value))
+
+
+def _offence_of_class(kind: type) -> tuple[str, str]:
+    problem = f"is of type {kind.__name__}, which JSON does not have"
+    if callable(getattr(kind, "model_dump", None)):  # a model of pydantic, which need not be installed
+        return problem, 'pass what its `model_dump(mode="json")` returns'
+    return problem, "convert it to text, number, dict, list or a dataclass instance"
 
 
 def _text_offence(text: str, *, subject: str) -> tuple[str, str] | None:
