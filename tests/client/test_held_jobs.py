@@ -299,5 +299,5 @@ async def test_an_output_that_is_no_json_is_refused_and_the_job_stays_held(ledge
 
 @pytest.mark.parametrize("method", ["claim_jobs", "claim_prestart_jobs"])
 async def test_one_job_type_in_place_of_several_is_told(ledger: Ledger, method: str) -> None:
-    with pytest.raises(InvalidArgumentError, match="job_types: is of type str; pass a list of job types"):
+    with pytest.raises(InvalidArgumentError, match="job_types: is a single str; put it into a list"):
         await getattr(ledger, method)(WORKER, lease_ttl=MINUTE, limit=1, job_types=TYPE)

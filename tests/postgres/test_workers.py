@@ -182,3 +182,9 @@ def test_pages_of_workers_follow_their_ids(table: Table) -> None:
     assert [row.worker_id for row in table.rows(worker_id="worker-1")] == ["worker-1"]
     with pytest.raises(InvalidArgumentError):
         table.rows(limit=0)
+
+
+@pytest.mark.parametrize("lease_ttl", [timedelta(), timedelta(days=8), 60], ids=str)
+def test_a_worker_lives_as_long_as_a_lease_may_last(lease_ttl: Any) -> None:
+    with pytest.raises(InvalidArgumentError, check=lambda error: error.field == "lease_ttl"):
+        next(workers.register_worker(ONE, lease_ttl=lease_ttl).begin())

@@ -55,16 +55,6 @@ def check_connection(connection: object, expected: type) -> None:
     raise InvalidArgumentError("connection", f"is of type {name}", remedy)
 
 
-def check_job_types(job_types: object) -> None:
-    """Refuse a single job type in place of several: its letters would be types that nobody has.
-
-    Raises:
-        InvalidArgumentError: It is a text.
-    """
-    if isinstance(job_types, str):
-        raise InvalidArgumentError("job_types", "is of type str", "pass a list of job types")
-
-
 def check_lease(lease: object) -> None:
     """Refuse what does not name a lease.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from runledger.client.argument_checks import check_failure_kind, check_job_types, check_lease
+from runledger.client.argument_checks import check_failure_kind, check_lease
 from runledger.client.ledger_part import LedgerPart
 from runledger.core.jobs.handler import JobProgress
 from runledger.core.jobs.records import ClaimedJob, LeaseIdentity
@@ -56,7 +56,6 @@ class HeldJobs(LedgerPart):
             DatabaseConnectionError: The connection was lost, and jobs may have been leased all the same; once their
                 leases have ended, a reaper takes them away.
         """
-        check_job_types(job_types)
         operation = jobs.claim_jobs(
             worker_id,
             lease_ttl=lease_ttl,
@@ -95,7 +94,6 @@ class HeldJobs(LedgerPart):
             InvalidArgumentError: An argument breaks a rule; ``error.field`` names it.
             DatabaseConnectionError: As by :meth:`claim_jobs`.
         """
-        check_job_types(job_types)
         operation = jobs.claim_prestart_jobs(worker_id, lease_ttl=lease_ttl, limit=limit, job_types=job_types)
         return await self._run(operation, connection)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from runledger.client.argument_checks import check_failure_kind, check_job_types, check_lease
+from runledger.client.argument_checks import check_failure_kind, check_lease
 from runledger.client.sync_ledger_part import SyncLedgerPart
 from runledger.core.jobs.handler import JobProgress
 from runledger.core.jobs.records import ClaimedJob, LeaseIdentity
@@ -57,7 +57,6 @@ class SyncHeldJobs(SyncLedgerPart):
             DatabaseConnectionError: The connection was lost, and jobs may have been leased all the same; once their
                 leases have ended, a reaper takes them away.
         """
-        check_job_types(job_types)
         operation = jobs.claim_jobs(
             worker_id,
             lease_ttl=lease_ttl,
@@ -96,7 +95,6 @@ class SyncHeldJobs(SyncLedgerPart):
             InvalidArgumentError: An argument breaks a rule; ``error.field`` names it.
             DatabaseConnectionError: As by :meth:`claim_jobs`.
         """
-        check_job_types(job_types)
         operation = jobs.claim_prestart_jobs(worker_id, lease_ttl=lease_ttl, limit=limit, job_types=job_types)
         return self._run(operation, connection)
 

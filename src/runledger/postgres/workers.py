@@ -7,6 +7,7 @@ from uuid import UUID
 
 from runledger.core.workers import WorkerIdentity, WorkerRecord
 from runledger.postgres.document import (
+    check_duration,
     check_limit,
     check_now,
     encode_document,
@@ -14,6 +15,7 @@ from runledger.postgres.document import (
     text_filters,
     worker_fields,
 )
+from runledger.postgres.jobs.lease import check_lease_ttl
 from runledger.postgres.operation import Statement, Steps, operation
 from runledger.postgres.row_decoding import decode_worker
 from runledger.postgres.sql_files import SqlFile
@@ -41,7 +43,11 @@ def register_worker(
         lease_ttl: How long it counts as live without a heartbeat.
         replaces_instance_id: A process that is known to be dead, whose id may be taken before it expires.
         now: Instant to use instead of the database's clock, for tests.
+
+    Raises:
+        InvalidArgumentError: The time is shorter than a millisecond, or longer than seven days.
     """
+    check_lease_ttl(lease_ttl)
     check_now(now)
     document = encode_document(
         **worker_fields(worker),
@@ -64,6 +70,7 @@ def remove_worker(worker_id: str, instance_id: UUID) -> Steps[bool]:
 @operation("workers.remove_dead_workers")
 def remove_dead_workers(*, dead_for: timedelta, now: datetime | None = None) -> Steps[list[str]]:
     """Forget the workers that expired longer ago than this, and return their ids."""
+    check_duration("dead_for", dead_for)
     check_now(now)
     document = encode_document(dead_for_ms=milliseconds(dead_for), now=now)
     rows = yield Statement(sql=_REMOVE_DEAD, document=document, is_only=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from runledger.core import ClaimedJob, JobFailureKind, JobStatus
+from runledger.core import ClaimedJob, InvalidArgumentError, JobFailureKind, JobStatus
 from runledger.postgres import jobs
 from tests.postgres.job_queue import MINUTE, WORKER, JobQueue
 
@@ -80,6 +81,25 @@ def test_a_negative_delay_counts_as_none(queue: JobQueue) -> None:
     queue.run(jobs.return_claims(WORKER, [claimed.lease], reason="SHUTDOWN", retry_delay=-MINUTE, now=now))
 
     assert queue.job(claimed.job_id).next_run_at == now
+
+
+@pytest.mark.parametrize("reason", [" ", "a\0", None], ids=repr)
+def test_a_reason_that_cannot_be_kept_is_refused(queue: JobQueue, reason: Any) -> None:
+    claimed = queue.enqueue_and_claim()
+
+    with pytest.raises(InvalidArgumentError, check=lambda error: error.field == "reason"):
+        queue.run(jobs.return_claims(WORKER, [claimed.lease], reason=reason))
+
+    assert queue.job(claimed.job_id).status is JobStatus.LEASED
+
+
+def test_the_longest_delay_is_as_long_as_that_of_a_retry(queue: JobQueue) -> None:
+    claimed = queue.enqueue_and_claim()
+    now = claimed.leased_at + timedelta(seconds=5)
+
+    queue.run(jobs.return_claims(WORKER, [claimed.lease], reason="SHUTDOWN", retry_delay=timedelta(days=99), now=now))
+
+    assert queue.job(claimed.job_id).next_run_at == now + timedelta(milliseconds=2**31 - 1)
 
 
 def test_the_stage_of_before_the_start_comes_back(queue: JobQueue) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from runledger.core.database_text import unstorable_text_problem
 from runledger.core.errors import InvalidArgumentError
+from runledger.core.item_checks import check_items
 from runledger.core.jobs.records import ClaimedJob, LeaseIdentity
 from runledger.core.jobs.setting_checks import check_reason
 from runledger.core.jobs.status import JobClaimOrigin
@@ -333,17 +334,20 @@ def return_claims(
         worker_id: The holder.
         leases: The leases to give back.
         reason: Kept in the REQUEUED event.
-        retry_delay: Time until the jobs are due again.
+        retry_delay: Time until the jobs are due again; negative counts as none.
         now: Instant to use instead of the database's clock, for tests.
 
     Returns:
         The ids that were returned. The others are held no longer, or locked by another transaction.
     """
-    if not leases:
-        return set()
+    check_reason("reason", reason)
     check_duration("retry_delay", retry_delay)
     check_now(now)
-    document = lease_document(worker_id, leases, now=now, reason=reason, retry_delay_ms=milliseconds(retry_delay))
+    if not leases:
+        return set()
+    document = lease_document(
+        worker_id, leases, now=now, reason=reason, retry_delay_ms=retry_delay_milliseconds(retry_delay)
+    )
     rows = yield Statement(sql=_RETURN, document=document, is_only=True)
     return job_ids(rows)
 
@@ -387,9 +391,11 @@ def _check_claim(worker_id: str, *, limit: int, lease_ttl: timedelta, now: datet
     check_now(now)
 
 
-def _check_job_types(job_types: object) -> None:
-    if isinstance(job_types, str):
-        raise InvalidArgumentError("job_types", "is a single text", "put it into a list")
+def _check_job_types(job_types: Sequence[str] | None) -> None:
+    """Refuse a single job type in place of several: its letters would be types that nobody has."""
+    if job_types is not None:
+        for _ in check_items("job_types", job_types, str, remedy="pass a list of job types"):
+            pass
 
 
 def _id_texts(ids: Collection[UUID]) -> list[str] | None:

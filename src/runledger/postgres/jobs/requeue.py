@@ -54,9 +54,18 @@ def requeue_job(
             a workflow. ``job.invalid_state_transition``: it has not ended. Nothing was written.
     """
     _check(reason, now)
-    locked = yield from lock_job_in_scope(job_id, scope=scope, operation_name="jobs.requeue_job", now=now)
-    _refuse_workflow_job(locked, "jobs.requeue_job")
-    requeue = _Requeue(job_id=job_id, scope=scope, reason=reason, keeps_progress=False, notices=notices, now=now)
+    name = "jobs.requeue_job"
+    locked = yield from lock_job_in_scope(job_id, scope=scope, operation_name=name, now=now)
+    _refuse_workflow_job(locked, name)
+    requeue = _Requeue(
+        operation_name=name,
+        job_id=job_id,
+        scope=scope,
+        reason=reason,
+        keeps_progress=False,
+        notices=notices,
+        now=now,
+    )
     return (yield from requeue.steps(locked))
 
 
@@ -103,14 +112,21 @@ def compare_and_requeue_job(
             "expected_status", "is no status that ends a run", "pass SUCCEEDED, DEAD_LETTERED or CANCELED"
         )
     check_int32("expected_run_number", expected_run_number, minimum=1)
-    locked = yield from lock_job_in_scope(job_id, scope=scope, operation_name="jobs.compare_and_requeue_job", now=now)
-    _refuse_workflow_job(locked, "jobs.compare_and_requeue_job")
+    name = "jobs.compare_and_requeue_job"
+    locked = yield from lock_job_in_scope(job_id, scope=scope, operation_name=name, now=now)
+    _refuse_workflow_job(locked, name)
     if (locked.status, locked.run_number) != (expected_status, expected_run_number):
         return ExpectationMismatch(status=locked.status, run_number=locked.run_number)
     if locked.canceled_lease_left > timedelta():
         return CancellationNotQuiesced(retry_after=locked.canceled_lease_left)
     requeue = _Requeue(
-        job_id=job_id, scope=scope, reason=reason, keeps_progress=keeps_progress, notices=notices, now=now
+        operation_name=name,
+        job_id=job_id,
+        scope=scope,
+        reason=reason,
+        keeps_progress=keeps_progress,
+        notices=notices,
+        now=now,
     )
     return Requeued(job=(yield from requeue.steps(locked)))
 
@@ -125,6 +141,7 @@ def _check(reason: str | None, now: datetime | None) -> None:
 class _Requeue:
     """What both operations have in common, once the job is locked and judged."""
 
+    operation_name: str
     job_id: UUID
     scope: Scope
     reason: str | None
@@ -142,7 +159,7 @@ class _Requeue:
         )
         rows = yield Statement(sql=_REQUEUE, document=document)
         if not rows:
-            raise invalid_state_transition("jobs.requeue_job", locked.status, "can be requeued once it has ended")
+            raise invalid_state_transition(self.operation_name, locked.status, "can be requeued once it has ended")
         if self.notices is not None:
             self.notices.take(rows[0])
         return (yield from read_changed_job(self.job_id, scope=self.scope))
