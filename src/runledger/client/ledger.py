@@ -222,7 +222,7 @@ class Ledger(
             run_at: When it is due; an aware datetime.
             run_in: How long from now it is due, by the database's clock; instead of ``run_at``.
             stage: A name for what the job waits for; at most 1,024 bytes.
-            idempotency_key: Makes the call repeatable: a second one with the same key, type and organisation gives
+            idempotency_key: Makes the call repeatable: a second one with the same key, type and organization gives
                 the job of the first if everything else is the same too, and is refused if not.
             connection: The caller's open transaction.
 

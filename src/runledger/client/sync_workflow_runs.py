@@ -48,7 +48,7 @@ class SyncWorkflowRuns(SyncLedgerPart):
             connection: The caller's open transaction.
 
         Returns:
-            A handle of the run, in the scope of its organisation.
+            A handle of the run, in the scope of its organization.
 
         Raises:
             WorkflowBuildError: It is no workflow; the database was not asked.

@@ -47,7 +47,7 @@ class WorkflowRuns(LedgerPart):
             connection: The caller's open transaction.
 
         Returns:
-            A handle of the run, in the scope of its organisation.
+            A handle of the run, in the scope of its organization.
 
         Raises:
             WorkflowBuildError: It is no workflow; the database was not asked.

@@ -46,7 +46,7 @@ class EnqueueRequest:
             once.
         run_in: How long from now, by the clock of the database, the job is due; at most 365,000 days.
         stage: The stage that the job starts with.
-        idempotency_key: Makes the request repeatable: a second one with the same key, job type and organisation
+        idempotency_key: Makes the request repeatable: a second one with the same key, job type and organization
             gives the job of the first if it asks for the same, and is refused if not. At most 1,024 bytes in UTF-8.
 
     Raises:

@@ -195,7 +195,7 @@ class WorkflowRunEnqueueBuilder:
         return self
 
     def idempotency_key(self, idempotency_key: str) -> Self:
-        """Make the request repeatable, in the scope of workflow type and organisation."""
+        """Make the request repeatable, in the scope of workflow type and organization."""
         self._idempotency_key = idempotency_key
         return self
 

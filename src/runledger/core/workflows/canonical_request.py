@@ -2,7 +2,7 @@
 
 PostgreSQL compares two documents as ``jsonb``: the order of members does not count, and numbers are equal by value. Nor
 does the order of steps and dependencies count, which are sorted, or whether a default is spelled out: of stage,
-organisation and release mode the effective value is written. Settings that are left to the definition are null, so that
+organization and release mode the effective value is written. Settings that are left to the definition are null, so that
 a changed definition makes no conflict.
 """
 
@@ -23,7 +23,7 @@ from runledger.core.workflows.status import WorkflowStepExecutionKind
 def canonical_run_request(run: WorkflowRunEnqueue) -> str:
     """Return the JSON text of a run as it was asked for.
 
-    Workflow type, organisation and key are not in it: they say where to look for an earlier request. A result step is
+    Workflow type, organization and key are not in it: they say where to look for an earlier request. A result step is
     in it where one is declared.
 
     Args:
@@ -62,7 +62,7 @@ def is_same_append(stored: str, requested: str, *, organization_id: UUID | None)
     """Whether two canonical appends ask for the same.
 
     A request that was stored by an older version may lack what was added to it since: its append window, the
-    organisation and the stage of a step, and it may have members that are not known any more. The order of steps and
+    organization and the stage of a step, and it may have members that are not known any more. The order of steps and
     dependencies does not count, and numbers are equal by value.
 
     Args:

@@ -59,7 +59,7 @@ class WorkflowDagBuilder:
         return self
 
     def idempotency_key(self, idempotency_key: str) -> Self:
-        """Make the request repeatable, in the scope of workflow type and organisation."""
+        """Make the request repeatable, in the scope of workflow type and organization."""
         self._run.idempotency_key(idempotency_key)
         return self
 

@@ -85,7 +85,7 @@ class WorkflowRunEnqueue:
     Attributes:
         workflow_type: The kind of workflow; a label.
         organization_id: The tenant that the run belongs to; ``None`` is the global scope.
-        idempotency_key: Makes the request repeatable, in the scope of workflow type and organisation. At most 1,024
+        idempotency_key: Makes the request repeatable, in the scope of workflow type and organization. At most 1,024
             bytes in UTF-8.
         metadata: Any JSON value about the run as a whole.
         result_step_key: The step whose output is the result of the run.

@@ -190,7 +190,7 @@ class Workflow(_Steps):
         workflow_type: The kind of workflow; a label.
         metadata: Any JSON value about the run as a whole; an empty object when not given.
         organization_id: The tenant that the run belongs to; ``None`` is the global scope.
-        idempotency_key: Makes the request repeatable, in the scope of workflow type and organisation. At most 1,024
+        idempotency_key: Makes the request repeatable, in the scope of workflow type and organization. At most 1,024
             bytes in UTF-8.
     """
 

@@ -65,7 +65,7 @@ def enqueue_jobs(
     A request whose key was used before, also by an earlier one of these requests, gives the id of the job that has it.
     Each statement takes its keys in one order, so that two calls with common keys wait for each other instead of
     deadlocking. That cannot hold across the statements of one call: with common keys in more than 1,000 requests, sort
-    the requests by organisation, job type and key.
+    the requests by organization, job type and key.
 
     Args:
         requests: The requests of the jobs.

@@ -24,9 +24,9 @@ _UPDATE_UUID_ARRAY = SqlFile("jobs", "update_job_payload_uuid_array_field")
 def get_job_payload_by_idempotency_key(
     organization_id: UUID, job_type: str, idempotency_key: str
 ) -> Steps[JobPayload | None]:
-    """Return the payload of the job that an organisation enqueued with a key, or ``None``.
+    """Return the payload of the job that an organization enqueued with a key, or ``None``.
 
-    A job of no organisation is never returned.
+    A job of no organization is never returned.
     """
     check_text("job_type", job_type)
     check_text("idempotency_key", idempotency_key)
@@ -41,7 +41,7 @@ def get_job_payload_by_idempotency_key(
 
 @operation("jobs.get_latest_job_payload_for_run")
 def get_latest_job_payload_for_run(organization_id: UUID, job_type: str, run_id: UUID) -> Steps[JobPayload | None]:
-    """Return the payload of the newest job of a type and organisation whose member ``run_id`` is the id, or ``None``.
+    """Return the payload of the newest job of a type and organization whose member ``run_id`` is the id, or ``None``.
 
     Reads the whole table of jobs; not for a hot path.
     """
@@ -69,7 +69,7 @@ def update_job_payload_uuid_array_field(
     The other members stay. Whatever the status: a handler that has begun has the old payload.
 
     Args:
-        organization_id: The organisation of the job.
+        organization_id: The organization of the job.
         job_id: The job.
         job_type: The type of the job.
         field: The member; made when it is missing.
@@ -77,7 +77,7 @@ def update_job_payload_uuid_array_field(
         now: Instant to use instead of the transaction's, for tests.
 
     Returns:
-        ``False`` when there is no job of this type in the organisation, or its payload is no object.
+        ``False`` when there is no job of this type in the organization, or its payload is no object.
     """
     check_text("job_type", job_type)
     check_text("field", field)

@@ -34,7 +34,7 @@ def get_job_by_idempotency_key(job_type: str, idempotency_key: str, *, scope: Sc
     Args:
         job_type: The type it was enqueued with.
         idempotency_key: The key.
-        scope: Whose key it is: each organisation has its own keys, and the global scope has others.
+        scope: Whose key it is: each organization has its own keys, and the global scope has others.
 
     Raises:
         InvalidArgumentError: The scope is ``Admin()``, which has no keys of its own.

@@ -19,7 +19,7 @@ _NAME = "schedules.upsert_schedule"
 def upsert_schedule(request: ScheduleRequest, *, scope: Scope, now: datetime | None = None) -> Steps[ScheduleRecord]:
     """Insert a schedule, or change the one that has the name, and return it as it is stored.
 
-    A schedule that exists keeps its organisation and whether it is active. When it is due next changes only with its
+    A schedule that exists keeps its organization and whether it is active. When it is due next changes only with its
     expression or its time zone.
 
     Args:
@@ -29,7 +29,7 @@ def upsert_schedule(request: ScheduleRequest, *, scope: Scope, now: datetime | N
 
     Raises:
         InvalidArgumentError: ``job_schedule.invalid_timezone``: the zone is not known here. ``argument.invalid``: the
-            schedule is new, and its organisation outside the scope. Nothing was written.
+            schedule is new, and its organization outside the scope. Nothing was written.
         InvalidCronError: The expression fires no more.
         QueryError: Nothing was written: ``job_schedule.definition_not_found_or_disabled``; ``job_schedule.name_taken``
             by a schedule outside the scope; ``job_schedule.owner_mismatch``: the schedule belongs to a catalog;

@@ -76,7 +76,7 @@ def write_schedules(requests: Sequence[ScheduleRequest], *, writer: Writer, now:
     """Insert schedules or change those that exist, each name once.
 
     Raises:
-        InvalidArgumentError: A time zone is not known here; nothing was sent. Or a new schedule is of an organisation
+        InvalidArgumentError: A time zone is not known here; nothing was sent. Or a new schedule is of an organization
             outside the scope.
         InvalidCronError: An expression fires no more.
         QueryError: A definition is missing, or a schedule belongs to somebody else. Nothing may be committed.

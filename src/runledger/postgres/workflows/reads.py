@@ -103,7 +103,7 @@ def get_workflow_run_by_type_and_idempotency_key(
     Args:
         workflow_type: The type it was enqueued with.
         idempotency_key: The key.
-        scope: Whose key it is: each organisation has its own keys, and the global scope has others.
+        scope: Whose key it is: each organization has its own keys, and the global scope has others.
 
     Raises:
         InvalidArgumentError: The scope is ``Admin()``, which has no keys of its own.

@@ -9,7 +9,7 @@
 -- A row without a request comes besides: the notice about the jobs that were made. notifies: tell workers, in this
 -- transaction; else whoever commits does.
 -- Guard: the two unique indexes; an enabled definition; the isolation. The caller rolls back unless all are SAME.
--- Locks: entries of the unique indexes, global ones first, in the order of (job type, organisation, key); this is where
+-- Locks: entries of the unique indexes, global ones first, in the order of (job type, organization, key); this is where
 -- twins wait for each other. Existing rows are read without a lock: it would stop the worker that holds the job, and
 -- take a right to update that producers do not have.
 -- A request without a default keeps NULL in its snapshot, so that a changed definition makes no conflict.

@@ -1,4 +1,4 @@
--- The latest dead letter of a job. Scope as list_job_events; the letter carries the job's organisation itself.
+-- The latest dead letter of a job. Scope as list_job_events; the letter carries the job's organization itself.
 -- Index: primary key.
 WITH input AS (SELECT $1::jsonb AS doc)
 SELECT d.job_id, d.job_type, d.organization_id, d.run_number, d.attempt, d.error_code, d.error_message,

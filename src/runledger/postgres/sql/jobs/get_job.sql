@@ -1,4 +1,4 @@
--- Read one job. `scope` is any, global (jobs of no organisation) or organization. Index: primary key.
+-- Read one job. `scope` is any, global (jobs of no organization) or organization. Index: primary key.
 WITH input AS (SELECT $1::jsonb AS doc)
 SELECT q.id, q.job_type, q.organization_id, q.payload::text AS payload_json, q.status::text, q.priority,
        q.run_number, q.attempt, q.max_attempts, q.timeout_seconds, q.next_run_at, q.lease_expires_at,

@@ -1,4 +1,4 @@
--- The payload of the job that was enqueued with a key in an organisation; never one of no organisation.
+-- The payload of the job that was enqueued with a key in an organization; never one of no organization.
 -- Index: uq_job_queue_type_idempotency_org.
 WITH input AS (SELECT $1::jsonb AS doc)
 SELECT q.id AS job_id, q.payload::text AS payload_json

@@ -1,4 +1,4 @@
--- The payload of the newest job of a type and organisation whose payload names a run in its member `run_id`.
+-- The payload of the newest job of a type and organization whose payload names a run in its member `run_id`.
 -- Index: none. Every job would pay for one on a member of its payload, so the table is read: not for a hot path.
 WITH input AS (SELECT $1::jsonb AS doc)
 SELECT q.id AS job_id, q.payload::text AS payload_json

@@ -1,5 +1,5 @@
 -- Page through the events of a job, oldest first, strictly after `after_id`. The scope goes through the job row, so
--- another organisation's job has an empty list. Index: primary keys.
+-- another organization's job has an empty list. Index: primary keys.
 WITH input AS (SELECT $1::jsonb AS doc)
 SELECT e.id, e.job_id, e.run_number, e.attempt, e.event_type::text, e.stage, e.progress_done, e.progress_total,
        e.payload::text AS payload_json, e.occurred_at

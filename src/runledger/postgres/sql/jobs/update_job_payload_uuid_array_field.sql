@@ -1,5 +1,5 @@
 -- Set one member of a job's payload to an array of uuids; the other members stay.
--- Guard: organisation and type, and that the payload is an object; no row back otherwise. Index: primary key.
+-- Guard: organization and type, and that the payload is an object; no row back otherwise. Index: primary key.
 WITH input AS (SELECT $1::jsonb AS doc)
 UPDATE {schema}.job_queue AS q
    SET payload = jsonb_set(

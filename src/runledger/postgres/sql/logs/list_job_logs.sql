@@ -1,5 +1,5 @@
 -- Page through the log of a job, oldest first, strictly after `after_id`. The scope goes through the job row, so another
--- organisation's job has an empty list. Index: primary keys.
+-- organization's job has an empty list. Index: primary keys.
 WITH input AS (SELECT $1::jsonb AS doc)
 SELECT l.id, l.job_id, l.run_number, l.attempt, l.level, l.message, l.payload::text AS payload_json, l.occurred_at
   FROM {schema}.job_logs AS l

@@ -1,4 +1,4 @@
--- Read one schedule by its name. `scope` is any, global (schedules of no organisation) or organization.
+-- Read one schedule by its name. `scope` is any, global (schedules of no organization) or organization.
 -- Index: uq_job_schedules_name.
 WITH input AS (SELECT $1::jsonb AS doc)
 SELECT s.id AS schedule_id, s.name, s.job_type, s.organization_id, s.payload_template::text AS payload_template_json,

@@ -1,5 +1,5 @@
 -- The run that was enqueued with a key. `scope` is global or organization: each has keys of its own.
--- Index: the two unique indexes of keys, of which each branch names one by its condition on the organisation.
+-- Index: the two unique indexes of keys, of which each branch names one by its condition on the organization.
 WITH input AS (SELECT $1::jsonb AS doc)
 SELECT r.id AS run_id
   FROM {schema}.workflow_runs AS r
