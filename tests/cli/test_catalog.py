@@ -254,4 +254,4 @@ def test_a_time_zone_that_is_not_there_is_bad_input(
     ended = run_command("catalog", "sync", path)
 
     assert ended.exit_code == 2
-    assert "timezone of schedule 'n': is no time zone that this host knows ('Mars/Olympus')" in ended.err
+    assert "timezone of schedule 'n': is not a time zone that this host knows ('Mars/Olympus')" in ended.err

@@ -222,7 +222,7 @@ def test_the_embedded_server_is_started_and_has_a_database_of_its_name(
 
 @pytest.mark.usefixtures("server_parent")
 @pytest.mark.parametrize(
-    ("name", "problem"), [("a/b", "is not a plain file name"), ("x" * 64, "is no possible name of a database")]
+    ("name", "problem"), [("a/b", "is not a plain file name"), ("x" * 64, "cannot be the name of a database")]
 )
 def test_an_impossible_name_of_an_embedded_server_is_refused(run_command: RunCommand, name: str, problem: str) -> None:
     ended = run_command("migrate", f"--embedded={name}")

@@ -226,7 +226,10 @@ def test_states_that_need_attention_are_told(ledger: SyncLedger, run_command: Ru
     ("damage", "failure"),
     [
         ("cron_expr = '99 * * * *'", "job_schedule.invalid_cron: cron_expr (minute) has 99"),
-        ("timezone = 'Mars'", "job_schedule.invalid_timezone: timezone is no time zone that this host knows ('Mars')"),
+        (
+            "timezone = 'Mars'",
+            "job_schedule.invalid_timezone: timezone is not a time zone that this host knows ('Mars')",
+        ),
         (None, "job_schedule.definition_not_found_or_disabled: job type 'report.build' is disabled"),
         ("overlap = 'allow'", "not known here; the log of the scheduler has the code (scheduler.schedule_deferred)"),
     ],
@@ -338,7 +341,7 @@ class TestNext:
         [
             (["often"], "EXPRESSION: has 1 field; "),
             (["30 25 * * *"], "EXPRESSION (hour): "),
-            ([CRON, "--timezone", "Mars"], "--timezone: is no time zone"),
+            ([CRON, "--timezone", "Mars"], "--timezone: is not a time zone"),
             ([CRON, "--after", "0001-01-01T00:00Z"], "--after: is out of range; "),
         ],
     )

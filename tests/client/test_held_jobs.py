@@ -284,7 +284,7 @@ async def test_a_failure_that_says_nothing_is_refused(ledger: Ledger, field: str
 async def test_progress_that_says_nothing_is_refused(ledger: Ledger) -> None:
     claimed = await held(ledger)
 
-    with pytest.raises(InvalidArgumentError, match="progress: says nothing"):
+    with pytest.raises(InvalidArgumentError, match="progress: is empty"):
         await ledger.update_job_progress(claimed.lease)
 
 

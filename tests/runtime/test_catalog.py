@@ -269,7 +269,7 @@ def test_a_zone_that_nobody_knows_is_told_where_it_is_declared(catalog: JobCatal
         catalog.schedule("weekly", "report.build", "@weekly", timezone="Europe/Berln")
 
     assert caught.value.code == "job_schedule.invalid_timezone"
-    problem = "timezone of schedule 'weekly': is no time zone that this host knows ('Europe/Berln'); pass "
+    problem = "timezone of schedule 'weekly': is not a time zone that this host knows ('Europe/Berln'); pass "
     assert str(caught.value).startswith(problem)
     assert "weekly" not in [schedule.name for schedule in catalog.declaration().schedules]
 

@@ -267,7 +267,12 @@ async def test_an_observer_that_takes_too_long_is_canceled_and_told_the_next(
 
 @pytest.mark.parametrize("observer", [object(), Notebook, None])
 async def test_what_is_no_observer_is_refused(app: App, observer: Any) -> None:
-    with pytest.raises(InvalidArgumentError) as caught:
+    with pytest.raises(InvalidArgumentError, match=r"^observers: contains an object without observe\(\); pass"):
         Supervisor(app.database, app.registry, quiet_config(), observers=[observer])
 
-    assert caught.value.field == "observers"
+
+async def test_one_observer_in_place_of_several_is_refused(app: App) -> None:
+    one: Any = Notebook()
+
+    with pytest.raises(InvalidArgumentError, match=r"^observers: is of type Notebook; put objects .* into a list$"):
+        Supervisor(app.database, app.registry, quiet_config(), observers=one)

@@ -148,9 +148,9 @@ def test_a_handler_with_swapped_parameters_is_refused() -> None:
         (OSError, "is of type type; pass a tuple"),
         ([OSError], "is of type list; pass a tuple"),
         ((OSError()), "is of type OSError; pass a tuple"),
-        ((int,), "holds int; pass classes of exceptions"),
-        ((OSError, KeyboardInterrupt), "holds KeyboardInterrupt; pass classes"),
-        ((OSError("secret"),), "holds an object of type OSError; pass classes"),
+        ((int,), "contains int; pass classes of exceptions"),
+        ((OSError, KeyboardInterrupt), "contains KeyboardInterrupt; pass classes"),
+        ((OSError("secret"),), "contains an object of type OSError; pass classes"),
     ],
 )
 def test_what_is_no_exception_to_retry_is_refused_where_it_is_written(retry_on: Any, problem: str) -> None:

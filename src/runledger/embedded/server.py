@@ -126,7 +126,7 @@ class EmbeddedServer:
         if not 1 <= len(name.encode()) <= _MAX_DATABASE_NAME_BYTES or "\0" in name:
             raise InvalidArgumentError(
                 "name",
-                "is no possible name of a database",
+                "cannot be the name of a database",
                 f"use 1 to {_MAX_DATABASE_NAME_BYTES} bytes, no NUL",
             )
         result = subprocess.run(

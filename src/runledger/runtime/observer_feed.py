@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from runledger.core.errors import InvalidArgumentError
@@ -32,10 +32,13 @@ class ObserverFeed:
         observers: The observers to tell.
 
     Raises:
-        InvalidArgumentError: One of them has no method ``observe``.
+        InvalidArgumentError: One of them has no method ``observe``, or it is no list of them.
     """
 
     def __init__(self, observers: Sequence[LifecycleObserver] = ()) -> None:
+        if not isinstance(observers, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+            problem = f"is of type {type(observers).__name__}"
+            raise InvalidArgumentError("observers", problem, "put objects with a method observe(events) into a list")
         self._lines = [_Line(observer) for observer in observers]
         self.is_used = bool(self._lines)
 
@@ -55,7 +58,7 @@ class _Line:
     def __init__(self, observer: LifecycleObserver) -> None:
         if inspect.isclass(observer) or not callable(getattr(observer, "observe", None)):
             raise InvalidArgumentError(
-                "observers", "hold what is no observer", "pass objects with a method observe(events)"
+                "observers", "contains an object without observe()", "pass objects with a method observe(events)"
             )
         self._observe: Any = observer.observe
         self._is_async = inspect.iscoroutinefunction(observer.observe)

@@ -264,7 +264,9 @@ def _check_retry_on(retry_on: object) -> None:
     for kind in cast("tuple[object, ...]", retry_on):
         if not inspect.isclass(kind) or not issubclass(kind, Exception):
             name = kind.__qualname__ if inspect.isclass(kind) else f"an object of type {type(kind).__qualname__}"
-            raise InvalidArgumentError("retry_on", f"holds {name}", "pass classes of exceptions, such as TimeoutError")
+            raise InvalidArgumentError(
+                "retry_on", f"contains {name}", "pass classes of exceptions, such as TimeoutError"
+            )
 
 
 def _check_handler(handler: object) -> None:

@@ -103,10 +103,10 @@ def test_a_prerequisite_in_both_lists_is_refused() -> None:
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        ("a", "holds a value of type str"),
-        (["a"], "holds a value of type str"),
+        ("a", "contains a value of type str"),
+        (["a"], "contains a value of type str"),
         (None, "is of type NoneType"),
-        (Workflow("other").job("a", "t"), "holds a step of another workflow"),
+        (Workflow("other").job("a", "t"), "contains a step of another workflow"),
     ],
 )
 def test_only_steps_of_the_same_workflow_can_be_waited_for(argument: str, value: Any, problem: str) -> None:
@@ -123,7 +123,7 @@ def test_the_result_is_that_of_a_step_of_the_same_workflow() -> None:
     flow.result_step(flow.gate("b"))
 
     assert flow.build().result_step_key == "b"
-    with pytest.raises(InvalidArgumentError, match=r"^step: holds a step of another workflow; "):
+    with pytest.raises(InvalidArgumentError, match=r"^step: contains a step of another workflow; "):
         flow.result_step(Workflow("w").job("a", "t"))
 
 

@@ -63,7 +63,7 @@ def test_a_member_that_is_to_be_set_and_removed_is_refused_without_its_name(queu
     with pytest.raises(InvalidArgumentError) as caught:
         edit(queue, queue.enqueue({"to": "a"}), members={"to": "b", "cc": "c"}, removed=["x", "to"])
 
-    assert str(caught.value) == "removed: has a member that members sets; name each in one of the two"
+    assert str(caught.value) == "removed: contains a member that members sets; name each in one of the two"
 
 
 def test_a_payload_that_is_no_object_is_left_as_it_is(queue: JobQueue) -> None:

@@ -111,7 +111,7 @@ def blank_job_type(index: int | None, step_key: str) -> WorkflowBuildError:
     return WorkflowBuildError(
         "workflow.invalid_dag_job_type_blank",
         field=step_place(index, "job_type"),
-        problem=f"of step {_quoted(step_key)} is blank",
+        problem=f"is blank, for step {_quoted(step_key)}",
         remedy="name the job type, for example 'email.send'",
         client_message="each job step of a workflow needs a job type",
         step_key=step_key,
@@ -124,7 +124,7 @@ def non_positive_max_attempts(index: int | None, step_key: str) -> WorkflowBuild
     return WorkflowBuildError(
         "workflow.invalid_dag_step_max_attempts_non_positive",
         field=step_place(index, "max_attempts"),
-        problem=f"of step {_quoted(step_key)} is not positive",
+        problem=f"is not positive, for step {_quoted(step_key)}",
         remedy="pass 1 or more, or None for the definition's",
         client_message="a step of a workflow needs at least one attempt",
         step_key=step_key,
@@ -137,7 +137,7 @@ def non_positive_timeout(index: int | None, step_key: str) -> WorkflowBuildError
     return WorkflowBuildError(
         "workflow.invalid_dag_step_timeout_seconds_non_positive",
         field=step_place(index, "timeout"),
-        problem=f"of step {_quoted(step_key)} is not positive",
+        problem=f"is not positive, for step {_quoted(step_key)}",
         remedy="pass a second or more, or None for the definition's",
         client_message="the timeout of a workflow step must be positive",
         step_key=step_key,
@@ -189,7 +189,7 @@ def blank_prerequisite(index: int | None, step_key: str, *, place: int) -> Workf
     return WorkflowBuildError(
         "workflow.invalid_dag_dependency_step_key_blank",
         field=step_place(index, f"dependencies[{place}]"),
-        problem=f"of step {_quoted(step_key)} is blank",
+        problem=f"is blank, for step {_quoted(step_key)}",
         remedy="name the step to wait for",
         client_message="a dependency of a workflow step names no step",
         step_key=step_key,

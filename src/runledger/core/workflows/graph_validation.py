@@ -180,7 +180,9 @@ def _check_step(index: int | None, step: WorkflowStepEnqueue) -> None:
         _check_external(index, step)
     else:
         raise InvalidArgumentError(
-            step_place(index, "execution_kind"), "is no execution kind", "pass a WorkflowStepExecutionKind"
+            step_place(index, "execution_kind"),
+            "is not a WorkflowStepExecutionKind",
+            "pass a WorkflowStepExecutionKind",
         )
     if step.organization_id is not None:
         check_organization_id(step_place(index, "organization_id"), step.organization_id)

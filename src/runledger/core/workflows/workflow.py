@@ -166,10 +166,12 @@ class _Steps:
     def _check_handle(self, argument: str, handle: object) -> None:
         if not isinstance(handle, WorkflowStepHandle):
             raise InvalidArgumentError(
-                argument, f"holds a value of type {type(handle).__name__}", "pass steps that job() or gate() returned"
+                argument,
+                f"contains a value of type {type(handle).__name__}",
+                "pass steps that job() or gate() returned",
             )
         if not handle.belongs_to(self):
-            raise InvalidArgumentError(argument, "holds a step of another workflow", "pass steps of this one")
+            raise InvalidArgumentError(argument, "contains a step of another workflow", "pass steps of this one")
 
 
 class Workflow(_Steps):

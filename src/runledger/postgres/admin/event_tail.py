@@ -138,5 +138,5 @@ def _decode(cursor: str) -> _Place:
 
 def _no_cursor() -> InvalidArgumentError:
     return InvalidArgumentError(
-        "cursor", "is none of this list", "pass next_cursor or the cursor of an event", code=INVALID_PAGINATION
+        "cursor", "is not from this list", "pass next_cursor or the cursor of an event", code=INVALID_PAGINATION
     )

@@ -90,7 +90,7 @@ def get_job_summaries(job_ids: Iterable[UUID], *, scope: Scope) -> Steps[list[Jo
     ids = list(dict.fromkeys(check_items("job_ids", job_ids, UUID, remedy="pass a list of uuid.UUID")))
     if len(ids) > MAX_LIMIT:
         raise InvalidArgumentError(
-            "job_ids", f"holds more than {MAX_LIMIT} ids", "ask for them in parts", code=INVALID_PAGINATION
+            "job_ids", f"contains more than {MAX_LIMIT} ids", "ask for them in parts", code=INVALID_PAGINATION
         )
     fields = scope_fields(scope)
     if not ids:

@@ -81,7 +81,7 @@ def _bytes(cursor: str, length: int) -> bytes:
 
 
 def _no_cursor() -> InvalidArgumentError:
-    return _refused("cursor", "is none of this list", "pass next_cursor of the page before, or leave it out")
+    return _refused("cursor", "is not from this list", "pass next_cursor of the page before, or leave it out")
 
 
 def _refused(field: str, problem: str, remedy: str) -> InvalidArgumentError:

@@ -63,7 +63,7 @@ def edit_job_payload(
     if not members and not removed:
         raise InvalidArgumentError("members", "is empty, and so is removed", "say what to set or to remove")
     if not set(members).isdisjoint(removed):
-        raise InvalidArgumentError("removed", "has a member that members sets", "name each in one of the two")
+        raise InvalidArgumentError("removed", "contains a member that members sets", "name each in one of the two")
     check_now(now)
     members_json = encode_json(members, field="members")
     removed_json = encode_json(removed, field="removed")

@@ -42,7 +42,7 @@ class JobProgressUpdate:
 
     def __post_init__(self) -> None:
         if self.progress == JobProgress():
-            raise InvalidArgumentError("progress", "says nothing", "give counts, a stage or a checkpoint")
+            raise InvalidArgumentError("progress", "is empty", "give counts, a stage or a checkpoint")
         checkpoint = self.progress.checkpoint
         encoded = None if checkpoint is None else encode_json(checkpoint, field="checkpoint")
         object.__setattr__(self, "checkpoint_json", encoded)

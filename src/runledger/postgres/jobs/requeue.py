@@ -108,9 +108,7 @@ def compare_and_requeue_job(
             "expected_status", f"is of type {type(expected_status).__name__}", "pass a JobStatus"
         )
     if not expected_status.is_terminal:
-        raise InvalidArgumentError(
-            "expected_status", "is no status that ends a run", "pass SUCCEEDED, DEAD_LETTERED or CANCELED"
-        )
+        raise InvalidArgumentError("expected_status", "does not end a run", "pass SUCCEEDED, DEAD_LETTERED or CANCELED")
     check_int32("expected_run_number", expected_run_number, minimum=1)
     name = "jobs.compare_and_requeue_job"
     locked = yield from lock_job_in_scope(job_id, scope=scope, operation_name=name, now=now)

@@ -40,7 +40,7 @@ def outside_the_scope() -> InvalidArgumentError:
 
 
 def owner_mismatch(operation_name: str, owner: str) -> QueryError:
-    """Return the error of a schedule that somebody else says what it is."""
+    """Return the error of a schedule that another owner declares."""
     return refusal(
         QueryErrorCategory.CONFLICT,
         "job_schedule.owner_mismatch",

@@ -27,7 +27,7 @@ def time_zone(name: str) -> tzinfo:
         pass
     raise InvalidArgumentError(
         "timezone",
-        f"is no time zone that this host knows ({name[:_SHOWN]!r})",
+        f"is not a time zone that this host knows ({name[:_SHOWN]!r})",
         "pass an IANA name, for example 'Europe/Berlin'; where files of time zones are missing, install tzdata",
         code="job_schedule.invalid_timezone",
     )

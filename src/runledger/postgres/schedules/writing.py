@@ -102,7 +102,7 @@ def lock_schedules(names: list[str], *, scope: Scope, now: datetime | None) -> S
 
 
 def check_owner(row: Row, writer: Writer) -> None:
-    """Refuse a locked schedule that somebody else says what it is.
+    """Refuse a locked schedule that another owner declares.
 
     Raises:
         QueryError: ``job_schedule.owner_mismatch``.
