@@ -260,6 +260,8 @@ class SyncLedger(
         A request whose key is known, also from an earlier one of them, gives the id of the job that has it.
 
         Raises:
+            InvalidArgumentError: One of them cannot be stored, told by its place among all of them, such as
+                ``requests[17].payload.price``; none is enqueued.
             QueryError: One of them is refused, as by :meth:`enqueue`; none is enqueued.
             DatabaseConnectionError: As by :meth:`enqueue`.
         """
