@@ -119,7 +119,12 @@ def fires_of_cronsim(text: str, after: datetime, zone: ZoneInfo) -> list[datetim
     """Return the first instants of an expression of five fields, by cronsim."""
     # Asked from the second pass of a repeated hour, it begins with the first pass.
     in_order = (fire.astimezone(UTC) for fire in CronSim(text, after.astimezone(zone)))
-    return list(islice((fire for fire in in_order if fire > after), 5))
+    in_order = (fire for fire in in_order if fire > after)
+    expression = parse_cron(text)
+    if expression.follows_wall_clock:
+        # It moves such a fire behind a gap of the clock, too, where a month begins in the gap.
+        in_order = (fire for fire in in_order if _names(expression, fire.astimezone(zone)))
+    return list(islice(in_order, 5))
 
 
 def fires_of_croniter(text: str, after: datetime) -> list[datetime]:
