@@ -6,6 +6,7 @@ import fcntl
 import os
 import shlex
 import signal
+import socket
 import subprocess
 from collections.abc import Callable
 from contextlib import closing
@@ -14,7 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from runledger.embedded import EmbeddedServer, EmbeddedServerError
+from runledger.embedded import EmbeddedServer, EmbeddedServerError, starting
 from runledger.embedded.account import owner_account, server_account
 from runledger.embedded.binaries import usable_binaries
 from runledger.embedded.cluster import server_command
@@ -111,6 +112,18 @@ def test_forked_child_keeps_the_server(data_dir: Path, start_user: StartUser) ->
         assert parent.stdin is not None
         parent.stdin.close()
         postmaster.await_end()
+
+
+def test_a_socket_that_nobody_serves_is_no_running_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A postmaster that was killed may leave one for a moment, in a child that was about to begin."""
+    monkeypatch.setattr(starting, "_CONNECT_SECONDS", 0.05)
+    answers: Callable[[Path], bool] = vars(starting)["_answers"]
+    address = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as orphan:
+        orphan.bind(str(address))
+        orphan.listen()
+
+        assert not answers(address)
 
 
 def test_killed_postmaster_is_replaced(data_dir: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -22,6 +23,8 @@ from runledger.embedded.cluster import (
 from runledger.embedded.errors import EmbeddedServerError
 from runledger.embedded.layout import ServerLayout
 
+# Whether the connection is to be encrypted, which a server answers with one byte, and does not log.
+_QUESTION = struct.pack("!ii", 8, 80877103)
 _CONNECT_SECONDS = 5
 _POLL_SECONDS = 0.01
 _LOG_TAIL_LINES = 20
@@ -68,7 +71,7 @@ def ensure_running(
 def _is_running(layout: ServerLayout, *, timeout_seconds: float) -> bool:
     deadline = time.monotonic() + timeout_seconds
     while locks.is_held_alone(layout.watcher_lock):
-        if _accepts_connections(layout.socket):
+        if _answers(layout.socket):
             return True
         # The postmaster was killed a moment ago, and the watcher is about to notice.
         if time.monotonic() >= deadline:
@@ -80,16 +83,22 @@ def _is_running(layout: ServerLayout, *, timeout_seconds: float) -> bool:
     return False
 
 
-def _accepts_connections(address: Path) -> bool:
+def _answers(address: Path) -> bool:
+    """Whether a server takes connections and serves them.
+
+    To connect is not enough: a child that the postmaster was about to make when it was killed keeps its socket for a
+    moment, and there nobody serves.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(_CONNECT_SECONDS)
         try:
             client.connect(str(address))
+            client.sendall(_QUESTION)
+            return client.recv(1) != b""
         except BlockingIOError:
             return True  # So many are waiting that there is no place in the queue.
         except OSError:
             return False
-    return True
 
 
 def _refuse_unreachable(data_dir: Path, account: Account) -> None:
