@@ -42,7 +42,7 @@ async def held(ledger: Ledger, payload: Any = None, *, max_attempts: int = 3) ->
 
 
 async def event_types(ledger: Ledger, job_id: UUID) -> list[str]:
-    return [event.event_type.value for event in await ledger.job_events(job_id)]
+    return [event.event_type.value for event in await ledger.list_job_events(job_id)]
 
 
 async def expire_leases(observer: Observer) -> None:
@@ -75,7 +75,7 @@ async def test_a_job_is_claimed_started_reported_on_and_completed(ledger: Ledger
     job = await ledger.get_job(claimed.job_id)
     assert job is not None
     assert (job.status, job.stage, job.output) == (JobStatus.SUCCEEDED, "completed", {"sent": 4})
-    (attempt,) = await ledger.job_attempts(claimed.job_id)
+    (attempt,) = await ledger.list_job_attempts(claimed.job_id)
     assert attempt.claim_origin is JobClaimOrigin.WORKER_PRESTART
     assert attempt.execution_started_persisted_at is not None
     assert await event_types(ledger, claimed.job_id) == [
@@ -93,8 +93,8 @@ async def test_a_claim_that_was_not_started_is_released_without_an_attempt(ledge
     assert job is not None
     assert (job.status, job.attempt) == (JobStatus.PENDING, 0)
     assert job.next_run_at - claimed.leased_at >= MINUTE
-    assert await ledger.job_attempts(claimed.job_id) == []
-    assert (await ledger.job_events(claimed.job_id))[-1].payload == {"reason": "QUEUE_FULL"}
+    assert await ledger.list_job_attempts(claimed.job_id) == []
+    assert (await ledger.list_job_events(claimed.job_id))[-1].payload == {"reason": "QUEUE_FULL"}
 
 
 async def test_a_started_claim_is_not_released(ledger: Ledger) -> None:
@@ -118,7 +118,7 @@ async def test_a_direct_claim_records_the_start_when_it_is_one(ledger: Ledger, *
     job = await ledger.get_job(job_id)
     assert job is not None
     assert (claimed.job_id, job.stage, job.worker_id) == (job_id, stage, WORKER)
-    (attempt,) = await ledger.job_attempts(job_id)
+    (attempt,) = await ledger.list_job_attempts(job_id)
     assert attempt.claim_origin is JobClaimOrigin.DIRECT
     assert (attempt.execution_started_persisted_at is not None) is is_start
 

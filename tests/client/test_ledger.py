@@ -115,7 +115,7 @@ async def test_reading_in_a_transaction_sees_what_it_wrote(ledger: Ledger) -> No
         job_id = await ledger.enqueue(TYPE, connection=connection)
 
         job = await ledger.get_job(job_id, connection=connection)
-        events = await ledger.job_events(job_id, connection=connection)
+        events = await ledger.list_job_events(job_id, connection=connection)
 
     assert job is not None
     assert [event.event_type for event in events] == [JobEventType.ENQUEUED]
@@ -303,15 +303,15 @@ async def test_a_scope_shows_its_own_and_nothing_else(
 
     assert (await ledger.get_job(job_id, scope=scope) is not None) is is_seen
     assert (await ledger.get_dead_letter(job_id, scope=scope) is not None) is is_seen
-    assert len(await ledger.job_attempts(job_id, scope=scope)) == is_seen
-    assert bool(await ledger.job_events(job_id, scope=scope)) is is_seen
+    assert len(await ledger.list_job_attempts(job_id, scope=scope)) == is_seen
+    assert bool(await ledger.list_job_events(job_id, scope=scope)) is is_seen
 
 
 async def test_the_default_scope_is_that_of_no_organization(ledger: Ledger) -> None:
     job_id = await ledger.enqueue(TYPE, organization_id=ORGANIZATION)
 
     assert await ledger.get_job(job_id) is None
-    assert await ledger.job_events(job_id) == []
+    assert await ledger.list_job_events(job_id) == []
 
 
 @pytest.mark.parametrize("scope", [None, ORGANIZATION, "any"])
@@ -328,11 +328,11 @@ async def test_events_are_paged(ledger: Ledger, runledger_database: EphemeralDat
     async with Database(runledger_database.url).own_connection() as connection:
         await connection.run(jobs.claim_jobs("worker-1", lease_ttl=timedelta(minutes=1), limit=1))
 
-    (first,) = await ledger.job_events(job_id, limit=1)
-    (second,) = await ledger.job_events(job_id, limit=1, after_id=first.id)
+    (first,) = await ledger.list_job_events(job_id, limit=1)
+    (second,) = await ledger.list_job_events(job_id, limit=1, after_id=first.id)
 
     assert [first.event_type, second.event_type] == [JobEventType.ENQUEUED, JobEventType.LEASED]
-    assert await ledger.job_events(job_id, after_id=second.id) == []
+    assert await ledger.list_job_events(job_id, after_id=second.id) == []
 
 
 async def test_a_job_that_does_not_exist_is_none(ledger: Ledger) -> None:
@@ -340,8 +340,8 @@ async def test_a_job_that_does_not_exist_is_none(ledger: Ledger) -> None:
 
     assert await ledger.get_job(job_id, scope=Admin()) is None
     assert await ledger.get_dead_letter(job_id, scope=Admin()) is None
-    assert await ledger.job_events(job_id, scope=Admin()) == []
-    assert await ledger.job_attempts(job_id, scope=Admin()) == []
+    assert await ledger.list_job_events(job_id, scope=Admin()) == []
+    assert await ledger.list_job_attempts(job_id, scope=Admin()) == []
 
 
 # Keys --------------------------------------------------------------------------------------------------------------

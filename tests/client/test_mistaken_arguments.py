@@ -36,7 +36,7 @@ def line() -> JobLogLine:
 
 MISTAKES: dict[str, tuple[Callable[[SyncLedger], object], str]] = {
     "text as id": (lambda ledger: ledger.get_job(wrong(str(JOB))), "job_id: is of type str; pass a uuid.UUID"),
-    "number as id": (lambda ledger: ledger.job_events(wrong(5)), "job_id: is of type int"),
+    "number as id": (lambda ledger: ledger.list_job_events(wrong(5)), "job_id: is of type int"),
     "id to cancel": (lambda ledger: ledger.cancel_job(wrong("x"), scope=Admin()), "job_id: is of type str"),
     "text as scope": (lambda ledger: ledger.get_job(JOB, scope=wrong("x")), "scope: is of type str; pass Global"),
     "one request": (
@@ -144,7 +144,10 @@ MISTAKES: dict[str, tuple[Callable[[SyncLedger], object], str]] = {
     "no offset": (lambda ledger: ledger.list_runtime_configs(offset=wrong(None)), "offset: is of type NoneType"),
     "large offset": (lambda ledger: ledger.list_job_definitions(offset=2**63), "offset: is out of range; pass at most"),
     "large limit": (lambda ledger: ledger.list_schedules(limit=2**63), "limit: is out of range; pass at most 9223372"),
-    "large id of a line": (lambda ledger: ledger.job_logs(JOB, after_id=10**30), "after_id: is out of range; pass"),
+    "large id of a line": (
+        lambda ledger: ledger.list_job_logs(JOB, after_id=10**30),
+        "after_id: is out of range; pass",
+    ),
     "texts as ids": (
         lambda ledger: ledger.get_job_summaries(wrong(["x"])),
         "job_ids[0]: is of type str; pass a list of uuid.UUID",

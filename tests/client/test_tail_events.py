@@ -61,7 +61,7 @@ async def test_events_come_as_they_happen_and_go_on_behind_a_cursor(ledger: Ledg
 
 async def test_who_follows_from_now_on_sees_nothing_older(ledger: Ledger, tail: Any) -> None:
     await ledger.enqueue(TYPE)
-    events = tail(cursor=await ledger.find_newest_event())
+    events = tail(cursor=await ledger.find_newest_event_cursor())
     new = await ledger.enqueue(TYPE)
 
     assert await jobs_of(events, 1) == [new]

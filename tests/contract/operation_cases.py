@@ -292,7 +292,7 @@ OPERATION_CASES: tuple[Operation[Any], ...] = (
         now=_NOW,
     ),
     admin.read_events_after("AAAAAAAAAAUAAAAAAAAABQAAAAAAAAAHAAAAAAAAAAk", limit=10),
-    admin.find_newest_event(),
+    admin.find_newest_event_cursor(),
     admin.pause_job_type("email.send", now=_NOW),
     admin.resume_job_type("email.send", notices=_NOTICES, now=_NOW),
     workers.register_worker(_IDENTITY, lease_ttl=_TTL, replaces_instance_id=JOB_ID, now=_NOW),

@@ -40,18 +40,18 @@ NOT_ON_THE_LEDGER: Mapping[str, str] = {
 LEDGER_METHODS = """
     activate_schedule append_workflow_steps cancel_job cancel_workflow_run check_schema claim_jobs claim_prestart_jobs
     close compare_and_requeue_job complete_gate complete_job_failure complete_job_success connect count_jobs
-    delete_runtime_config delete_schedule edit_job_payload enqueue enqueue_many enqueue_workflow
-    ensure_job_definitions find_newest_event get_dead_letter get_job get_job_by_idempotency_key get_job_definition
-    get_job_metrics get_job_payload_by_idempotency_key get_job_summaries get_latest_job_payload_for_run
-    get_latest_workflow_run get_required_runtime_config get_runtime_config get_schedule get_workflow_run
-    get_workflow_run_by_idempotency_key get_workflow_run_id_for_job heartbeat_job insert_job_logs
-    insert_runtime_config_if_missing job_attempts job_events job_logs list_dead_letters list_enqueued_workflow_steps
-    list_job_definitions list_jobs list_runtime_configs list_schedules list_workers list_workflow_runs
-    list_workflow_step_dependencies list_workflow_step_keys_for_update list_workflow_steps migrate pause_job_type
-    pause_schedule read_events_after reap_expired_leases release_unstarted_job_claim requeue_job resume_job_type
-    runtime_config set_schedule_next_fire sync_catalog tail_events transaction update_job_definition
-    update_job_payload_uuid_array_field update_job_progress update_schedule update_workflow_step_payload
-    upsert_job_definitions upsert_runtime_config upsert_schedule workflow_run
+    delete_runtime_config delete_schedule edit_job_payload enqueue enqueue_many enqueue_workflow ensure_job_definitions
+    find_newest_event_cursor get_dead_letter get_job get_job_by_idempotency_key get_job_definition get_job_metrics
+    get_job_payload_by_idempotency_key get_job_summaries get_latest_job_payload_for_run get_latest_workflow_run
+    get_required_runtime_config get_runtime_config get_schedule get_workflow_run get_workflow_run_by_idempotency_key
+    get_workflow_run_id_for_job heartbeat_job insert_job_logs insert_runtime_config_if_missing list_dead_letters
+    list_enqueued_workflow_steps list_job_attempts list_job_definitions list_job_events list_job_logs list_jobs
+    list_runtime_configs list_schedules list_workers list_workflow_runs list_workflow_step_dependencies
+    list_workflow_step_keys_for_update list_workflow_steps migrate pause_job_type pause_schedule read_events_after
+    reap_expired_leases release_unstarted_job_claim requeue_job resume_job_type runtime_config set_schedule_next_fire
+    sync_catalog tail_events transaction update_job_definition update_job_payload_uuid_array_field update_job_progress
+    update_schedule update_workflow_step_payload upsert_job_definitions upsert_runtime_config upsert_schedule
+    workflow_run
 """
 
 

@@ -50,8 +50,8 @@ PUBLIC_NAMES: dict[ModuleType, str] = {
         update_job_progress update_progress_of_jobs upsert_job_definitions upsert_job_runtime_config
     """,
     admin: """
-        count_jobs edit_job_payload find_newest_event get_job_metrics get_job_summaries list_dead_letters list_jobs
-        pause_job_type read_events_after resume_job_type
+        count_jobs edit_job_payload find_newest_event_cursor get_job_metrics get_job_summaries list_dead_letters
+        list_jobs pause_job_type read_events_after resume_job_type
     """,
     workflows: """
         WorkflowAppendRequest append_workflow_steps append_workflow_steps_of_job cancel_workflow_run

@@ -115,7 +115,7 @@ STATEMENTS: dict[Duty, set[str]] = {
         "workflows/list_workflow_step_dependencies",
         "admin/count_jobs",
         "admin/count_recent_attempts",
-        "admin/find_newest_event",
+        "admin/find_newest_event_cursor",
         "admin/get_job_metrics",
         "admin/read_events_after",
         "admin/get_job_summaries",
@@ -278,8 +278,8 @@ async def test_a_whole_life_under_the_printed_rights(roles: Roles, runledger_dat
             JobStatus.DEAD_LETTERED,
             JobStatus.DEAD_LETTERED,
         ]
-        assert [event.event_type.value for event in await producer.job_events(ids[0])][-1] == "SUCCEEDED"
-        assert [attempt.error_code for attempt in await producer.job_attempts(ids[2])] == ["job.lease_expired"]
+        assert [event.event_type.value for event in await producer.list_job_events(ids[0])][-1] == "SUCCEEDED"
+        assert [attempt.error_code for attempt in await producer.list_job_attempts(ids[2])] == ["job.lease_expired"]
         assert await producer.get_dead_letter(ids[1]) is not None
         assert await producer.check_schema() == []
     await observer.close()

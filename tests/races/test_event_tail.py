@@ -184,7 +184,7 @@ def test_an_event_without_its_job_is_read_all_the_same(queue: JobQueue) -> None:
 
 def test_who_begins_now_sees_what_comes(queue: JobQueue) -> None:
     queue.enqueue()
-    reader = Reader(queue, queue.run(admin.find_newest_event()))
+    reader = Reader(queue, queue.run(admin.find_newest_event_cursor()))
     new = queue.enqueue()
 
     assert reader.jobs(1) == [new]
@@ -234,7 +234,7 @@ def test_a_cursor_beyond_what_the_database_has_given_out_is_refused(queue: JobQu
     queue.sql("ALTER SEQUENCE job_events_id_seq RESTART WITH 1")
     queue.enqueue()
 
-    with pytest.raises(QueryError, match="find_newest_event") as caught:
+    with pytest.raises(QueryError, match="find_newest_event_cursor") as caught:
         reader.read()
 
     assert caught.value.code == "job.event_tail_set_back"

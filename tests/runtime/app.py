@@ -99,10 +99,10 @@ class App:
         return job
 
     async def attempts(self, job_id: UUID) -> list[JobAttempt]:
-        return await self.ledger.job_attempts(job_id, scope=Admin())
+        return await self.ledger.list_job_attempts(job_id, scope=Admin())
 
     async def events(self, job_id: UUID) -> list[JobEventType]:
-        return [event.event_type for event in await self.ledger.job_events(job_id, scope=Admin())]
+        return [event.event_type for event in await self.ledger.list_job_events(job_id, scope=Admin())]
 
     async def dead_letter(self, job_id: UUID) -> JobDeadLetter | None:
         return await self.ledger.get_dead_letter(job_id, scope=Admin())

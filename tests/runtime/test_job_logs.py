@@ -37,7 +37,7 @@ def shop() -> Iterator[logging.Logger]:
 
 
 async def lines_of(app: App, job_id: UUID) -> list[JobLog]:
-    return await app.ledger.job_logs(job_id, scope=Admin())
+    return await app.ledger.list_job_logs(job_id, scope=Admin())
 
 
 @pytest.mark.parametrize("kind", ["async", "thread"])

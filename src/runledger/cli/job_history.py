@@ -54,15 +54,15 @@ def read_history(ledger: SyncLedger, job_id: UUID) -> JobHistory | None:
         if job is None:
             return None
         events: list[JobEvent] = []
-        while page := ledger.job_events(
+        while page := ledger.list_job_events(
             job_id, scope=Admin(), after_id=events[-1].id if events else 0, limit=_PAGE, connection=connection
         ):
             events += page
         definition = ledger.get_job_definition(job.job_type, connection=connection)
-        logs = ledger.job_logs(job_id, scope=Admin(), limit=MAX_LOGS + 1, connection=connection)
+        logs = ledger.list_job_logs(job_id, scope=Admin(), limit=MAX_LOGS + 1, connection=connection)
         return JobHistory(
             job=job,
-            attempts=ledger.job_attempts(job_id, scope=Admin(), connection=connection),
+            attempts=ledger.list_job_attempts(job_id, scope=Admin(), connection=connection),
             events=events,
             dead_letter=ledger.get_dead_letter(job_id, scope=Admin(), connection=connection),
             logs=logs[:MAX_LOGS],

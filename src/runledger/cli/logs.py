@@ -41,6 +41,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _pages(ledger: SyncLedger, job_id: UUID, *, after_id: int) -> Iterator[list[JobLog]]:
-    while page := ledger.job_logs(job_id, scope=Admin(), after_id=after_id, limit=_PAGE):
+    while page := ledger.list_job_logs(job_id, scope=Admin(), after_id=after_id, limit=_PAGE):
         yield page
         after_id = page[-1].id

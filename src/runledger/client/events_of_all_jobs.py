@@ -33,7 +33,8 @@ class EventsOfAllJobs(LedgerPart):
         A transaction that writes, in any database of the server, holds back the events after it for as long as it runs.
 
         Args:
-            cursor: Where to begin; ``None`` is the oldest event, :meth:`find_newest_event` gives the place of now.
+            cursor: The place to begin at; ``None`` is the oldest event, :meth:`find_newest_event_cursor` gives that of
+                now.
             poll_interval: How long to wait when nothing is new.
 
         Raises:
@@ -79,9 +80,9 @@ class EventsOfAllJobs(LedgerPart):
         """
         return await self._run(admin.read_events_after(cursor, limit=limit), connection)
 
-    async def find_newest_event(self, *, connection: AsyncConnection[Any] | None = None) -> str:
+    async def find_newest_event_cursor(self, *, connection: AsyncConnection[Any] | None = None) -> str:
         """Return the cursor behind the newest event, for those who follow from now on.
 
         Events of transactions that are open at this moment may be missed.
         """
-        return await self._run(admin.find_newest_event(), connection)
+        return await self._run(admin.find_newest_event_cursor(), connection)

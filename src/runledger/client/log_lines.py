@@ -18,7 +18,7 @@ _GLOBAL = Global()
 class JobLogs(LedgerPart):
     """What the handlers of jobs said while they ran."""
 
-    async def job_logs(
+    async def list_job_logs(
         self,
         job_id: UUID,
         *,

@@ -132,13 +132,13 @@ class SingleJobs(LedgerPart):
         )
         return await self._run(operation, connection)
 
-    async def job_events(
+    async def list_job_events(
         self,
         job_id: UUID,
         *,
         scope: Scope = _GLOBAL,
-        after_id: int = 0,
         limit: int = 1_000,
+        after_id: int = 0,
         connection: AsyncConnection[Any] | None = None,
     ) -> list[JobEvent]:
         """Return what happened to a job, oldest first; a job outside the scope has no events.
@@ -146,14 +146,14 @@ class SingleJobs(LedgerPart):
         Args:
             job_id: The job.
             scope: Whose jobs may be seen, see :meth:`get_job`.
-            after_id: Only events after this one; the id of the last event seen turns the page.
             limit: The most events to return.
+            after_id: Only events after this one; the id of the last event seen turns the page.
             connection: The caller's open transaction.
         """
         operation = jobs.list_job_events(job_id, scope=scope, limit=limit, after_id=after_id)
         return await self._run(operation, connection)
 
-    async def job_attempts(
+    async def list_job_attempts(
         self, job_id: UUID, *, scope: Scope = _GLOBAL, connection: AsyncConnection[Any] | None = None
     ) -> list[JobAttempt]:
         """Return every attempt of a job in order, of all its runs; a job outside the scope has none."""

@@ -34,7 +34,8 @@ class SyncEventsOfAllJobs(SyncLedgerPart):
         A transaction that writes, in any database of the server, holds back the events after it for as long as it runs.
 
         Args:
-            cursor: Where to begin; ``None`` is the oldest event, :meth:`find_newest_event` gives the place of now.
+            cursor: The place to begin at; ``None`` is the oldest event, :meth:`find_newest_event_cursor` gives that of
+                now.
             poll_interval: How long to wait when nothing is new.
 
         Raises:
@@ -80,9 +81,9 @@ class SyncEventsOfAllJobs(SyncLedgerPart):
         """
         return self._run(admin.read_events_after(cursor, limit=limit), connection)
 
-    def find_newest_event(self, *, connection: Connection[Any] | None = None) -> str:
+    def find_newest_event_cursor(self, *, connection: Connection[Any] | None = None) -> str:
         """Return the cursor behind the newest event, for those who follow from now on.
 
         Events of transactions that are open at this moment may be missed.
         """
-        return self._run(admin.find_newest_event(), connection)
+        return self._run(admin.find_newest_event_cursor(), connection)

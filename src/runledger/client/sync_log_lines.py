@@ -19,7 +19,7 @@ _GLOBAL = Global()
 class SyncJobLogs(SyncLedgerPart):
     """What the handlers of jobs said while they ran."""
 
-    def job_logs(
+    def list_job_logs(
         self,
         job_id: UUID,
         *,

@@ -133,13 +133,13 @@ class SyncSingleJobs(SyncLedgerPart):
         )
         return self._run(operation, connection)
 
-    def job_events(
+    def list_job_events(
         self,
         job_id: UUID,
         *,
         scope: Scope = _GLOBAL,
-        after_id: int = 0,
         limit: int = 1_000,
+        after_id: int = 0,
         connection: Connection[Any] | None = None,
     ) -> list[JobEvent]:
         """Return what happened to a job, oldest first; a job outside the scope has no events.
@@ -147,14 +147,14 @@ class SyncSingleJobs(SyncLedgerPart):
         Args:
             job_id: The job.
             scope: Whose jobs may be seen, see :meth:`get_job`.
-            after_id: Only events after this one; the id of the last event seen turns the page.
             limit: The most events to return.
+            after_id: Only events after this one; the id of the last event seen turns the page.
             connection: The caller's open transaction.
         """
         operation = jobs.list_job_events(job_id, scope=scope, limit=limit, after_id=after_id)
         return self._run(operation, connection)
 
-    def job_attempts(
+    def list_job_attempts(
         self, job_id: UUID, *, scope: Scope = _GLOBAL, connection: Connection[Any] | None = None
     ) -> list[JobAttempt]:
         """Return every attempt of a job in order, of all its runs; a job outside the scope has none."""

@@ -17,7 +17,7 @@ from runledger.postgres.sql_errors import QueryErrorCategory, refusal
 from runledger.postgres.sql_files import SqlFile
 
 _READ = SqlFile("admin", "read_events_after")
-_FIND_NEWEST = SqlFile("admin", "find_newest_event")
+_FIND_NEWEST = SqlFile("admin", "find_newest_event_cursor")
 
 # Three event ids and a transaction id, none of which is negative; 0 is no transaction.
 _FORM = struct.Struct(">qqqQ")
@@ -91,7 +91,7 @@ def read_events_after(cursor: str | None = None, *, limit: int = 1_000) -> Steps
             QueryErrorCategory.VALIDATION,
             "job.event_tail_set_back",
             "the database has not come as far as the cursor: it was set back in time, or is another one; begin again"
-            " behind find_newest_event(), or without a cursor",
+            " behind find_newest_event_cursor(), or without a cursor",
             internal=f"admin.read_events_after: cursor of event {place.farthest_id}, the last one is {given_id}",
         )
     decided = _decided(rows[0])
@@ -102,8 +102,8 @@ def read_events_after(cursor: str | None = None, *, limit: int = 1_000) -> Steps
     return EventPage(events=events, next_cursor=behind.encode(), is_caught_up=not is_full and decided.mark_xid is None)
 
 
-@operation("admin.find_newest_event")
-def find_newest_event() -> Steps[str]:
+@operation("admin.find_newest_event_cursor")
+def find_newest_event_cursor() -> Steps[str]:
     """Return the cursor behind the newest event, for those who follow from now on.
 
     Events of transactions that are open at this moment may be missed.
