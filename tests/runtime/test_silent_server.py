@@ -40,6 +40,24 @@ async def test_who_is_canceled_does_not_wait_for_it(app: App, monkeypatch: pytes
         await connection.close()
 
 
+async def test_who_is_canceled_twice_leaves_no_statement_behind_for_the_next(app: App) -> None:
+    async with wire_to(app.url) as wire:
+        connection = Database(wire.url).own_connection()
+        await connection.open()
+        wire.freeze()
+        run = asyncio.create_task(connection.run(jobs.list_job_definitions()))
+        await wire.until_held(1)
+        run.cancel()
+        await wire.until_held(2)  # the request to cancel
+        run.cancel()
+        await asyncio.wait([run], timeout=_SOON)
+
+        assert run.cancelled()
+        wire.thaw()
+        assert await connection.run(jobs.list_job_definitions()) == []
+        await connection.close()
+
+
 async def test_who_is_canceled_while_it_answers_takes_the_statement_back(app: App) -> None:
     app.registry.job(TYPE)(echo)
     await app.ledger.ensure_job_definitions(app.registry.definitions())
