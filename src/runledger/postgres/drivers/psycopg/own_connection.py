@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from runledger.postgres.drivers.psycopg.async_runner import run_on_own
 from runledger.postgres.drivers.psycopg.connecting import ConnectionParameters, unreachable, uses_pooler
@@ -101,6 +102,7 @@ class AsyncOwnConnection:
         except DatabaseConnectionError:
             if task.cancelling() > cancellations:
                 # The server was silent when we were canceled, so the connection was cut off (see _PromptConnection).
+                # Before psycopg 3.3.9 that error takes the place of the cancellation.
                 raise asyncio.CancelledError from None
             raise
 
@@ -119,7 +121,9 @@ class AsyncOwnConnection:
         finally:
             if alarm is not None:
                 alarm.cancel()
-            if connection.closed or connection.broken or not is_usable:
+            # Before psycopg 3.3.9, who is canceled a second time leaves the statement on its way.
+            is_at_work = connection.pgconn.transaction_status == TransactionStatus.ACTIVE
+            if connection.closed or connection.broken or is_at_work or not is_usable:
                 await self.close()
 
     async def close(self) -> None:
