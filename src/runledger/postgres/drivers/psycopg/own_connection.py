@@ -11,14 +11,13 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import psycopg
-from psycopg.pq import TransactionStatus
 
 from runledger.postgres.drivers.psycopg.async_runner import run_on_own
 from runledger.postgres.drivers.psycopg.connecting import ConnectionParameters, unreachable, uses_pooler
 from runledger.postgres.drivers.psycopg.errors import speaks_of_session
 from runledger.postgres.drivers.psycopg.sync_runner import run_sync_on_own
 from runledger.postgres.operation import Operation
-from runledger.postgres.sql_errors import DatabaseConnectionError, QueryError
+from runledger.postgres.sql_errors import QueryError
 
 T = TypeVar("T")
 
@@ -51,13 +50,14 @@ class _PromptConnection(psycopg.AsyncConnection[Any]):
     """A connection on which who is canceled does not wait for a server that is silent.
 
     The driver asks the server to cancel the statement and waits for its end, five seconds for each. What has not taken
-    the first after one second is not there to do the second.
+    the first after one second is not there to do the second. The driver finds the connection cut off then, closes it,
+    and lets the cancellation pass.
     """
 
     async def cancel_safe(self, *, timeout: float = _CANCEL_SECONDS) -> None:  # noqa: ASYNC109 (as the driver has it)
         """Ask the server to cancel the statement, or cut the connection off. Called by the driver, too."""
         try:
-            async with asyncio.timeout(_CANCEL_SECONDS):
+            async with asyncio.timeout(_CANCEL_SECONDS):  # with a libpq before 17 the driver does not look at its own
                 await super().cancel_safe(timeout=min(timeout, _CANCEL_SECONDS))
         except (psycopg.Error, OSError, TimeoutError):
             shut_down(self)
@@ -94,19 +94,6 @@ class AsyncOwnConnection:
                 transactions, as a migration has: those before it are committed.
             DatabaseConnectionError: PostgreSQL cannot be reached, or the connection was lost on the way.
         """
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 (a coroutine runs in a task)
-        cancellations = task.cancelling()
-        try:
-            return await self._run(operation)
-        except DatabaseConnectionError:
-            if task.cancelling() > cancellations:
-                # The server was silent when we were canceled, so the connection was cut off (see _PromptConnection).
-                # Before psycopg 3.3.9 that error takes the place of the cancellation.
-                raise asyncio.CancelledError from None
-            raise
-
-    async def _run(self, operation: Operation[T]) -> T:
         connection = await self._connected()
         alarm = None
         if self._answer_timeout_seconds is not None:
@@ -121,9 +108,7 @@ class AsyncOwnConnection:
         finally:
             if alarm is not None:
                 alarm.cancel()
-            # Before psycopg 3.3.9, who is canceled a second time leaves the statement on its way.
-            is_at_work = connection.pgconn.transaction_status == TransactionStatus.ACTIVE
-            if connection.closed or connection.broken or is_at_work or not is_usable:
+            if connection.closed or connection.broken or not is_usable:
                 await self.close()
 
     async def close(self) -> None:
