@@ -92,6 +92,21 @@ def test_a_config_that_python_cannot_read_is_listed_shown_and_replaced(
     assert run_command("config", "set", "mail.newsletter", "{}").exit_code == 0
 
 
+def test_a_config_that_is_nested_too_deep_is_shown_as_it_is_and_refused_as_json(
+    ledger: SyncLedger, run_command: RunCommand, runledger_database: EphemeralDatabase
+) -> None:
+    """Some Pythons do not read it, the others read it and cannot write it with indents."""
+    ledger.upsert_runtime_config("mail.newsletter", {})
+    deep = f'{{"a": {"[" * 3_000}{"]" * 3_000}}}'
+    with psycopg.connect(runledger_database.url) as connection:
+        connection.execute("UPDATE runledger.job_runtime_configs SET config = %s::jsonb", [deep])
+
+    assert run_command("config", "show", "mail.newsletter").out.endswith(f"Z\n\n{deep}\n")
+    refused = run_command("config", "show", "mail.newsletter", "--json")
+    assert refused.exit_code == 1
+    assert "nested too deep" in refused.err
+
+
 def test_json_has_the_whole_config(ledger: SyncLedger, run_command: RunCommand) -> None:
     ledger.upsert_runtime_config("mail.newsletter", {"sender": "news@example.com"})
 

@@ -11,6 +11,7 @@ from runledger.cli.json_option import parse_json
 from runledger.cli.option_names import naming_options
 from runledger.cli.place import Place, open_place
 from runledger.cli.plain_text import print_columns
+from runledger.cli.stored_json import decoded
 from runledger.cli.times import describe_instant
 from runledger.client import SyncLedger
 from runledger.core import JobRuntimeConfig, JsonValue, UndecodableJsonError
@@ -111,13 +112,11 @@ def _readable(config: JobRuntimeConfig) -> str:
 
 
 def _value(config: JobRuntimeConfig) -> JsonValue:
-    try:
-        return config.config
-    except UndecodableJsonError as error:
-        raise CommandError(
-            f"the runtime config of type {printable(config.job_type)} cannot be shown as JSON: {error}; leave --json"
-            " out, or set another one with `runledger config set`"
-        ) from None
+    return decoded(
+        lambda: config.config,
+        what=f"the runtime config of type {printable(config.job_type)}",
+        remedy="leave --json out, or set another one with `runledger config set`",
+    )
 
 
 def _document(config: JobRuntimeConfig) -> dict[str, object]:

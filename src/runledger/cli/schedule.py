@@ -15,6 +15,7 @@ from runledger.cli.option_names import naming_options
 from runledger.cli.place import Place, open_place
 from runledger.cli.plain_text import print_columns
 from runledger.cli.schedule_failure import explain_failure
+from runledger.cli.stored_json import decoded
 from runledger.cli.times import describe_duration, describe_instant
 from runledger.client import SyncLedger
 from runledger.core import (
@@ -24,7 +25,6 @@ from runledger.core import (
     Overlap,
     ScheduleOwner,
     ScheduleRecord,
-    UndecodableJsonError,
 )
 from runledger.core.printable import printable
 
@@ -232,13 +232,11 @@ def _described_owner(schedule: ScheduleRecord) -> str:
 
 
 def _payload_template(schedule: ScheduleRecord) -> JsonValue:
-    try:
-        return schedule.payload_template
-    except UndecodableJsonError as error:
-        raise CommandError(
-            f"the payload of schedule {printable(schedule.name)} cannot be shown as JSON: {error}; leave --json or"
-            " --show-payload out, or set another one with --payload"
-        ) from None
+    return decoded(
+        lambda: schedule.payload_template,
+        what=f"the payload of schedule {printable(schedule.name)}",
+        remedy="leave --json or --show-payload out, or set another one with --payload",
+    )
 
 
 def _document(schedule: ScheduleRecord, arguments: argparse.Namespace) -> dict[str, object]:
