@@ -118,7 +118,7 @@ def claim_jobs(
     Returns:
         The jobs, in the order in which they should start.
     """
-    _check_job_types(job_types)
+    job_types = _listed(job_types)
     _check_claim(worker_id, limit=limit, lease_ttl=lease_ttl, now=now)
     if job_types is not None and not job_types:
         return []
@@ -302,14 +302,14 @@ def list_due_job_ids(
         excluded_job_ids: The jobs that are left out, as for the claim.
         now: Instant to use instead of the database's clock, for tests.
     """
-    _check_job_types(job_types)
+    job_types = _listed(job_types)
     if job_types is not None and not job_types:
         return []
     check_limit(limit)
     check_now(now)
     document = encode_document(
         limit=limit,
-        job_types=None if job_types is None else list(job_types),
+        job_types=job_types,
         excluded_job_ids=_id_texts(excluded_job_ids),
         now=now,
     )
@@ -391,11 +391,11 @@ def _check_claim(worker_id: str, *, limit: int, lease_ttl: timedelta, now: datet
     check_now(now)
 
 
-def _check_job_types(job_types: Sequence[str] | None) -> None:
+def _listed(job_types: Sequence[str] | None) -> list[str] | None:
     """Refuse a single job type in place of several: its letters would be types that nobody has."""
-    if job_types is not None:
-        for _ in check_items("job_types", job_types, str, remedy="pass a list of job types"):
-            pass
+    if job_types is None:
+        return None
+    return list(check_items("job_types", job_types, str, remedy="pass a list of job types"))
 
 
 def _id_texts(ids: Collection[UUID]) -> list[str] | None:
