@@ -23,6 +23,7 @@ from runledger.core import (
 )
 from runledger.core.printable import printable
 from runledger.postgres import QueryError
+from runledger.postgres.workflows.run_lock import RELEASE_CONFLICT
 
 _RULES = {
     "job.not_found": "there is no such job; check the id, --schema and the database",
@@ -30,7 +31,6 @@ _RULES = {
 }
 
 _OPTION_OF = {"job_id": "ID", "reason": "--reason"}
-_RUN_IS_LOCKED = "workflow.release_conflict"
 
 
 class _RefusedError(Exception):
@@ -116,7 +116,7 @@ def _act(act: Callable[[SyncLedger, UUID], JobRecord], ledger: SyncLedger, job_i
         return act(ledger, job_id)
     except QueryError as error:
         # Without a SQLSTATE it is a rule that refuses this job, and not a database that would refuse the next as well.
-        if error.sqlstate is not None and error.code != _RUN_IS_LOCKED:
+        if error.sqlstate is not None and error.code != RELEASE_CONFLICT:
             raise
         raise _RefusedError(error.code, _RULES.get(error.code, error.client_message)) from None
 

@@ -130,7 +130,7 @@ def lock_runs_soon(run_ids: Iterable[UUID], lock_timeout: timedelta) -> Steps[se
     try:
         rows = yield Statement(sql=_WAIT, document=document, lock_conflict=_CONFLICT, is_guarded=True, opens_part=True)
     except QueryError as error:
-        if error.code != _CONFLICT.code:
+        if error.code != RELEASE_CONFLICT:
             raise
         return set()
     return _run_ids(rows)
