@@ -125,12 +125,21 @@ async def test_a_database_is_taken_in_either_form(ledger: Ledger, runledger_data
     assert make_jobs_due(Database(runledger_database.url)) == 1
 
     assert len(await run_due_jobs(Database(runledger_database.url), registry)) == 1
-    with pytest.raises(InvalidArgumentError, match="schema: is given besides a Database; leave it out"):
-        make_jobs_due(Database(runledger_database.url), schema="other")
+
+
+async def test_jobs_of_another_schema_are_made_due(runledger_database: EphemeralDatabase) -> None:
+    database = Database(runledger_database.url, schema="jobs_of_billing")
+    async with await Ledger.connect(runledger_database.url, schema="jobs_of_billing") as other:
+        await other.migrate()
+        await other.ensure_job_definitions(registry.definitions())
+        await other.enqueue("step", None, run_in=timedelta(hours=1))
+
+    assert make_jobs_due(database) == 1
+    assert make_jobs_due(runledger_database.url) == 0
 
 
 async def test_what_is_no_database_is_refused_by_name(runledger_database: EphemeralDatabase) -> None:
-    message = "database: is of type EphemeralDatabase; pass a Database, or a URL such as `runledger_database.url`"
+    message = "database: is of type EphemeralDatabase; pass its URL, Database"
     wrong: Any = runledger_database
 
     with pytest.raises(InvalidArgumentError, match=message):

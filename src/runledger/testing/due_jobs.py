@@ -6,10 +6,10 @@ from datetime import timedelta
 
 from psycopg.sql import SQL, Identifier
 
-from runledger.core.errors import InvalidArgumentError
 from runledger.core.jobs.setting_checks import check_int32
-from runledger.postgres import DEFAULT_SCHEMA, Database
+from runledger.postgres import Database
 from runledger.runtime import JobRegistry, JobsConfig, LifecycleEvent, LifecycleEventKind, ObserverFeed, Worker
+from runledger.runtime.argument_checks import database_of
 from runledger.testing.errors import EndlessJobsError
 
 _MAKE_DUE = SQL("UPDATE {}.job_queue SET next_run_at = now() WHERE status = 'PENDING' AND next_run_at > now()")
@@ -45,12 +45,7 @@ async def run_due_jobs(
     """
     check_int32("max_attempts", max_attempts, minimum=1)
     ends = _Ends()
-    worker = Worker(
-        _database(database),
-        registry,
-        JobsConfig() if config is None else config,
-        observers=ends,
-    )
+    worker = Worker(database, registry, JobsConfig() if config is None else config, observers=ends)
     await worker.open()
     attempts = 0
     try:
@@ -64,7 +59,7 @@ async def run_due_jobs(
     return ends.events
 
 
-def make_jobs_due(database: Database | str, *, schema: str | None = None) -> int:
+def make_jobs_due(database: Database | str) -> int:
     """Let every job that waits for its time be due now, and return how many those are.
 
     So a test need not wait for the delay of a retry, nor for a ``run_at``::
@@ -77,29 +72,14 @@ def make_jobs_due(database: Database | str, *, schema: str | None = None) -> int
 
     Args:
         database: Where the jobs are, or its URL.
-        schema: The schema of Runledger's tables, where it is not the usual one and a URL is given.
 
     Raises:
-        InvalidArgumentError: What is given is no database, or a schema is given besides one.
+        InvalidArgumentError: What is given is no database.
         DatabaseConnectionError: PostgreSQL cannot be reached.
     """
-    if isinstance(database, Database) and schema is not None:
-        raise InvalidArgumentError("schema", "is given besides a Database", "leave it out; the Database has its own")
-    place = _database(database, schema=schema or DEFAULT_SCHEMA)
+    place = database_of(database)
     with place.open_sync_pool(min_size=1, max_size=1) as pool, pool.connection() as connection:
         return connection.execute(_MAKE_DUE.format(Identifier(place.schema))).rowcount
-
-
-def _database(database: Database | str, *, schema: str = DEFAULT_SCHEMA) -> Database:
-    if isinstance(database, Database):
-        return database
-    if isinstance(database, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        return Database(database, schema=schema)
-    raise InvalidArgumentError(
-        "database",
-        f"is of type {type(database).__name__}",
-        "pass a Database, or a URL such as `runledger_database.url`",
-    )
 
 
 class _Ends(ObserverFeed):
