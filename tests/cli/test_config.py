@@ -92,19 +92,23 @@ def test_a_config_that_python_cannot_read_is_listed_shown_and_replaced(
     assert run_command("config", "set", "mail.newsletter", "{}").exit_code == 0
 
 
-def test_a_config_that_is_nested_too_deep_is_shown_as_it_is_and_refused_as_json(
-    ledger: SyncLedger, run_command: RunCommand, runledger_database: EphemeralDatabase
+@pytest.mark.parametrize("depth", [1_200, 3_000])
+def test_a_config_that_is_nested_too_deep_is_shown_and_told_as_json(
+    depth: int, ledger: SyncLedger, run_command: RunCommand, runledger_database: EphemeralDatabase
 ) -> None:
-    """Some Pythons do not read it, the others read it and cannot write it with indents."""
+    """What is too deep is Python's own affair: 3.11 reads neither, 3.12 does not indent the first, 3.13 writes both."""
     ledger.upsert_runtime_config("mail.newsletter", {})
-    deep = f'{{"a": {"[" * 3_000}{"]" * 3_000}}}'
+    deep = f'{{"a":{"[" * depth}{"]" * depth}}}'
     with psycopg.connect(runledger_database.url) as connection:
         connection.execute("UPDATE runledger.job_runtime_configs SET config = %s::jsonb", [deep])
 
-    assert run_command("config", "show", "mail.newsletter").out.endswith(f"Z\n\n{deep}\n")
-    refused = run_command("config", "show", "mail.newsletter", "--json")
-    assert refused.exit_code == 1
-    assert "nested too deep" in refused.err
+    assert _without_blanks(run_command("config", "show", "mail.newsletter").out).endswith(f"Z{deep}")
+    as_json = run_command("config", "show", "mail.newsletter", "--json")
+    if as_json.exit_code == 0:
+        assert f'"config":{deep},' in _without_blanks(as_json.out)
+    else:
+        assert "nested too deep" in as_json.err
+        assert as_json.out == ""
 
 
 def test_json_has_the_whole_config(ledger: SyncLedger, run_command: RunCommand) -> None:
@@ -157,3 +161,7 @@ def test_a_config_that_is_nested_too_deep_is_told_by_its_argument(ledger: SyncLe
     ended = run_command("config", "set", "mail.newsletter", "[" * 100_000)
 
     assert (ended.exit_code, ended.err) == (2, "runledger: error: JSON: is nested too deep; flatten it\n")
+
+
+def _without_blanks(text: str) -> str:
+    return "".join(text.split())

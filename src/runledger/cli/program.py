@@ -50,7 +50,7 @@ def main(words: Sequence[str] | None = None) -> int:
         _discard_output()
         return BROKEN_PIPE
     except RecursionError:
-        # Python reads deeper JSON than it writes with indents.
+        # Some Pythons read deeper JSON than they write with indents.
         print("runledger: error: what is to be shown is nested too deep", file=sys.stderr)
         return FAILED
     except OSError as error:
