@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 from dataclasses import asdict, dataclass
 
 from runledger.cli.catalog_changes import SettingChange, changes_of_schedules, changes_of_types, read_stored
 from runledger.cli.failures import DONE, BadInputError
+from runledger.cli.json_text import print_json
 from runledger.cli.place import open_place
 from runledger.cli.plain_text import print_columns
 from runledger.cli.registry_path import load_catalog
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _show(declaration: CatalogDeclaration, *, is_json: bool) -> None:
     if is_json:
-        print(json.dumps(_declaration_document(declaration), indent=2))
+        print_json(_declaration_document(declaration))
         return
     print(f"Catalog {printable(declaration.scope)}\n")
     rows = [
@@ -81,7 +81,7 @@ def _sync(declaration: CatalogDeclaration, arguments: argparse.Namespace) -> Non
             "scope": declaration.scope,
             "is_dry_run": arguments.is_dry_run,
         }
-        print(json.dumps(document, indent=2))
+        print_json(document)
     else:
         _print(synced, is_dry_run=arguments.is_dry_run)
 

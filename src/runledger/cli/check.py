@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from runledger.cli.failures import DONE, FAILED
+from runledger.cli.json_text import print_json
 from runledger.cli.place import Place, open_place
 from runledger.postgres import MIGRATOR, SchemaCompatibilityError, SchemaProblem
 
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     with open_place(arguments) as place:
         verdict = _check(place)
         if arguments.json:
-            print(json.dumps(_document(place, verdict), indent=2))
+            print_json(_document(place, verdict))
         else:
             print("\n".join(_lines(place, verdict)))
     return DONE if verdict.is_compatible else FAILED

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 
 from runledger.cli.failures import DONE, CommandError
 from runledger.cli.json_option import parse_json
+from runledger.cli.json_text import NestedTooDeepError, decoded, json_lines, print_json
 from runledger.cli.option_names import naming_options
 from runledger.cli.place import Place, open_place
 from runledger.cli.plain_text import print_columns
-from runledger.cli.stored_json import decoded
 from runledger.cli.times import describe_instant
 from runledger.client import SyncLedger
 from runledger.core import JobRuntimeConfig, JsonValue, UndecodableJsonError
@@ -39,7 +38,7 @@ def _list(ledger: SyncLedger, arguments: argparse.Namespace) -> _Print:
         found += page
     if arguments.json:
         document = {"configs": [_document(config) for config in found]}
-        return lambda: print(json.dumps(document, indent=2))
+        return lambda: print_json(document)
     return lambda: _print_all(found)
 
 
@@ -81,7 +80,7 @@ def _no_such_config(job_type: str, place: Place) -> CommandError:
 def _printing(config: JobRuntimeConfig, arguments: argparse.Namespace) -> _Print:
     if arguments.json:
         document = _document(config)
-        return lambda: print(json.dumps(document, indent=2))
+        return lambda: print_json(document)
     return lambda: _print(config)
 
 
@@ -100,15 +99,14 @@ def _print(config: JobRuntimeConfig) -> None:
         rows.append(("changed by:", str(config.updated_by_user_id)))
     print_columns(rows)
     print()
-    # For a person, so letters of every language as they are; a program reads `--json`.
-    print("\n".join(printable_lines(_readable(config))))
+    print("\n".join(_lines(config)))
 
 
-def _readable(config: JobRuntimeConfig) -> str:
+def _lines(config: JobRuntimeConfig) -> list[str]:
     try:
-        return json.dumps(config.config, indent=2, ensure_ascii=False)
-    except (UndecodableJsonError, RecursionError):
-        return config.config_json  # a person may still see what is wrong with it
+        return json_lines(config.config)
+    except (UndecodableJsonError, NestedTooDeepError):
+        return printable_lines(config.config_json)  # a person may still see what is wrong with it
 
 
 def _value(config: JobRuntimeConfig) -> JsonValue:

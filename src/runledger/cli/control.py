@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from uuid import UUID
 
 from runledger.cli.failures import DONE, FAILED
 from runledger.cli.job_document import job_document
+from runledger.cli.json_text import print_json
 from runledger.cli.option_names import naming_options
 from runledger.cli.place import Place, open_place
 from runledger.cli.times import describe_duration
@@ -129,7 +129,7 @@ def _tell(
     refused: dict[UUID, _RefusedError],
 ) -> None:
     if arguments.json:
-        print(_encode(done, changed, refused))
+        print_json(_document(done, changed, refused))
     else:
         _print(place, done, changed, refused)
 
@@ -142,13 +142,10 @@ def _print(place: Place, done: str, changed: list[JobRecord], refused: dict[UUID
         print(f"runledger: error: job {job_id} in {where}: {error}", file=sys.stderr)
 
 
-def _encode(done: str, changed: list[JobRecord], refused: dict[UUID, _RefusedError]) -> str:
-    return json.dumps(
-        {
-            done: [job_document(job) for job in changed],
-            "refused": [
-                {"job_id": str(job_id), "code": error.code, "message": str(error)} for job_id, error in refused.items()
-            ],
-        },
-        indent=2,
-    )
+def _document(done: str, changed: list[JobRecord], refused: dict[UUID, _RefusedError]) -> dict[str, object]:
+    return {
+        done: [job_document(job) for job in changed],
+        "refused": [
+            {"job_id": str(job_id), "code": error.code, "message": str(error)} for job_id, error in refused.items()
+        ],
+    }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 from runledger.cli.failures import DONE, CommandError
+from runledger.cli.json_text import print_json
 from runledger.cli.option_names import naming_options
 from runledger.cli.place import Place, open_place
 from runledger.cli.plain_text import print_columns
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         if definition is None:
             raise _no_such_type(arguments.job_type, place)
     if arguments.json:
-        print(json.dumps(_document(definition), indent=2))
+        print_json(_document(definition))
     else:
         _print(definition)
     return DONE
@@ -52,7 +52,7 @@ def _list(arguments: argparse.Namespace) -> int:
     with open_place(arguments) as place, place.connect() as ledger, naming_options({"job_type_contains": "TEXT"}):
         definitions = _read_all(ledger, arguments.filter)
     if arguments.json:
-        print(json.dumps({"definitions": [_document(definition) for definition in definitions]}, indent=2))
+        print_json({"definitions": [_document(definition) for definition in definitions]})
     else:
         _print_all(definitions)
     return DONE

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
 from runledger.cli.job_history import JobHistory
+from runledger.cli.json_text import json_text
 from runledger.cli.times import describe_instant
 from runledger.core import JobAttempt, JobDeadLetter, JobEvent, JobLog, JobRecord
 
@@ -37,7 +37,7 @@ def encode_history(history: JobHistory, *, shows_payload: bool) -> str:
         "type_paused_at": history.type_paused_at,
         "is_type_served": history.is_type_served,
     }
-    return json.dumps(document, indent=2, default=_encode)
+    return json_text(document, default=_encode)
 
 
 def job_document(job: JobRecord) -> dict[str, object]:

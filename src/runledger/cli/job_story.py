@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime, timedelta
 
 from runledger.cli.job_history import JobHistory
 from runledger.cli.job_summary import summarize
 from runledger.cli.job_tables import LOG_COLUMNS, attempt_rows, event_rows, log_rows
+from runledger.cli.json_text import json_lines
 from runledger.cli.story import Lines, Story, Table, Tree
 from runledger.cli.times import describe_duration, describe_instant
 from runledger.core import JobDeadLetter, JobRecord, JobStatus, JsonValue
@@ -42,7 +42,7 @@ def tell_story(history: JobHistory, *, now: datetime, shows_payload: bool) -> St
     if shows_payload:
         if job.idempotency_key is not None:
             facts.append(("idempotency key", printable(job.idempotency_key)))
-        parts += [Lines(title=title, lines=_json_lines(value)) for title, value in values.items()]
+        parts += [Lines(title=title, lines=json_lines(value)) for title, value in values.items()]
     else:
         hidden = [*values, *(["idempotency key"] if job.idempotency_key is not None else [])]
         them = "them" if len(hidden) > 1 else "it"
@@ -135,7 +135,3 @@ def _values(job: JobRecord, dead_letter: JobDeadLetter | None) -> dict[str, Json
     if dead_letter is not None and dead_letter.checkpoint_snapshot not in (None, job.checkpoint):
         values["Checkpoint of the dead letter"] = dead_letter.checkpoint_snapshot
     return values
-
-
-def _json_lines(value: JsonValue) -> list[str]:
-    return printable_lines(json.dumps(value, indent=2, ensure_ascii=False))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import cast
 
 from runledger.cli.job_history import JobHistory
+from runledger.cli.json_text import json_text
 from runledger.cli.times import describe_duration
 from runledger.core import JobAttempt, JobEvent, JobEventType, JobFailureKind, JobLog
 from runledger.core.printable import printable, shortened
@@ -83,7 +83,7 @@ def log_rows(lines: Sequence[JobLog], *, since: datetime, shows_payload: bool) -
 def _message(line: JobLog, *, shows_payload: bool) -> str:
     message = printable(line.message)
     is_told = shows_payload and line.payload != {}
-    return f"{message} {printable(json.dumps(line.payload, ensure_ascii=False))}" if is_told else message
+    return f"{message} {printable(json_text(line.payload, indent=None, ensure_ascii=False))}" if is_told else message
 
 
 def _offset(instant: datetime, since: datetime) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from datetime import UTC, datetime
 from runledger.cli.failures import DONE
 from runledger.cli.job_choice import chosen_scope
 from runledger.cli.job_document import plain_document
+from runledger.cli.json_text import print_json
 from runledger.cli.option_names import naming_options
 from runledger.cli.place import open_place
 from runledger.cli.plain_text import print_columns
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         with place.connect() as ledger, naming_options(_OPTION_OF):
             found = list(_read(ledger, arguments))
         if arguments.json:
-            print(json.dumps({"jobs": [plain_document(dataclasses.asdict(job)) for job in found]}, indent=2))
+            print_json({"jobs": [plain_document(dataclasses.asdict(job)) for job in found]})
         elif found:
             now = datetime.now(UTC)
             print_columns([_COLUMNS, *(_row(job, now) for job in found)])

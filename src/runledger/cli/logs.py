@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from uuid import UUID
 
@@ -11,6 +10,7 @@ from runledger.cli.failures import DONE
 from runledger.cli.job_choice import find_chosen_job, no_such_job
 from runledger.cli.job_document import log_document
 from runledger.cli.job_tables import LOG_COLUMNS, log_rows
+from runledger.cli.json_text import json_text
 from runledger.cli.option_names import naming_options
 from runledger.cli.place import open_place
 from runledger.cli.plain_text import print_columns
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
         for page in _pages(ledger, job.id, after_id=arguments.after):
             if arguments.json:
                 for line in page:
-                    print(json.dumps(log_document(line, shows_payload=arguments.show_payload)))
+                    print(json_text(log_document(line, shows_payload=arguments.show_payload), indent=None))
             else:
                 rows = log_rows(page, since=job.created_at, shows_payload=arguments.show_payload)
                 print_columns([LOG_COLUMNS, *rows] if is_empty else rows)

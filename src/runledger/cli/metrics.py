@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from datetime import timedelta
 
 from runledger.cli.failures import DONE
 from runledger.cli.job_document import plain_document
+from runledger.cli.json_text import print_json
 from runledger.cli.option_names import naming_options
 from runledger.cli.place import open_place
 from runledger.cli.plain_text import print_columns
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
         with place.connect() as ledger, naming_options(_OPTION_OF):
             report = ledger.get_job_metrics(scope=Admin(), job_type=arguments.job_type, window=arguments.window)
         if arguments.json:
-            print(json.dumps(_document(report), indent=2))
+            print_json(_document(report))
         elif report.metrics:
             print(f"Attempts that began in the last {describe_duration(report.until - report.since)}:\n")
             print_columns([_COLUMNS, *(_row(of_type) for of_type in report.metrics)])

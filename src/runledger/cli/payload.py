@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 from runledger.cli.failures import DONE
 from runledger.cli.job_choice import find_chosen_job, no_such_job
+from runledger.cli.json_text import json_lines, print_json
 from runledger.cli.place import open_place
-from runledger.core.printable import printable_lines
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -20,8 +19,8 @@ def run(arguments: argparse.Namespace) -> int:
         if job is None:
             raise no_such_job(arguments, place)
     if sys.stdout.isatty():
-        # Letters of every language for a person; what is escaped in the way of Python need not be JSON any more.
-        print("\n".join(printable_lines(json.dumps(job.payload, indent=2, ensure_ascii=False))))
+        # For a person; what is escaped in the way of Python need not be JSON any more.
+        print("\n".join(json_lines(job.payload)))
     else:
-        print(json.dumps(job.payload, indent=2))
+        print_json(job.payload)
     return DONE

@@ -49,10 +49,6 @@ def main(words: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _discard_output()
         return BROKEN_PIPE
-    except RecursionError:
-        # Some Pythons read deeper JSON than they write with indents.
-        print("runledger: error: what is to be shown is nested too deep", file=sys.stderr)
-        return FAILED
     except OSError as error:
         if error.errno not in _UNWRITABLE:
             raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from dataclasses import fields
 from datetime import datetime
@@ -11,11 +10,11 @@ from typing import Any
 
 from runledger.cli.failures import DONE, BadInputError, CommandError
 from runledger.cli.json_option import parse_json
+from runledger.cli.json_text import decoded, print_json
 from runledger.cli.option_names import naming_options
 from runledger.cli.place import Place, open_place
 from runledger.cli.plain_text import print_columns
 from runledger.cli.schedule_failure import explain_failure
-from runledger.cli.stored_json import decoded
 from runledger.cli.times import describe_duration, describe_instant
 from runledger.client import SyncLedger
 from runledger.core import (
@@ -69,7 +68,7 @@ def _list(ledger: SyncLedger, arguments: argparse.Namespace) -> _Print:
     ):
         found += page
     if arguments.json:
-        return lambda: print(json.dumps({"schedules": [_document(one, arguments) for one in found]}, indent=2))
+        return lambda: print_json({"schedules": [_document(one, arguments) for one in found]})
     return lambda: _print_all(found)
 
 
@@ -156,7 +155,7 @@ def _printing(
         return None
     if arguments.json:
         document = _document(schedule, arguments) | ({} if failure is None else {"failure": failure})
-        return lambda: print(json.dumps(document, indent=2))
+        return lambda: print_json(document)
     return lambda: _print(schedule, arguments, failure)
 
 

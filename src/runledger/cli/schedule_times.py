@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from datetime import UTC, datetime, tzinfo
 
 from runledger.cli.failures import DONE
+from runledger.cli.json_text import print_json
 from runledger.cli.option_names import naming_options
 from runledger.cli.plain_text import print_columns
 from runledger.core import CronExpression, next_fire, parse_cron
@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
             "timezone": arguments.timezone,
             "times": list(map(_in_utc, times)),
         }
-        print(json.dumps(document, indent=2))
+        print_json(document)
     else:
         print_columns([(_local(fire_at, zone), _in_utc(fire_at)) for fire_at in times])
         if len(times) < arguments.count:

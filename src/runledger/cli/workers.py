@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from datetime import UTC, datetime
 from uuid import UUID
 
 from runledger.cli.failures import DONE
+from runledger.cli.json_text import print_json
 from runledger.cli.place import Place, open_place
 from runledger.cli.plain_text import print_columns
 from runledger.cli.times import describe_duration, describe_instant
@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     with open_place(arguments) as place:
         found = _read(place)
         if arguments.json:
-            print(json.dumps({"workers": [_document(worker) for worker in found]}, indent=2, default=_encode))
+            print_json({"workers": [_document(worker) for worker in found]}, default=_encode)
         elif found:
             now = datetime.now(UTC)
             print_columns([_COLUMNS, *(_row(worker, now) for worker in found)])

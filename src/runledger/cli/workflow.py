@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from datetime import UTC, datetime
 
 from runledger.cli.failures import DONE, CommandError
 from runledger.cli.json_option import parse_json
+from runledger.cli.json_text import print_json
 from runledger.cli.option_names import naming_options
 from runledger.cli.place import Place, open_place
 from runledger.cli.show_story import show_story
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _show(place: Place, arguments: argparse.Namespace) -> None:
     history = _read(place, arguments)
     if arguments.json:
-        print(json.dumps(history_document(history, shows_payload=arguments.show_payload), indent=2))
+        print_json(history_document(history, shows_payload=arguments.show_payload))
         return
     show_story(tell_run(history, now=datetime.now(UTC), shows_payload=arguments.show_payload))
 
@@ -65,7 +65,7 @@ def _cancel(place: Place, arguments: argparse.Namespace) -> None:
     with place.connect() as ledger:
         canceled = ledger.cancel_workflow_run(arguments.run_id, scope=Admin(), reason=arguments.reason)
     if arguments.json:
-        print(json.dumps(run_document(canceled), indent=2))
+        print_json(run_document(canceled))
     else:
         print(f"run {canceled.id} of type {printable(canceled.workflow_type)} is {canceled.status}")
 
@@ -84,7 +84,7 @@ def _complete(place: Place, arguments: argparse.Namespace) -> None:
             error_message=arguments.error_message,
         )
     if arguments.json:
-        print(json.dumps(step_document(gate), indent=2))
+        print_json(step_document(gate))
     else:
         print(_completed(gate, arguments))
 

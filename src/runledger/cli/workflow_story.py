@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
+from runledger.cli.json_text import json_lines
 from runledger.cli.step_groups import group_steps
 from runledger.cli.step_tree import StepLine, step_lines
 from runledger.cli.story import Lines, Story, Table, Tree
@@ -22,7 +22,7 @@ from runledger.core import (
     WorkflowStepRecord,
     WorkflowStepStatus,
 )
-from runledger.core.printable import printable, printable_lines, shortened
+from runledger.core.printable import printable, shortened
 from runledger.core.workflows.step_release import DEPENDENCY_UNSATISFIED
 
 _MAX_LINES = 200
@@ -52,10 +52,7 @@ def tell_run(history: WorkflowHistory, *, now: datetime, shows_payload: bool = F
     if shows_payload:
         if run.idempotency_key is not None:
             facts.append(("idempotency key", printable(run.idempotency_key)))
-        parts += [
-            Lines(title=title, lines=printable_lines(json.dumps(value, indent=2, ensure_ascii=False)))
-            for title, value in values
-        ]
+        parts += [Lines(title=title, lines=json_lines(value)) for title, value in values]
     else:
         facts.append(("not shown", _hidden(run, gates)))
     return Story(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from runledger.cli.failures import DONE
 from runledger.cli.job_choice import chosen_scope
+from runledger.cli.json_text import print_json
 from runledger.cli.option_names import naming_options
 from runledger.cli.place import open_place
 from runledger.cli.plain_text import print_columns
@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
         with place.connect() as ledger, naming_options({"workflow_type_contains": "--type-contains"}):
             found = list(_read(ledger, arguments))
         if arguments.json:
-            print(json.dumps({"runs": [run_document(one) for one in found]}, indent=2))
+            print_json({"runs": [run_document(one) for one in found]})
         elif found:
             now = datetime.now(UTC)
             print_columns([_COLUMNS, *(_row(one, now) for one in found)])
