@@ -14,6 +14,7 @@ from runledger.core import Admin, EnqueueRequest, JobAttempt, JobDeadLetter, Job
 from runledger.postgres import Database, jobs
 from runledger.runtime import JobRegistry, JobsConfig, ObserverFeed, Worker
 from tests.observer import Observer
+from tests.runtime.gate import Gate
 
 _MINUTE = timedelta(minutes=1)
 
@@ -84,6 +85,20 @@ class App:
             assert await worker.run_once() == 1
             await worker.finish_running()
         return await self.job(job_id)
+
+    async def cancel_while_it_runs(self, job_id: UUID, gate: Gate) -> JobRecord:
+        """Let a worker claim the jobs, cancel one whose handler waits at the gate, and let it go on to its end.
+
+        Returns:
+            The job as the cancel left it. No notification tells the worker.
+        """
+        async with self.worker() as worker:
+            await worker.run_once()
+            await gate.until_running(1)
+            canceled = await self.ledger.cancel_job(job_id)
+            gate.open()
+            await worker.finish_running()
+        return canceled
 
     async def expire_claim(self) -> None:
         """Let a worker claim all pending jobs, die, and be dead for long enough that its leases are over."""

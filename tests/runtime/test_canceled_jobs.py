@@ -51,12 +51,7 @@ async def test_what_a_handler_does_after_a_cancel_ends_as_canceled(app: App, log
     workflow.job("first", TYPE)
     await app.ledger.enqueue_workflow(workflow)
     job_id = await app.observer.value("SELECT id FROM runledger.job_queue")
-    async with app.worker() as worker:
-        await worker.run_once()
-        await gate.until_running(1)
-        await app.ledger.cancel_job(job_id)
-        gate.open()
-        await worker.finish_running()
+    await app.cancel_while_it_runs(job_id, gate)
 
     assert (await app.job(job_id)).status is JobStatus.CANCELED
     assert len(log.named("worker.job_canceled")) == 1

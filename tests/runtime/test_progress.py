@@ -305,12 +305,7 @@ async def test_a_task_of_the_handler_whose_progress_is_refused_cancels_the_handl
             group.create_task(asyncio.Event().wait())
 
     job_id = await app.enqueue(TYPE)
-    async with app.worker() as worker:
-        await worker.run_once()
-        await gate.until_running(1)
-        await app.ledger.cancel_job(job_id)
-        gate.open()
-        await worker.finish_running()
+    await app.cancel_while_it_runs(job_id, gate)
 
     assert len(log.named("worker.job_canceled")) == 1
 
@@ -373,12 +368,7 @@ async def test_the_late_outcome_of_a_canceled_job_is_not_written_and_logged_as_t
         return "too late"
 
     job_id = await app.enqueue(TYPE)
-    async with app.worker() as worker:
-        await worker.run_once()
-        await gate.until_running(1)
-        canceled = await app.ledger.cancel_job(job_id)
-        gate.open()
-        await worker.finish_running()
+    canceled = await app.cancel_while_it_runs(job_id, gate)
 
     assert await app.job(job_id) == canceled
     assert await app.dead_letter(job_id) is None
