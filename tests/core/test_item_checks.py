@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from runledger.core import InvalidArgumentError
-from runledger.core.item_checks import check_items
+from runledger.core.item_checks import check_distinct_names, check_items
 
 ID = UUID(int=1)
 
@@ -51,3 +51,9 @@ def test_items_are_given_as_they_come_and_a_wrong_one_is_told_by_its_place() -> 
     assert next(given) == ID
     with pytest.raises(InvalidArgumentError, match=r"^ids\[1\]: is of type str; pass UUIDs$"):
         next(given)
+
+
+def test_a_name_that_comes_twice_is_told() -> None:
+    check_distinct_names("schedules", ["a", "b"], "declare each once")
+    with pytest.raises(InvalidArgumentError, match=r"^schedules: contains 'b' twice; declare each once$"):
+        check_distinct_names("schedules", ["a", "b", "c", "b"], "declare each once")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 from typing import Protocol
 
 from runledger.core.errors import InvalidArgumentError
+from runledger.core.item_checks import check_distinct_names
 from runledger.core.jobs.records import JobDefinition
 from runledger.core.schedules.schedule import ScheduleRequest, check_catalog_scope
 
@@ -81,14 +81,3 @@ def type_not_declared(field: str, job_type: str, declared: Iterable[str]) -> Inv
     remedy = f"did you mean {' or '.join(map(repr, similar))}?" if similar else "declare it, or correct the name"
     problem = f"names the job type {job_type!r}, which the catalog does not declare"
     return InvalidArgumentError(field, problem, remedy, code="job_definition.not_declared")
-
-
-def check_distinct_names(field: str, names: Sequence[str], remedy: str) -> None:
-    """Refuse a name that comes twice, and tell which.
-
-    Raises:
-        InvalidArgumentError: There is one.
-    """
-    if len(set(names)) < len(names):
-        repeated = next(name for name, count in Counter(names).items() if count > 1)
-        raise InvalidArgumentError(field, f"contains {repeated!r} twice", remedy)

@@ -1,8 +1,9 @@
-"""Refuse what is not several objects of one class, where a caller passes them together."""
+"""Refuse what is not several objects of one class, each with a name of its own, where a caller passes them together."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable, Iterator
+from collections import Counter
+from collections.abc import AsyncIterable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from runledger.core.errors import InvalidArgumentError
@@ -31,6 +32,17 @@ def check_items(field: str, given: Iterable[T], kind: type[T], *, remedy: str) -
             remedy += "; async generators are not read, collect what they give into a list"
         raise InvalidArgumentError(field, f"is of type {type(given).__name__}", remedy)
     return _items(field, given, kind, remedy)
+
+
+def check_distinct_names(field: str, names: Sequence[str], remedy: str) -> None:
+    """Refuse a name that comes twice, and tell which.
+
+    Raises:
+        InvalidArgumentError: There is one.
+    """
+    if len(set(names)) < len(names):
+        repeated = next(name for name, count in Counter(names).items() if count > 1)
+        raise InvalidArgumentError(field, f"contains {repeated!r} twice", remedy)
 
 
 def _items(field: str, given: Iterable[T], kind: type[T], remedy: str) -> Iterator[T]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
 
+from runledger.core.errors import InvalidArgumentError
 from runledger.core.item_checks import check_items
 from runledger.core.jobs.enqueue_request import EnqueueRequest
 from runledger.core.json_value import encode_json
@@ -126,9 +127,11 @@ class _Batch:
         unkeyed: Rows without key, as JSON.
         keyed: Rows with key.
         size: Bytes of all of them.
-        first_of_type: Where among the requests the first of each job type is; empty for a single request.
+        is_single: Whether the caller has passed one request, which has no place among others.
+        first_of_type: Where among the requests the first of each job type is.
     """
 
+    is_single: bool
     unkeyed: list[str] = field(default_factory=list[str])
     keyed: list[_KeyedRow] = field(default_factory=list[_KeyedRow])
     size: int = 0
@@ -143,16 +146,16 @@ class _Batch:
         else:
             self.keyed.append(_KeyedRow(job_id=job_id, index=index, json=row))
         self.size += size
+        self.first_of_type.setdefault(request.job_type, index)
 
     def place_of(self, job_types: list[str]) -> str:
         """Return which request is the first of these types, as a text of a refusal begins."""
-        places = [self.first_of_type[job_type] for job_type in job_types if job_type in self.first_of_type]
-        if len(places) > 1:
-            return f"from requests[{min(places)}] on: "
-        return self.place_at(places[0]) if places else ""
+        places = [self.first_of_type[job_type] for job_type in job_types]
+        return f"from requests[{min(places)}] on: " if len(places) > 1 else self.place_at(places[0])
 
     def place_at(self, index: int) -> str:
-        return f"requests[{index}]: " if self.first_of_type else ""
+        """Return which request it is, as a text of a refusal begins."""
+        return "" if self.is_single else f"requests[{index}]: "
 
     def some_row_made(self, ids: list[UUID]) -> list[str]:
         """Return one row that made a job, given the ids of all; none if every key was known."""
@@ -161,17 +164,18 @@ class _Batch:
 
 def _batches(requests: Iterator[EnqueueRequest], ids: list[UUID], *, is_single: bool) -> Iterator[_Batch]:
     """Yield batches within the limits, and add the ids that their jobs get if they are made."""
-    batch = _Batch()
+    batch = _Batch(is_single=is_single)
     for index, request in enumerate(requests):
         job_id = uuid7()
-        row = _row(job_id, request, field="payload" if is_single else f"requests[{index}].payload")
+        try:
+            row = _row(job_id, request)
+        except InvalidArgumentError as error:
+            raise (error if is_single else error.of_field(f"requests[{index}].{error.field}")) from None
         size = len(row) if row.isascii() else len(row.encode())
         if len(batch) == MAX_BATCH_ROWS or (batch.size and batch.size + size > MAX_BATCH_BYTES):
             yield batch
-            batch = _Batch()
+            batch = _Batch(is_single=is_single)
         batch.add(request, job_id, index, row, size)
-        if not is_single:
-            batch.first_of_type.setdefault(request.job_type, index)
         ids.append(job_id)
     if len(batch):
         yield batch
@@ -287,11 +291,11 @@ def _make_again(rows: list[str], notices: Notices | None, now: datetime | None) 
     return False
 
 
-def _row(job_id: UUID, request: EnqueueRequest, *, field: str) -> str:
+def _row(job_id: UUID, request: EnqueueRequest) -> str:
     # Built as text: the payload is encoded once, and its size is known before the batch is closed.
     row = (
         f'{{"id":"{job_id}","job_type":{json_text(request.job_type)},"stage":{json_text(request.stage)},'
-        f'"payload":{encode_json(request.payload, field=field)}'
+        f'"payload":{encode_json(request.payload, field="payload")}'
     )
     if request.organization_id is not None:
         row += f',"organization_id":"{request.organization_id}"'

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from runledger.core.catalog import check_distinct_names
-from runledger.core.item_checks import check_items
+from runledger.core.item_checks import check_distinct_names, check_items
 from runledger.core.schedules.schedule import ScheduleOwner, ScheduleRequest, check_catalog_scope
 from runledger.core.scope import Admin
 from runledger.postgres.document import check_now, encode_document
