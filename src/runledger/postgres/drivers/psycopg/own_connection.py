@@ -47,7 +47,7 @@ _INT32_MAX = 2**31 - 1
 
 
 class _PromptConnection(psycopg.AsyncConnection[Any]):
-    """A connection on which who is canceled does not wait for a server that is silent.
+    """A connection on which nobody who is canceled waits for a server that is silent.
 
     The driver asks the server to cancel the statement and waits for its end, five seconds for each. What has not taken
     the first after one second is not there to do the second. The driver finds the connection cut off then, closes it,
